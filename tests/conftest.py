@@ -1,0 +1,70 @@
+"""What tests share: the data of development, if it is there, and one small local Ray."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["RAY_AUTH_MODE"] = "disabled"  # before any import of ray: a test Ray needs no token
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "EMRL_RAY_DATA"
+NO_DATA = f"needs the data sets of development: {DATA_VARIABLE} is not set"
+
+
+def _shared_folder(name: str) -> Path:
+    root = os.environ.get(DATA_VARIABLE)
+    if not root:
+        pytest.skip(NO_DATA)
+    folder = Path(root).expanduser().resolve() / name
+    if not folder.is_dir():
+        pytest.fail(f"{DATA_VARIABLE}={root}: has no folder {name}/", pytrace=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder `data/` of EMRL_RAY_DATA (hoip.parquet, mps.parquet, ...); skips without it."""
+    return _shared_folder("data")
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Folder `reference/` of EMRL_RAY_DATA (published weights, ...); skips without it."""
+    return _shared_folder("reference")
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray of 4 CPUs for the whole session of tests."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=400_000_000,
+    )
+    yield
+    ray.shutdown()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run for want of data, and why."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if NO_DATA in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_sep("-", "tests without data")
+        terminalreporter.write_line(
+            f"{len(skipped)} tests were skipped: {NO_DATA} "
+            "(the folder that holds data/ and reference/)"
+        )
