@@ -1,0 +1,47 @@
+# make demo: the whole journey on this machine.   make test: lint, types and tests.
+# Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types rooms unit format setup clean
+
+demo: setup
+	$(BIN)/emrl-ray demo --out demo-run
+
+test: lint types rooms unit
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+rooms: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(READY)
+
+# The stamp is younger than what the environment was made from, or it is brought up to date.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON): Python 3.11 or later is needed; name one with make PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "$(PYTHON) -m venv failed: install Python's venv module"; exit 1; }
+	@echo "Installing into $(VENV); the first time takes some minutes."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev,mp,report]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-run build *.egg-info
