@@ -1,0 +1,27 @@
+"""emrl_ray: distributed high-throughput screening of inorganic crystals by metric learning.
+
+Every verb of the command line has a Python twin of the same name that takes the same options::
+
+    import emrl_ray
+
+    emrl_ray.screen(model="model", crystals="candidates", out="run", target_window="1.0:1.7")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Return the Python twin of a verb; what it needs is imported when it is called."""
+    if not name.startswith("_"):
+        cli = import_module("emrl_ray.cli")  # not a statement: no room stands above this file
+        if name in cli.VERBS:
+            return cli.twin(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,128 @@
+"""The command line: verb → function, with the dataclasses of `config` as options and help.
+
+Nothing heavy is imported before a verb runs: `emrl-ray VERB --help` needs neither ray nor torch.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from emrl_ray import __version__, config
+from emrl_ray.config import ConfigError
+from emrl_ray.options import near, one_line, parse
+
+
+class Verb(NamedTuple):
+    """What the command line knows of a verb."""
+
+    config: type
+    """Dataclass of its options."""
+    function: str
+    """MODULE:NAME, imported when the verb runs."""
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(config.DemoConfig, "emrl_ray.pipelines.demo:demo"),
+    "ingest": Verb(config.IngestConfig, "emrl_ray.pipelines.ingest:ingest"),
+    "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library"),
+    "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
+    "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
+    "predict": Verb(config.PredictConfig, "emrl_ray.pipelines.predict:predict"),
+    "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run `emrl-ray VERB ...` and return its exit status."""
+    verb, *options = (sys.argv[1:] if words is None else list(words)) or ["--help"]
+    if verb in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if verb == "--version":
+        print(f"emrl-ray {__version__}")
+        return 0
+    if verb not in VERBS:
+        return _refuse("emrl-ray", f"{verb}: no such verb{near(verb, VERBS)}; see emrl-ray --help")
+    return run(verb, options)
+
+
+def run(verb: str, words: Sequence[str]) -> int:
+    """Run one verb with command line words and return its exit status.
+
+    0 is success, 1 an outcome that did not pass, 2 an error of the user's (said in one line).
+    Whatever else goes wrong is a bug and keeps its traceback.
+    """
+    return guard(
+        f"emrl-ray {verb}", lambda: call(verb, parse(VERBS[verb].config, words, name=verb))
+    )
+
+
+def guard(name: str, work: Callable[[], Any]) -> int:
+    """Return the exit status of `work`; an error of the user's becomes one line on stderr."""
+    try:
+        outcome = work()
+    except (ValueError, OSError, ImportError) as error:
+        if not _is_for_the_user(error):
+            raise
+        return _refuse(name, str(error))
+    except KeyboardInterrupt:
+        return _refuse(name, "interrupted; the same command goes on from here", status=130)
+    return 0 if getattr(outcome, "passed", True) else 1
+
+
+def call(verb: str, options: Any) -> Any:
+    """Run the function of `verb` on its configuration and return its outcome."""
+    module, _, function = VERBS[verb].function.partition(":")
+    return getattr(import_module(module), function)(options)
+
+
+def twin(verb: str) -> Callable[..., Any]:
+    """Return the Python function of `verb`: options as keywords, its outcome returned."""
+    kind = VERBS[verb].config
+
+    def function(**options: Any) -> Any:
+        return call(verb, kind(**options))
+
+    function.__name__ = function.__qualname__ = verb
+    function.__doc__ = kind.__doc__
+    return function
+
+
+def _overview() -> str:
+    lines = [
+        f"  {verb:<11}{(known.config.__doc__ or '').splitlines()[0]}"
+        for verb, known in VERBS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: emrl-ray VERB [--config FILE.yaml] [options]",
+            "",
+            "Screens inorganic crystals by metric learning, on a laptop or a Ray cluster.",
+            "",
+            *lines,
+            "",
+            "emrl-ray VERB --help shows a verb's options; emrl-ray --version the version.",
+        ]
+    )
+
+
+def _is_for_the_user(error: BaseException) -> bool:
+    """Return whether this package raised `error` on purpose; any other ValueError is a bug."""
+    if isinstance(error, ConfigError | OSError):
+        return "\n" not in str(error).strip()
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    if frame is None:
+        return False
+    line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno).strip()
+    return line.startswith("raise ") and frame.tb_frame.f_globals["__name__"].startswith("emrl_ray")
+
+
+def _refuse(name: str, message: str, status: int = 2) -> int:
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    return status
