@@ -1,0 +1,85 @@
+"""What a process runs on: its CPUs and threads, its memory, the versions it uses."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by libraries when they are loaded, so for those that are not loaded yet."""
+
+PACKAGES = (
+    *("emrl-ray", "numpy", "pyarrow", "numba", "scikit-learn"),
+    *("xgboost", "xgboost-cpu", "torch", "ray"),
+)
+"""Those that can change a result or its speed."""
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Let BLAS, OpenMP and Arrow each use at most `threads` threads within the context.
+
+    Each of them would otherwise start a thread for every CPU of the machine, in every process.
+    """
+    import pyarrow as pa
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    variables = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    arrow_threads = pa.cpu_count()
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    pa.set_cpu_count(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        pa.set_cpu_count(arrow_threads)
+        for name, value in variables.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far, bytes."""
+    if sys.platform == "linux":  # ru_maxrss would count the parent that a process was forked from
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that matter to a result."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def description() -> dict[str, object]:
+    """Return what a timing needs beside it: processor, CPUs, system."""
+    return {
+        "processor": _processor(),
+        "cpus": available_cpus(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
