@@ -9,6 +9,7 @@ import linecache
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
@@ -63,6 +64,8 @@ def run(verb: str, words: Sequence[str]) -> int:
 
 def guard(name: str, work: Callable[[], Any]) -> int:
     """Return the exit status of `work`; an error of the user's becomes one line on stderr."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # progress shows at once in a log or a pipe
     try:
         outcome = work()
     except (ValueError, OSError, ImportError) as error:

@@ -56,7 +56,7 @@ def read_yaml(file: str) -> dict[str, Any]:
         "null": r"|~|null",
         "bool": r"true|false",
         "int": r"[-+]?(0|[1-9][0-9]*)",
-        "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+        "float": r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
         "merge": r"<<",
     }.items():
         Loader.add_implicit_resolver(
@@ -69,7 +69,7 @@ def read_yaml(file: str) -> dict[str, Any]:
         raise ConfigError(f"--config {file}: {why}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
+    return content
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -100,7 +100,8 @@ def _take_given(
     named = vars(found)
     for file in named.pop("config"):
         values |= read_yaml(file)
-    return values | {key: value for key, value in named.items() if value is not None}, rest
+    values |= {key: value for key, value in named.items() if value is not None}
+    return {str(key).replace("-", "_"): value for key, value in values.items()}, rest
 
 
 def _checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
