@@ -1,0 +1,168 @@
+"""CIF by gemmi: the blocks of a file that hold a structure, with their symmetry expanded.
+
+- Symmetry: the listed operations; without them the space group by its Hall or Hermann-Mauguin
+  symbol (origin choice 2 and the axes that the cell's angles suggest, unless the symbol says); with
+  no symbol, by its number in the standard setting; with nothing, P 1. Operations or symbols that
+  are given and cannot be read make the crystal unreadable: they are never taken for P 1.
+- Special positions: images of one site within 0.1 Å of each other are one site, the one that is
+  listed, so that rounded coordinates such as 0.333 do not multiply atoms. Images farther apart stay
+  apart: `validation` finds those that overlap.
+- Occupancy: a site must be full within 0.001; sites of alternative disorder groups are disorder.
+- Element: `_atom_site_type_symbol`; without it the label, which must begin with the symbol as it is
+  written ("Na1", "O2a"), since "CA1" or "HO1" could be either of two elements.
+- Lattice: c along z and a in the xz plane, as pymatgen places it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
+from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.tables import RejectReason
+
+CELL_TAGS = tuple(
+    f"_cell_{name}"
+    for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+)
+OCCUPANCY_TOLERANCE = 1e-3
+SPECIAL_POSITION_TOLERANCE = 0.1
+"""Å between images of a site that are one."""
+IDENTITY = "x,y,z"
+UNKNOWN = ("", ".", "?")
+
+
+def read_cif(text: str) -> list[Crystal | Flaw]:
+    """Return the crystal of every block that has a cell or atoms, in order."""
+    blocks = [
+        block
+        for block in gemmi.cif.read_string(text)
+        if block.find_value(CELL_TAGS[0]) is not None or block.find_values("_atom_site_fract_x")
+    ]
+    return [attempt(read_block, block) for block in blocks]
+
+
+def read_block(block: gemmi.cif.Block) -> Crystal:
+    """Return the crystal of a block; raises ReadError if it is none."""
+    lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
+    structure = gemmi.make_small_structure_from_block(block)
+    _check_sites(block, structure)
+    labelled = not block.find_values("_atom_site_type_symbol")
+    numbers = [_labelled(s.label) if labelled else _typed(s.type_symbol) for s in structure.sites]
+    sites = np.array([site.fract.tolist() for site in structure.sites])
+    orbits = _orbits(sites, _seitz_matrices(_operations(structure)), lattice)
+    sizes = [len(orbit) for orbit in orbits]
+    return Crystal(lattice, np.repeat(np.array(numbers, np.uint8), sizes), np.concatenate(orbits))
+
+
+def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
+    value = block.find_value(tag)
+    if value is None or value in UNKNOWN:
+        raise ReadError(RejectReason.BAD_CELL, f"{tag} is missing")
+    return gemmi.cif.as_number(value)
+
+
+def _lattice(parameters: list[float]) -> NDArray[np.float64]:
+    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees)."""
+    a, b, c, *degrees = parameters
+    if not (np.isfinite(parameters).all() and min(parameters) > 0 and max(degrees) < 180):
+        raise ReadError(RejectReason.BAD_CELL, f"cell parameters {parameters}")
+    cosines, sines = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    cosine = (cosines[0] * cosines[1] - cosines[2]) / (sines[0] * sines[1])  # of γ*
+    if not abs(cosine) < 1:
+        raise ReadError(RejectReason.BAD_CELL, f"no cell has the angles {degrees}")
+    return np.array(
+        [
+            [a * sines[1], 0.0, a * cosines[1]],
+            [-b * sines[0] * cosine, b * sines[0] * np.sqrt(1 - cosine**2), b * cosines[0]],
+            [0.0, 0.0, c],
+        ]
+    )
+
+
+def _check_sites(block: gemmi.cif.Block, structure: gemmi.SmallStructure) -> None:
+    """Raise ReadError unless the listed sites are there, real and full."""
+    if not structure.sites:
+        raise ReadError(RejectReason.NO_ATOMS)
+    if "dum" in block.find_values("_atom_site_calc_flag"):
+        raise ReadError(RejectReason.UNKNOWN_ELEMENT, "a site is a dummy (calc_flag dum)")
+    for site in structure.sites:
+        if not abs(site.occ - 1) <= OCCUPANCY_TOLERANCE:
+            raise ReadError(
+                RejectReason.DISORDERED, f"site {site.label} has the occupancy {site.occ:g}"
+            )
+    groups = {*block.find_values("_atom_site_disorder_group")} - {*UNKNOWN, "0"}
+    if len(groups) > 1 or any(group.startswith("-") for group in groups):
+        raise ReadError(RejectReason.DISORDERED, f"disorder groups {', '.join(sorted(groups))}")
+
+
+def _operations(structure: gemmi.SmallStructure) -> tuple[str, ...]:
+    """Return the symmetry operations of the cell as triplets, the identity first."""
+    listed = [operation for operation in structure.symops if operation not in UNKNOWN]
+    if listed:
+        triplets = [gemmi.Op(operation).triplet() for operation in listed]
+        if IDENTITY not in triplets:
+            raise ReadError(RejectReason.UNREADABLE, "the symmetry operations lack the identity")
+        return (IDENTITY, *(triplet for triplet in triplets if triplet != IDENTITY))
+    symbol = structure.spacegroup_hall or structure.spacegroup_hm
+    if structure.spacegroup is None and not symbol:
+        structure.determine_and_set_spacegroup("N")
+    if structure.spacegroup is not None:
+        return tuple(operation.triplet() for operation in structure.spacegroup.operations())
+    if symbol or structure.spacegroup_number:
+        raise ReadError(
+            RejectReason.UNREADABLE,
+            f"unknown space group {symbol or structure.spacegroup_number}, and no operations",
+        )
+    return (IDENTITY,)
+
+
+@lru_cache(maxsize=256)
+def _seitz_matrices(triplets: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return (S, 3, 4) rotations and translations of S operations on fractional coordinates."""
+    return np.array([gemmi.Op(triplet).float_seitz()[:3] for triplet in triplets])
+
+
+def _orbits(
+    sites: NDArray[np.float64], operations: NDArray[np.float64], lattice: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Return the distinct images (M, 3) of each site, the site itself first."""
+    if len(operations) == 1:
+        return list(sites[:, None])
+    images = np.einsum("sij,nj->nsi", operations[:, :, :3], sites) + operations[:, :, 3]
+    return [_distinct(orbit, lattice) for orbit in images]
+
+
+def _distinct(images: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the images (M, 3) that are not on top of an earlier one."""
+    difference = images[:, None] - images
+    difference -= np.rint(difference)
+    close = ((difference @ lattice) ** 2).sum(axis=2) < SPECIAL_POSITION_TOLERANCE**2
+    return images[~np.tril(close, -1).any(axis=1)]
+
+
+@lru_cache(maxsize=1024)
+def _typed(symbol: str) -> int:
+    """Return the atomic number of a type symbol such as ``Na``, ``Fe3+`` or ``O2-``."""
+    letters = re.match(r"[A-Za-z]*", symbol)
+    number = ATOMIC_NUMBERS.get(letters[0].capitalize()) if letters else None
+    if number is None:
+        raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"type symbol {symbol!r}")
+    return number
+
+
+@lru_cache(maxsize=1024)
+def _labelled(label: str) -> int:
+    """Return the atomic number of a label such as ``Na1`` or ``O2a``."""
+    letters = re.match(r"([A-Z][a-z]?)(?![A-Za-z])", label)
+    number = ATOMIC_NUMBERS.get(letters[1]) if letters else None
+    if number is None:
+        raise ReadError(
+            RejectReason.UNKNOWN_ELEMENT, f"label {label!r}, and no _atom_site_type_symbol"
+        )
+    return number

@@ -1,0 +1,60 @@
+"""One crystal as a reader finds it in a file, or what kept the reader from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.tables import RejectReason
+
+P = ParamSpec("P")
+DETAIL_LENGTH = 300
+
+
+class Crystal(NamedTuple):
+    """The N atoms of a cell, in the order of the file."""
+
+    lattice: NDArray[np.float64]
+    """(3, 3) Å; rows are the lattice vectors a, b, c."""
+    atomic_numbers: NDArray[np.uint8]
+    """(N,) atomic numbers."""
+    frac_coords: NDArray[np.float64]
+    """(N, 3) fractional coordinates."""
+    id: str | None = None
+    """The caller's own id, where the file gives one."""
+
+
+class Flaw(NamedTuple):
+    """Why there is no crystal where one was looked for."""
+
+    reason: RejectReason
+    detail: str = ""
+
+
+class ReadError(Exception):
+    """A file, or a part of it, that holds no crystal we can compute with."""
+
+    def __init__(self, reason: RejectReason, detail: str = "") -> None:
+        super().__init__(detail)
+        self.flaw = Flaw(reason, detail)
+
+
+def attempt(read: Callable[P, Crystal], *args: P.args, **kwargs: P.kwargs) -> Crystal | Flaw:
+    """Return the crystal that `read` returns, or the flaw that it raises."""
+    try:
+        return read(*args, **kwargs)
+    except Exception as error:
+        return flaw_of(error)
+
+
+def flaw_of(error: Exception) -> Flaw:
+    """Return what an exception in a reader means; what no reader names is unreadable."""
+    if isinstance(error, ReadError):
+        return error.flaw
+    if isinstance(error, np.linalg.LinAlgError):
+        return Flaw(RejectReason.BAD_CELL, "the cell has no volume")
+    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])
