@@ -1,0 +1,100 @@
+"""Calibration: intervals hold their confidence, probabilities are shares of residuals."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emrl_ray.trust import Calibration
+
+# eighths are exact in binary, so that a bound of a window can be met exactly
+eighths = st.integers(-80, 80).map(lambda value: value / 8)
+residual_lists = st.lists(eighths, min_size=1, max_size=40)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 60),
+    confidence=st.sampled_from([0.5, 0.8, 0.9, 0.95]),
+    tail=st.sampled_from(["normal", "standard_cauchy", "standard_exponential"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_intervals_cover_exchangeable_rows_with_their_confidence(count, confidence, tail, seed):
+    draws = 3000
+    residuals = getattr(np.random.default_rng(seed), tail)(size=(draws, count + 1))
+    covered = 0
+    for row in residuals:
+        lower, upper = Calibration(row[:-1]).interval(np.zeros(1), confidence)
+        covered += lower[0] <= row[-1] <= upper[0]
+    expected = min(1.0, math.ceil((count + 1) * confidence - 1e-9) / (count + 1))
+    assert expected >= confidence - 1e-9
+    assert covered / draws == pytest.approx(expected, abs=6 * 0.5 / math.sqrt(draws))
+
+
+def test_the_interval_is_the_finite_sample_quantile():
+    calibration = Calibration(np.array([-9, 8, -7, 6, 5, 4, -3, 2, 1]))
+    lower, upper = calibration.interval(np.array([0.0, 10.0]), confidence=0.9)
+    assert (lower.tolist(), upper.tolist()) == ([-9, 1], [9, 19])
+    assert calibration.half_width(0.5) == 5
+
+
+def test_too_few_residuals_for_the_confidence_give_an_infinite_interval():
+    lower, upper = Calibration(np.arange(8)).interval(np.zeros(2), confidence=0.9)
+    assert np.isneginf(lower).all()
+    assert np.isposinf(upper).all()
+    assert Calibration(np.arange(9)).half_width(0.9) == 8
+
+
+@given(
+    residuals=residual_lists,
+    predictions=st.lists(eighths, min_size=1, max_size=10),
+    ends=st.tuples(eighths, eighths).map(sorted),
+)
+def test_p_in_window_is_the_share_of_residuals_that_lead_into_it(residuals, predictions, ends):
+    low, high = ends
+    got = Calibration(residuals).p_in_window(np.array(predictions), low, high)
+    plain = [np.mean([low <= p + r <= high for r in residuals]) for p in predictions]
+    np.testing.assert_allclose(got, plain, atol=1e-15)
+    assert ((got >= 0) & (got <= 1)).all()
+
+
+@given(residuals=residual_lists, prediction=eighths, bounds=st.tuples(*[eighths] * 4).map(sorted))
+def test_a_wider_window_is_never_less_likely(residuals, prediction, bounds):
+    calibration, predictions = Calibration(residuals), np.array([prediction])
+    wide = calibration.p_in_window(predictions, bounds[0], bounds[3])
+    narrow = calibration.p_in_window(predictions, bounds[1], bounds[2])
+    assert wide >= narrow
+
+
+@given(residuals=residual_lists, prediction=eighths, bound=eighths)
+def test_open_ends_reach_to_infinity(residuals, prediction, bound):
+    calibration, predictions = Calibration(residuals), np.array([prediction])
+    assert calibration.p_in_window(predictions, -math.inf, math.inf) == 1
+    above = calibration.p_in_window(predictions, bound, math.inf)
+    below = calibration.p_in_window(predictions, -math.inf, bound)
+    on_it = calibration.p_in_window(predictions, bound, bound)
+    assert above + below - on_it == pytest.approx(1)
+
+
+@given(residuals=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_a_calibration_survives_json_exactly(residuals):
+    calibration = Calibration(residuals)
+    again = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
+    assert np.array_equal(again.residuals, calibration.residuals)
+
+
+def test_what_is_no_calibration_is_refused_in_one_line():
+    for unusable in ([], [0.1, math.nan]):
+        with pytest.raises(ValueError, match="calibration needs finite residuals"):
+            Calibration(unusable)
+    with pytest.raises(ValueError, match="method 'magic': must be 'constant split conformal'"):
+        Calibration.from_json({"method": "magic", "residuals": [1.0]})
+    with pytest.raises(ValueError, match=r"confidence 90: must lie in \(0, 1\)"):
+        Calibration([1.0]).half_width(90)
+    with pytest.raises(ValueError, match="window 2:1: its low end"):
+        Calibration([1.0]).p_in_window(np.zeros(1), 2, 1)
