@@ -113,6 +113,11 @@ def test_every_format_gives_the_same_crystal(text, kind):
         (cif(["Na1 Na 0 0 0 1"], cell=(5, "x", 5, 90, 90, 90)), Format.CIF, RejectReason.BAD_CELL),
         (cif(["Na1 Na 0 0 0 1"], cell=(5, 5, 5, 60, 60, 170)), Format.CIF, RejectReason.BAD_CELL),
         (
+            cif(["Na1 Na 0 0"], columns=SITE_COLUMNS[:4]),
+            Format.CIF,
+            RejectReason.BAD_COORDINATES,
+        ),
+        (
             cif(["Na1 Na 0 0 0 1"], "_symmetry_space_group_name_H-M 'nonsense'"),
             Format.CIF,
             RejectReason.UNREADABLE,
@@ -229,6 +234,11 @@ def test_a_rounded_special_position_does_not_multiply_atoms():
 def test_a_label_names_the_element_where_there_is_no_type_symbol(label, number):
     columns = ("label", "fract_x", "fract_y", "fract_z")
     assert only(cif([f"{label} 0 0 0"], columns=columns), Format.CIF).atomic_numbers == [number]
+
+
+def test_a_site_needs_no_label_beside_its_type_symbol():
+    columns = SITE_COLUMNS[1:5]
+    assert only(cif(["'Na1+' 0 0 0"], columns=columns), Format.CIF).atomic_numbers == [11]
 
 
 @pytest.mark.parametrize("label", ["CA1", "HO1", "Ow", "Wat1"])

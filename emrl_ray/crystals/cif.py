@@ -30,6 +30,11 @@ CELL_TAGS = tuple(
     f"_cell_{name}"
     for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 )
+COORDINATES = ("fract_x", "fract_y", "fract_z")
+SITE_COLUMNS = (
+    *COORDINATES,
+    *("type_symbol", "label", "occupancy", "disorder_group", "calc_flag"),
+)
 OCCUPANCY_TOLERANCE = 1e-3
 SPECIAL_POSITION_TOLERANCE = 0.1
 """Å between images of a site that are one."""
@@ -50,12 +55,16 @@ def read_cif(text: str) -> list[Crystal | Flaw]:
 def read_block(block: gemmi.cif.Block) -> Crystal:
     """Return the crystal of a block; raises ReadError if it is none."""
     lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
-    structure = gemmi.make_small_structure_from_block(block)
-    _check_sites(block, structure)
-    labelled = not block.find_values("_atom_site_type_symbol")
-    numbers = [_labelled(s.label) if labelled else _typed(s.type_symbol) for s in structure.sites]
-    sites = np.array([site.fract.tolist() for site in structure.sites])
-    orbits = _orbits(sites, _seitz_matrices(_operations(structure)), lattice)
+    columns = {name: [*block.find_values(f"_atom_site_{name}")] for name in SITE_COLUMNS}
+    _check_sites(columns)
+    if columns["type_symbol"]:
+        numbers = [_typed(symbol) for symbol in columns["type_symbol"]]
+    else:
+        numbers = [_labelled(label) for label in columns["label"]]
+    fractions = [columns[name] for name in COORDINATES]
+    sites = np.array([[*map(gemmi.cif.as_number, site)] for site in zip(*fractions, strict=True)])
+    operations = _operations(gemmi.make_small_structure_from_block(block))
+    orbits = _orbits(sites, _seitz_matrices(operations), lattice)
     sizes = [len(orbit) for orbit in orbits]
     return Crystal(lattice, np.repeat(np.array(numbers, np.uint8), sizes), np.concatenate(orbits))
 
@@ -85,18 +94,21 @@ def _lattice(parameters: list[float]) -> NDArray[np.float64]:
     )
 
 
-def _check_sites(block: gemmi.cif.Block, structure: gemmi.SmallStructure) -> None:
+def _check_sites(columns: dict[str, list[str]]) -> None:
     """Raise ReadError unless the listed sites are there, real and full."""
-    if not structure.sites:
+    named = columns["type_symbol"] or columns["label"]
+    if not named:
         raise ReadError(RejectReason.NO_ATOMS)
-    if "dum" in block.find_values("_atom_site_calc_flag"):
+    for name in COORDINATES:
+        if len(columns[name]) != len(named):
+            raise ReadError(RejectReason.BAD_COORDINATES, f"_atom_site_{name} is missing")
+    if "dum" in columns["calc_flag"]:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, "a site is a dummy (calc_flag dum)")
-    for site in structure.sites:
-        if not abs(site.occ - 1) <= OCCUPANCY_TOLERANCE:
-            raise ReadError(
-                RejectReason.DISORDERED, f"site {site.label} has the occupancy {site.occ:g}"
-            )
-    groups = {*block.find_values("_atom_site_disorder_group")} - {*UNKNOWN, "0"}
+    for site, value in zip(named, columns["occupancy"], strict=False):
+        occupancy = 1.0 if value in UNKNOWN else gemmi.cif.as_number(value)
+        if not abs(occupancy - 1) <= OCCUPANCY_TOLERANCE:
+            raise ReadError(RejectReason.DISORDERED, f"a site of {site} is filled to {value}")
+    groups = {*columns["disorder_group"]} - {*UNKNOWN, "0"}
     if len(groups) > 1 or any(group.startswith("-") for group in groups):
         raise ReadError(RejectReason.DISORDERED, f"disorder groups {', '.join(sorted(groups))}")
 
@@ -149,8 +161,8 @@ def _distinct(images: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDAr
 @lru_cache(maxsize=1024)
 def _typed(symbol: str) -> int:
     """Return the atomic number of a type symbol such as ``Na``, ``Fe3+`` or ``O2-``."""
-    letters = re.match(r"[A-Za-z]*", symbol)
-    number = ATOMIC_NUMBERS.get(letters[0].capitalize()) if letters else None
+    letters = re.match(r"['\"]?([A-Za-z]*)", symbol)
+    number = ATOMIC_NUMBERS.get(letters[1].capitalize()) if letters else None
     if number is None:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"type symbol {symbol!r}")
     return number
@@ -159,7 +171,7 @@ def _typed(symbol: str) -> int:
 @lru_cache(maxsize=1024)
 def _labelled(label: str) -> int:
     """Return the atomic number of a label such as ``Na1`` or ``O2a``."""
-    letters = re.match(r"([A-Z][a-z]?)(?![A-Za-z])", label)
+    letters = re.match(r"['\"]?([A-Z][a-z]?)(?![A-Za-z])", label)
     number = ATOMIC_NUMBERS.get(letters[1]) if letters else None
     if number is None:
         raise ReadError(
