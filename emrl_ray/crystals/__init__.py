@@ -1,0 +1,1 @@
+"""What a crystal is: tables, batches, files and libraries."""

@@ -1,0 +1,188 @@
+"""Files and folders, local or in an object store (s3://, gs://): read, list, write in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+
+ASIDE_NAME = r"\..+\.[0-9a-f]{8}"
+"""Pattern of the names that files have while they are written."""
+
+
+class Location(NamedTuple):
+    """A path within a file system."""
+
+    filesystem: fs.FileSystem
+    path: str
+
+    def __truediv__(self, name: str) -> Location:
+        """Return the location of `name` within this folder."""
+        return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def info(self) -> fs.FileInfo:
+        """What the file system says of this path."""
+        return self.filesystem.get_file_info(self.path)
+
+    def exists(self) -> bool:
+        """Return whether a file or folder is there."""
+        return self.info.type != fs.FileType.NotFound
+
+    def is_file(self) -> bool:
+        """Return whether a file is there."""
+        return self.info.type == fs.FileType.File
+
+    def read_bytes(self) -> bytes:
+        """Return the content of the file."""
+        with self.filesystem.open_input_stream(self.path) as stream:
+            return stream.read()
+
+
+def locate(uri: str | os.PathLike[str]) -> Location:
+    """Return the location that a local path or a URI such as ``s3://bucket/key`` names."""
+    text = os.fspath(uri)
+    if "://" in text:
+        return Location(*fs.FileSystem.from_uri(text))
+    return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
+
+
+def list_files(folder: Location, suffix: str = "") -> list[Location]:
+    """Return the files directly in `folder` whose names end in `suffix`, sorted by name.
+
+    Names that begin with ``_`` or ``.`` are left out, as every Parquet reader does. A folder that
+    does not exist has no files.
+    """
+    selector = fs.FileSelector(folder.path, allow_not_found=True)
+    names = [
+        info.base_name
+        for info in folder.filesystem.get_file_info(selector)
+        if info.is_file and info.base_name.endswith(suffix) and info.base_name[0] not in "._"
+    ]
+    return [folder / name for name in sorted(names)]
+
+
+def leftovers(folder: Location) -> list[Location]:
+    """Return the files directly in `folder` that a killed writer had not yet moved in place."""
+    selector = fs.FileSelector(folder.path, allow_not_found=True)
+    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.is_file]
+    return [folder / name for name in names if re.fullmatch(ASIDE_NAME, name)]
+
+
+def table_files(uri: str | os.PathLike[str]) -> list[Location]:
+    """Return the Parquet files of a table: the file itself, or those of the folder.
+
+    Raises FileNotFoundError, in one line, if there are none.
+    """
+    place = locate(uri)
+    files = [place] if place.is_file() else list_files(place, ".parquet")
+    if not files:
+        raise FileNotFoundError(f"{uri}: no such Parquet file, nor a folder that holds any")
+    return files
+
+
+def table_schema(uri: str | os.PathLike[str]) -> pa.Schema:
+    """Return the schema of a Parquet table (of its first file)."""
+    first = table_files(uri)[0]
+    return pq.read_schema(first.path, filesystem=first.filesystem)
+
+
+def read_table(uri: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
+    """Return a whole Parquet table, its files in the order of their names."""
+    return pa.concat_tables(
+        [
+            pq.read_table(file.path, filesystem=file.filesystem, columns=columns)
+            for file in table_files(uri)
+        ]
+    ).combine_chunks()
+
+
+def iter_tables(uri: str | os.PathLike[str]) -> Iterator[pa.Table]:
+    """Yield a Parquet table file by file, in the order of their names."""
+    for file in table_files(uri):
+        yield pq.read_table(file.path, filesystem=file.filesystem)
+
+
+def write_parquet(table: pa.Table, target: Location) -> None:
+    """Write a table under another name, then move it in place: readers see all of it or nothing."""
+    with _Aside(target) as aside:
+        pq.write_table(
+            table,
+            aside.path,
+            filesystem=aside.filesystem,
+            compression="zstd",
+            row_group_size=ROW_GROUP_ROWS,
+        )
+
+
+def write_csv(table: pa.Table, target: Location) -> None:
+    """Write a table as CSV, a list or struct as JSON text, aside and then moved in place."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [
+                None if value is None else json.dumps(value, default=str)
+                for value in table.column(index).to_pylist()
+            ]
+            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
+    with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
+        pcsv.write_csv(table, stream)
+
+
+def write_bytes(content: bytes, target: Location) -> None:
+    """Write a file under another name, then move it in place."""
+    with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
+        stream.write(content)
+
+
+def write_json(content: Any, target: Location) -> None:
+    """Write JSON (sorted as given, indented) under another name, then move it in place."""
+    write_bytes((json.dumps(content, indent=2, default=str) + "\n").encode(), target)
+
+
+def read_json(source: Location) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(source.read_bytes())
+
+
+def remove(place: Location) -> None:
+    """Delete a file or a folder with all that is in it; nothing there is fine."""
+    kind = place.info.type
+    if kind == fs.FileType.Directory:
+        place.filesystem.delete_dir(place.path)
+    elif kind == fs.FileType.File:
+        place.filesystem.delete_file(place.path)
+
+
+class _Aside:
+    """Context: a neighbour of `target` to write to, moved to `target` on success, else removed."""
+
+    def __init__(self, target: Location) -> None:
+        parent, name = target.path.rsplit("/", 1)
+        self.target = target
+        self.aside = Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
+
+    def __enter__(self) -> Location:
+        parent = self.target.path.rsplit("/", 1)[0]
+        self.target.filesystem.create_dir(parent, recursive=True)
+        return self.aside
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.aside.filesystem.move(self.aside.path, self.target.path)
+        else:
+            remove(self.aside)
