@@ -1,0 +1,1 @@
+"""From crystals to numbers: element properties, pairs, graphs and kernels."""

@@ -1,0 +1,63 @@
+"""Element properties as the network's input (Na 2022, SI Table 1)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ATOMIC_NUMBER = 118
+AFFINITY = "electron_affinity_eV"
+Filling = Literal["mean", "reference"]
+
+
+def default_csv() -> bytes:
+    """Return the package's own element table, a CSV of Z = 1..118 with empty cells where unknown."""
+    return resources.files("emrl_ray.features").joinpath("data/elements.csv").read_bytes()
+
+
+def element_features(content: bytes, filling: Filling) -> NDArray[np.float64]:
+    """Return (119, F) standardised properties; row Z is element Z and row 0 is zero.
+
+    `content` is a CSV as of `default_csv`; its columns after `symbol` keep their order, but the
+    atomic number comes first.
+
+    ``reference`` is the published form: unknown is 0, then each column is standardised over all
+    118 elements (population standard deviation); F = 9.
+
+    ``mean`` standardises over the known values, puts unknown ones at the mean, and appends a
+    column of 0/1 (unknown) for each column that has any. Negative electron affinities, the
+    extrapolated ones of closed shells, count as unknown.
+    """
+    names, raw = _read(content)
+    unknown = np.isnan(raw)
+    if filling == "reference":
+        filled = np.where(unknown, 0.0, raw)
+        rows = (filled - filled.mean(axis=0)) / filled.std(axis=0)
+    else:
+        unknown |= (raw < 0) & np.array([name == AFFINITY for name in names])
+        known = np.where(unknown, np.nan, raw)
+        scaled = (known - np.nanmean(known, axis=0)) / np.nanstd(known, axis=0)
+        flags = unknown[:, unknown.any(axis=0)].astype(float)
+        rows = np.hstack([np.where(unknown, 0.0, scaled), flags])
+    return np.vstack([np.zeros((1, rows.shape[1])), rows])
+
+
+def symbols() -> list[str]:
+    """Return the element symbols by atomic number; index 0 is empty."""
+    rows = csv.DictReader(io.StringIO(default_csv().decode()))
+    return ["", *(row["symbol"] for row in rows)]
+
+
+def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    names = [name for name in rows[0] if name != "symbol"]
+    values = np.array([[float(row[name] or "nan") for name in names] for row in rows])
+    numbers = values[:, names.index("atomic_number")]
+    if not np.array_equal(numbers, np.arange(1, MAX_ATOMIC_NUMBER + 1)):
+        raise ValueError(f"element table: must have the rows 1..{MAX_ATOMIC_NUMBER} in order")
+    return names, values

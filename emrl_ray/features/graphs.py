@@ -1,0 +1,112 @@
+"""`Graphs`: crystals as training sees them, and the graphs table that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.batch import CrystalBatch, ragged_take
+from emrl_ray.features.pairs import Pairs, find_pairs, take_pairs, within
+
+CUTOFF_KEY = b"emrl_ray.cutoff"
+GRAPH_COLUMNS = ("atomic_numbers", "center", "neighbor", "distance")
+
+
+class Graphs(NamedTuple):
+    """B crystals with N atoms, and the ordered pairs within a cutoff."""
+
+    atomic_numbers: NDArray[np.uint8]
+    """(N,) atomic numbers."""
+    atom_offsets: NDArray[np.int64]
+    """(B + 1,) first atom of each crystal."""
+    pairs: Pairs
+    """The P ordered pairs; `center` and `neighbor` index the N atoms."""
+
+    @property
+    def n_crystals(self) -> int:
+        """B, the number of crystals."""
+        return len(self.atom_offsets) - 1
+
+    def take(self, crystals: NDArray[np.integer] | Sequence[int]) -> Graphs:
+        """Return the given crystals (repeats allowed), in that order, as a batch of their own."""
+        index = np.asarray(crystals, dtype=np.int64)
+        atoms, offsets = ragged_take(self.atom_offsets, index)
+        pairs = take_pairs(self.pairs, self.atom_offsets, index)
+        return Graphs(self.atomic_numbers[atoms], offsets, pairs)
+
+    @classmethod
+    def from_crystals(cls, batch: CrystalBatch, cutoff: float) -> Graphs:
+        """Return the graphs of a valid batch, with pairs up to `cutoff` (Å)."""
+        return cls(batch.atomic_numbers, batch.offsets, find_pairs(batch, cutoff))
+
+    @classmethod
+    def from_table(cls, table: pa.Table, cutoff: float) -> Graphs:
+        """Return the graphs of a graphs table, with pairs up to `cutoff` (Å).
+
+        Raises ValueError, in one line, if the table was made with a shorter cutoff.
+        """
+        made_with = table_cutoff(table.schema)
+        if cutoff > made_with:
+            raise ValueError(
+                f"--cutoff {cutoff}: the graphs table has pairs up to {made_with} Å only; "
+                "featurize again with the longer cutoff"
+            )
+        numbers, atom_offsets = _ragged(table, "atomic_numbers")
+        center, offsets = _ragged(table, "center")
+        neighbor, _ = _ragged(table, "neighbor")
+        distance, _ = _ragged(table, "distance")
+        first_atoms = np.repeat(atom_offsets[:-1], np.diff(offsets)).astype(np.int32)
+        pairs = Pairs(center + first_atoms, neighbor + first_atoms, distance, offsets)
+        return cls(numbers, atom_offsets, pairs if cutoff == made_with else within(pairs, cutoff))
+
+    def to_table(self, cutoff: float, columns: pa.Table) -> pa.Table:
+        """Return a graphs table: `columns` (id, targets, ...; B rows), then the graphs.
+
+        Distances are stored as float32; pair indices count the atoms of one crystal.
+        """
+        pairs = self.pairs
+        first_atoms = np.repeat(self.atom_offsets[:-1], pairs.n_pairs).astype(np.int32)
+        lists = (
+            _lists(self.atom_offsets, self.atomic_numbers),
+            _lists(pairs.offsets, pairs.center - first_atoms),
+            _lists(pairs.offsets, pairs.neighbor - first_atoms),
+            _lists(pairs.offsets, pairs.distance.astype(np.float32)),
+        )
+        for name, array in zip(GRAPH_COLUMNS, lists, strict=True):
+            columns = columns.append_column(name, array)
+        return with_cutoff(columns, cutoff)
+
+
+def with_cutoff(table: pa.Table, cutoff: float) -> pa.Table:
+    """Return a graphs table whose metadata say that its pairs reach up to `cutoff` (Å)."""
+    return table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), CUTOFF_KEY: repr(float(cutoff)).encode()}
+    )
+
+
+def table_cutoff(schema: pa.Schema) -> float:
+    """Return the cutoff (Å) that a graphs table was made with."""
+    metadata = schema.metadata or {}
+    if CUTOFF_KEY not in metadata:
+        raise ValueError("not a graphs table: no cutoff in its metadata; make one with featurize")
+    return float(metadata[CUTOFF_KEY])
+
+
+def _lists(offsets: NDArray[np.int64], values: NDArray) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values))
+
+
+def _ragged(table: pa.Table, name: str) -> tuple[NDArray, NDArray[np.int64]]:
+    """Return a list column as flat values and offsets, over all its chunks."""
+    chunks = table.column(name).chunks
+    values = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
+    lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
+    empty = table.schema.field(name).type.value_type.to_pandas_dtype()
+    return (
+        np.concatenate([np.zeros(0, empty), *values]),
+        np.concatenate([[0], *lengths]).cumsum().astype(np.int64),
+    )

@@ -1,0 +1,21 @@
+"""What heads, trust and screening ask of anything that turns crystals into vectors."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.batch import CrystalBatch
+
+
+class Representation(Protocol):
+    """A fixed map from crystals to vectors."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+
+    def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
+        """Return (B, width); a crystal without a pair within the cutoff gets a row of NaN."""
