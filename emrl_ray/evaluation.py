@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 LEAST_ROWS = 10
 
-Formulas = Sequence[str | None] | pa.Array | pa.ChunkedArray
+Formulas: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
 """Reduced formulas of the rows; all rows without one count as the same composition."""
 
 

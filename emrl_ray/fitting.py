@@ -1,0 +1,210 @@
+"""From a trained network to a model: heads, calibration, scores and reference set."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage, check_target
+from emrl_ray.evaluation import Split, floors, score, split_rows
+from emrl_ray.features.compiled import CompiledTGNN, State
+from emrl_ray.features.elements import default_csv
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.heads import HEADS, Head
+from emrl_ray.machine import limited_threads, versions
+from emrl_ray.model import Card, Model, open_network
+from emrl_ray.trust import Calibration
+
+
+class Labels(NamedTuple):
+    """The rows of a graphs table that have a target."""
+
+    rows: NDArray[np.int64]
+    """(n,) their positions in the table, ascending."""
+    ids: pa.Array
+    """(n,) ids."""
+    formulas: pa.Array
+    """(n,) reduced formulas."""
+    targets: NDArray[np.float64]
+    """(n,) targets, in `unit`."""
+    unit: str | None
+    theory: str | None
+
+
+def read_labels(graphs: str, target: str) -> tuple[Labels, list[Reject]]:
+    """Return the labelled rows of a graphs table, and a reject for each row without a label.
+
+    Raises ValueError, in one line, if there is no such numeric column.
+    """
+    check_target(table_schema(graphs), target, graphs)
+    table = read_table(graphs, columns=["id", "formula", target])
+    field = table.schema.field(target)
+    values = table.column(target).cast(pa.float64()).to_numpy()
+    rows = np.flatnonzero(np.isfinite(values))
+    rejects = [
+        Reject(
+            table.column("id")[int(row)].as_py(),
+            graphs,
+            Stage.VALIDATE,
+            RejectReason.MISSING_TARGET,
+            f"{target} is {values[row]}",
+        )
+        for row in np.flatnonzero(~np.isfinite(values))
+    ]
+    kept = table.take(rows)
+    metadata = field.metadata or {}
+    return (
+        Labels(
+            rows,
+            kept.column("id").combine_chunks(),
+            kept.column("formula").combine_chunks(),
+            values[rows],
+            metadata.get(b"unit", b"").decode() or None,
+            metadata.get(b"theory", b"").decode() or None,
+        ),
+        rejects,
+    )
+
+
+def split_labels(labels: Labels, config: TrainConfig) -> Split:
+    """Return the positions among the labels of training, calibration and test rows."""
+    rows = len(labels.rows) if config.split == "random" else labels.formulas
+    return split_rows(rows, config.test, config.calibration, config.split, config.seed)
+
+
+def fit_model(
+    config: TrainConfig,
+    state: State,
+    graphs: str,
+    labels: Labels,
+    split: Split,
+    dataset: str,
+    threads: int = 1,
+) -> Model:
+    """Return the model of a trained network: fit the heads on the training rows' embeddings.
+
+    The best head is the one with the least error on the calibration rows; without such rows it is
+    the last one that was asked for.
+    """
+    elements_csv = default_csv()
+    card = _card(config, labels, split, dataset)
+    representation = open_network(card, state, elements_csv, threads)
+    assert isinstance(representation, CompiledTGNN)
+    with limited_threads(threads):
+        embeddings = embed_graphs(representation, graphs, card.cutoff)[labels.rows]
+        heads = {name: HEADS[name](seed=config.seed, threads=threads) for name in config.heads}
+        for head in heads.values():
+            head.fit(embeddings[split.train], labels.targets[split.train])
+        metrics = _metrics(heads, embeddings, labels, split)
+        calibrations = _calibrations(heads, embeddings, labels, split.calibration)
+    best = config.heads[-1]
+    if calibrations:
+        best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
+    chosen = {name: head.chosen for name, head in heads.items()}
+    card = replace(card, heads=chosen, best_head=best, metrics=metrics)
+    reference = _reference(labels, embeddings, split.train, config.target)
+    return Model(card, representation, heads, calibrations, reference, state, elements_csv)
+
+
+def embed_graphs(representation: CompiledTGNN, graphs: str, cutoff: float) -> NDArray[np.float32]:
+    """Return the embeddings (rows, width) of a whole graphs table, file by file."""
+    parts = [np.zeros((0, representation.width), np.float32)]
+    for table in iter_tables(graphs):
+        batch = Graphs.from_table(table, cutoff)
+        parts.append(representation.embed_pairs(batch.atomic_numbers, batch.pairs))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _card(config: TrainConfig, labels: Labels, split: Split, dataset: str) -> Card:
+    assert config.cutoff is not None
+    options = [*fields(NetworkConfig), *fields(OptimizationConfig)]
+    hyperparameters = {entry.name: getattr(config, entry.name) for entry in options}
+    hyperparameters |= {"preset": config.preset, "split": config.split}
+    hyperparameters |= {"test": config.test, "calibration": config.calibration}
+    return Card(
+        target=config.target,
+        unit=labels.unit,
+        theory=labels.theory,
+        network=config.network,
+        cutoff=config.cutoff,
+        elements=config.elements,
+        basis=config.basis,
+        width=config.width,
+        heads={},
+        best_head="",
+        rows={name: len(part) for name, part in split._asdict().items()},
+        metrics={},
+        dataset=dataset,
+        hyperparameters=hyperparameters,
+        versions=versions(),
+    )
+
+
+def _metrics(
+    heads: dict[str, Head], embeddings: NDArray[np.float32], labels: Labels, split: Split
+) -> dict[str, Any]:
+    """Return the scores by part and head, and the floors of the last part that has rows."""
+    metrics: dict[str, Any] = {}
+    for part, rows in split._asdict().items():
+        if len(rows) == 0:
+            continue
+        metrics[part] = {
+            name: score(head.predict(embeddings[rows]), labels.targets[rows])._asdict()
+            for name, head in heads.items()
+        }
+        if part != "train":
+            floor = floors(
+                labels.targets[split.train],
+                labels.formulas.take(split.train),
+                labels.targets[rows],
+                labels.formulas.take(rows),
+            )
+            metrics[part]["floors"] = {
+                name: scores._asdict() for name, scores in floor._asdict().items()
+            }
+    return metrics
+
+
+def _calibrations(
+    heads: dict[str, Head],
+    embeddings: NDArray[np.float32],
+    labels: Labels,
+    rows: NDArray[np.int64],
+) -> dict[str, Calibration]:
+    if len(rows) == 0:
+        return {}
+    return {
+        name: Calibration(labels.targets[rows] - head.predict(embeddings[rows]))
+        for name, head in heads.items()
+    }
+
+
+def _reference(
+    labels: Labels, embeddings: NDArray[np.float32], rows: NDArray[np.int64], target: str
+) -> pa.Table:
+    width = embeddings.shape[1]
+    flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
+    unit = {"unit": labels.unit} if labels.unit else None
+    schema = pa.schema(
+        [
+            CRYSTAL_SCHEMA.field("id"),
+            CRYSTAL_SCHEMA.field("formula"),
+            pa.field(target, pa.float64(), metadata=unit),
+            pa.field("embedding", pa.list_(pa.float32(), width)),
+        ]
+    )
+    return pa.Table.from_arrays(
+        [
+            labels.ids.take(rows),
+            labels.formulas.take(rows),
+            pa.array(labels.targets[rows]),
+            pa.FixedSizeListArray.from_arrays(flat, width),
+        ],
+        schema=schema,
+    )

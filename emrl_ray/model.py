@@ -1,0 +1,265 @@
+"""The model as an artefact: representation, heads, calibration and card in one folder.
+
+A model carries all that it needs to predict: cutoff, element table and basis come from its folder,
+never from the caller. Nothing in it is pickled, and predicting needs no torch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import (
+    Location,
+    list_files,
+    locate,
+    read_json,
+    read_table,
+    write_bytes,
+    write_json,
+    write_parquet,
+)
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, Stage
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.features.basis import gaussian_basis
+from emrl_ray.features.compiled import CompiledTGNN, State
+from emrl_ray.features.elements import element_features
+from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.representation import Representation
+from emrl_ray.heads import HEADS, Head
+from emrl_ray.trust import Calibration
+
+FORMAT_VERSION = 1
+CARD = "card.json"
+GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is and where it comes from."""
+
+    target: str
+    """Column that was learned."""
+    unit: str | None
+    """Its unit."""
+    theory: str | None
+    """Its level of theory."""
+    network: str
+    """Name of the embedding network."""
+    cutoff: float
+    """Longest pair distance, Å."""
+    elements: Any
+    """Filling of unknown element properties (`features.elements`)."""
+    basis: Any
+    """Name of the distance basis (`features.basis`)."""
+    width: int
+    """Numbers in an embedding."""
+    heads: dict[str, dict[str, int]]
+    """The heads by name, with what each chose by itself."""
+    best_head: str
+    """The head that predicts unless another is asked for."""
+    rows: dict[str, int]
+    """Rows of training, calibration and test."""
+    metrics: dict[str, Any]
+    """Scores by part and head, and the floors."""
+    dataset: str
+    """Fingerprint of the training data."""
+    hyperparameters: dict[str, Any]
+    """Options of the training, seed included."""
+    versions: dict[str, str]
+    """Versions of the packages that made the model."""
+    format_version: int = field(default=FORMAT_VERSION)
+    """Version of the folder's format."""
+
+
+class Model:
+    """A trained model; `load` opens one, `predict` uses it."""
+
+    def __init__(
+        self,
+        card: Card,
+        representation: Representation,
+        heads: Mapping[str, Head],
+        calibrations: Mapping[str, Calibration],
+        reference: pa.Table,
+        state: State,
+        elements_csv: bytes,
+    ) -> None:
+        """Put a model together; `reference` has id, formula, target and embedding of its rows."""
+        self.card, self.representation = card, representation
+        self.heads, self.calibrations = heads, calibrations
+        self.reference, self.state, self.elements_csv = reference, state, elements_csv
+
+    @property
+    def cutoff(self) -> float:
+        """Longest pair distance, Å."""
+        return self.card.cutoff
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Calibration of the best head, if rows were kept for one."""
+        return self.calibrations.get(self.card.best_head)
+
+    def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
+        """Return the embeddings (B, width); a crystal without a pair gets a row of NaN."""
+        return self.representation.embed(batch)
+
+    def head_name(self, name: str | None) -> str:
+        """Return `name` if the model has such a head, the best head for None.
+
+        Raises ValueError, in one line, if it has not.
+        """
+        if name is not None and name not in self.card.heads:
+            raise ValueError(f"--head {name}: the model has {', '.join(self.card.heads)}")
+        return name or self.card.best_head
+
+    def predict(
+        self, crystals: pa.Table, limits: Limits, head: str | None = None, source: str = ""
+    ) -> tuple[pa.Table, list[Reject]]:
+        """Return the predictions of a crystals table, and a reject for each row without one.
+
+        Columns: id, formula, prediction, lower and upper (90 % interval, null for a model without
+        calibration), in the target's unit, then what came in besides the geometry. The cutoff of
+        `limits` is the model's.
+        """
+        name = self.head_name(head)
+        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
+        embeddings = self.embed(CrystalBatch.from_arrow(good))
+        lonely = np.isnan(embeddings[:, 0])
+        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
+        embeddings = embeddings[~lonely]
+        values = self.heads[name].predict(embeddings) if kept.num_rows else np.zeros(0)
+        return self._table(kept, values, self.calibrations.get(name)), rejects + without_pairs
+
+    def _table(
+        self, crystals: pa.Table, values: NDArray[np.float64], calibration: Calibration | None
+    ) -> pa.Table:
+        bounds = calibration.interval(values) if calibration else (None, None)
+        lower, upper = (
+            pa.nulls(len(values), pa.float64()) if bound is None else pa.array(bound)
+            for bound in bounds
+        )
+        unit = {"unit": self.card.unit} if self.card.unit else None
+        given = crystals.column_names
+        columns = {
+            "id": crystals.column("id"),
+            "formula": crystals.column("formula")
+            if "formula" in given
+            else pa.nulls(len(values), pa.string()),
+            "prediction": pa.array(values, pa.float64()),
+            "lower": lower,
+            "upper": upper,
+        }
+        further = [name for name in given if name not in (*columns, *GEOMETRY)]
+        schema = pa.schema(
+            [
+                CRYSTAL_SCHEMA.field("id"),
+                CRYSTAL_SCHEMA.field("formula"),
+                *(pa.field(name, pa.float64(), metadata=unit) for name in list(columns)[2:]),
+                *(crystals.schema.field(name) for name in further),
+            ]
+        )
+        return pa.Table.from_arrays(
+            [*columns.values(), *(crystals.column(name) for name in further)], schema=schema
+        )
+
+    def save(self, uri: str) -> None:
+        """Write the model's folder; its card comes last and makes it valid."""
+        folder = locate(uri)
+        with tempfile.TemporaryDirectory() as scratch:
+            for head in self.heads.values():
+                head.save(Path(scratch))
+            for file in sorted(Path(scratch).iterdir()):
+                write_bytes(file.read_bytes(), folder / file.name)
+        write_bytes(safetensors.save(dict(self.state)), folder / "network.safetensors")
+        write_bytes(self.elements_csv, folder / "elements.csv")
+        calibrations = {name: made.to_json() for name, made in self.calibrations.items()}
+        write_json(calibrations, folder / "calibration.json")
+        write_parquet(self.reference, folder / "reference.parquet")
+        write_json(asdict(self.card), folder / CARD)
+
+    @classmethod
+    def load(cls, uri: str, threads: int = 1) -> Model:
+        """Return the model in a folder, computing with `threads` threads.
+
+        Raises FileNotFoundError or ValueError, in one line, if there is none or none of ours.
+        """
+        folder = locate(uri)
+        card = read_card(uri)
+        elements_csv = (folder / "elements.csv").read_bytes()
+        state = safetensors.load((folder / "network.safetensors").read_bytes())
+        calibrations = {
+            name: Calibration.from_json(values)
+            for name, values in read_json(folder / "calibration.json").items()
+        }
+        return cls(
+            card,
+            open_network(card, state, elements_csv, threads),
+            _Heads(folder, list(card.heads), threads),
+            calibrations,
+            read_table(f"{uri}/reference.parquet"),
+            state,
+            elements_csv,
+        )
+
+
+def read_card(uri: str) -> Card:
+    """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
+    place = locate(uri) / CARD
+    if not place.is_file():
+        raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
+    values = read_json(place)
+    version = values.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{uri}: model format {version}, this version reads {FORMAT_VERSION}; train it again "
+            "or use the emrl-ray version that its card names"
+        )
+    return Card(**{entry.name: values[entry.name] for entry in fields(Card)})
+
+
+def open_network(card: Card, state: State, elements_csv: bytes, threads: int = 1) -> Representation:
+    """Return the card's network in its form for inference; ValueError if that is not known here."""
+    if card.network != "tgnn":
+        raise ValueError(f"network {card.network!r}: this version opens tgnn")
+    return CompiledTGNN(
+        state,
+        element_features(elements_csv, card.elements),
+        card.cutoff,
+        gaussian_basis(card.basis, card.cutoff).centers,
+        threads,
+    )
+
+
+class _Heads(Mapping[str, Head]):
+    """The heads of a model folder, each read when it is first asked for."""
+
+    def __init__(self, folder: Location, names: list[str], threads: int) -> None:
+        self.folder, self.names, self.threads = folder, names, threads
+        self.loaded: dict[str, Head] = {}
+
+    def __getitem__(self, name: str) -> Head:
+        if name not in self.names:
+            raise KeyError(name)
+        if name not in self.loaded:
+            with tempfile.TemporaryDirectory() as scratch:
+                for file in list_files(self.folder):
+                    if file.name.startswith(f"head_{name}."):
+                        (Path(scratch) / file.name).write_bytes(file.read_bytes())
+                self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
