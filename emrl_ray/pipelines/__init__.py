@@ -1,0 +1,1 @@
+"""Ray: one pipeline a file."""

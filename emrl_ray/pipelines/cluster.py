@@ -1,0 +1,34 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import ray
+
+JOB_VARIABLES = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
+"""Set by Ray where a driver already belongs to a cluster, as in a submitted job."""
+
+
+def in_job() -> bool:
+    """Return whether this process is the driver of a submitted job."""
+    return any(name in os.environ for name in JOB_VARIABLES)
+
+
+def connect(address: str | None = None) -> None:
+    """Join the cluster at `address`, else that of the job we run in, else start a local one.
+
+    A process that is connected already stays where it is. A local cluster serves this process alone,
+    so it needs no token: authentication is switched off for it unless `RAY_AUTH_MODE` says otherwise.
+    """
+    if ray.is_initialized():
+        return
+    if address is None and in_job():
+        address = "auto"
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    else:
+        ray.init(address=address)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -1,0 +1,86 @@
+"""Featurize: find the pairs of every crystal once, so that training reads flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from emrl_ray.config import FeaturizeConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import locate, table_schema, write_json
+from emrl_ray.crystals.tables import Reject, Stage, check_crystal_schema
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
+from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.machine import limited_threads
+from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.progress import Progress, account
+from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.slices import Counts, Output, RowSlice, plan_rows, read_slice, run_slices
+
+GEOMETRY = ("lattice", "frac_coords")
+"""Columns that a graphs table leaves out."""
+
+
+class FeaturizeResult(NamedTuple):
+    """What featurize left."""
+
+    graphs: str
+    """Path or URI of the graphs table."""
+    counts: Counts
+
+
+def featurize(config: FeaturizeConfig) -> FeaturizeResult:
+    """Write the graphs table of a crystals table; called again it goes on where it stopped."""
+    check_crystal_schema(table_schema(config.crystals), config.crystals)
+    folder = locate(config.out)
+    output = Output(config.out, f"{config.out}/_rejects")
+    if config.overwrite:
+        output.clear()
+    resume_or_start(folder / "_run.json", asdict(config))
+    pieces = plan_rows(config.crystals, config.block_rows)
+    connect(config.address)
+    counts = run_slices(
+        pieces,
+        output,
+        FeaturizeWorker,
+        (Limits(config.max_atoms, config.max_pairs, config.cutoff), output),
+        workers=config.workers,
+        cpus_per_worker=config.cpus_per_worker,
+        progress=Progress("featurize"),
+    )
+    output.sweep()
+    write_json({"counts": counts._asdict()}, folder / "_manifest.json")
+    print(account("featurize", counts), flush=True)
+    return FeaturizeResult(config.out, counts)
+
+
+class FeaturizeWorker:
+    """Computes and commits one slice of crystals."""
+
+    def __init__(self, limits: Limits, output: Output) -> None:
+        self.limits, self.output = limits, output
+
+    def __call__(self, piece: RowSlice) -> Counts:
+        """Write the graphs of the slice's crystals and the rejects."""
+        with limited_threads(1):
+            crystals = read_slice(piece)
+            graphs, rejects = graph_table(crystals, self.limits, piece.file)
+            return self.output.commit(piece.name, graphs, rejects, crystals.num_rows)
+
+
+def graph_table(crystals: pa.Table, limits: Limits, source: str) -> tuple[pa.Table, list[Reject]]:
+    """Return the graphs table of a crystals table, and a reject for each row that has no graph."""
+    assert limits.cutoff is not None
+    good, rejects = validate(crystals, limits, source)
+    graphs = Graphs.from_crystals(CrystalBatch.from_arrow(good), limits.cutoff)
+    lonely = graphs.pairs.n_pairs == 0
+    kept, without_pairs = reject_lonely(good, lonely, limits.cutoff, source, Stage.FEATURIZE)
+    if without_pairs:
+        graphs = graphs.take(np.flatnonzero(~lonely))
+    columns = kept.drop_columns([*GEOMETRY, "atomic_numbers"])
+    assert not set(columns.column_names) & set(GRAPH_COLUMNS)
+    return graphs.to_table(limits.cutoff, columns), rejects + without_pairs

@@ -1,0 +1,215 @@
+"""Data parallel training of the embedding network on Ray Train."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import ray.train
+import torch
+from numpy.typing import NDArray
+from ray.train.torch import TorchTrainer, get_device
+from torch import nn
+
+from emrl_ray.config import TrainConfig
+from emrl_ray.crystals.storage import table_schema
+from emrl_ray.features.compiled import State
+from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
+from emrl_ray.fitting import Labels
+from emrl_ray.networks import network_type
+from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
+from emrl_ray.pipelines.progress import duration
+from emrl_ray.pipelines.relay import Say, relayed_lines
+from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
+from emrl_ray.training import EpochRecord, Shard, Trainer
+
+STATE = "state.pt"
+ROWS_PER_BLOCK = 2048
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrainedNetwork(NamedTuple):
+    """A network at the end of its training."""
+
+    state: State
+    """Arrays of its `state_dict` by name, float32."""
+    curve: list[dict[str, float]]
+    """Loss and learning rate of each epoch."""
+
+
+def train_network(
+    config: TrainConfig, graphs: str, labels: Labels, train: NDArray[np.int64], work: str
+) -> TrainedNetwork:
+    """Train the network on the labels at positions `train`, each worker holding a share of them.
+
+    Checkpoints go below `work`; where some are there already, training goes on from the last.
+    """
+    shards = load_shards(graphs, labels, train, config.workers)
+    cutoff = table_cutoff(table_schema(graphs))
+    with relayed_lines() as say:
+        result = _make_trainer(config, shards, work, cutoff, say).fit()
+    assert result.checkpoint is not None
+    saved = _read(result.checkpoint)
+    state = {name: value.float().numpy() for name, value in saved["trainer"]["network"].items()}
+    return TrainedNetwork(state, saved["curve"])
+
+
+def _make_trainer(
+    config: TrainConfig, shards: list[ray.data.Dataset], work: str, cutoff: float, say: Say
+) -> TorchTrainer:
+    return TorchTrainer(
+        _train_on_worker,
+        train_loop_config={"config": config, "cutoff": cutoff, "say": say},
+        datasets={f"shard-{rank}": shard for rank, shard in enumerate(shards)},
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.workers,
+            use_gpu=config.gpu,
+            resources_per_worker={"CPU": config.cpus_per_worker, "GPU": int(config.gpu)},
+        ),
+        run_config=ray.train.RunConfig(
+            name="network",
+            storage_path=work,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+
+
+def load_shards(
+    graphs: str, labels: Labels, train: NDArray[np.int64], workers: int
+) -> list[ray.data.Dataset]:
+    """Return each worker's run of the training rows, read by Ray and held in its object store.
+
+    The runs depend on rows and workers alone, so that a restarted training finds its own again.
+    """
+    rows, targets = labels.rows[train], labels.targets[train]
+    pieces = plan_rows(graphs, ROWS_PER_BLOCK)
+    bounds = [len(rows) * rank // workers for rank in range(workers + 1)]
+    shards = []
+    for first, last in pairwise(bounds):
+        read = partial(
+            _read_rows, rows=rows[first:last], targets=targets[first:last], first=first
+        )
+        chosen = [{"item": piece} for piece in pieces if _overlaps(piece, rows[first:last])]
+        dataset = ray.data.from_items(chosen).map_batches(read, batch_size=1)
+        shards.append(dataset.materialize())
+    return shards
+
+
+def _overlaps(piece: RowSlice, rows: NDArray[np.int64]) -> bool:
+    last = piece.first_row + piece.stop - piece.start
+    return bool(np.searchsorted(rows, piece.first_row) < np.searchsorted(rows, last))
+
+
+def _read_rows(
+    batch: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.float64], first: int
+) -> pa.Table:
+    """Return the given rows of one slice: their number among the training rows, target, graph."""
+    (piece,) = batch["item"]
+    begin, end = np.searchsorted(
+        rows, [piece.first_row, piece.first_row + piece.stop - piece.start]
+    )
+    table = read_slice(piece).select(list(GRAPH_COLUMNS))
+    table = table.take(rows[begin:end] - piece.first_row)
+    table = table.append_column("row", pa.array(np.arange(begin, end) + first))
+    return table.append_column("target", pa.array(targets[begin:end]))
+
+
+def _train_on_worker(settings: dict[str, Any]) -> None:
+    """Train on one worker of several: hold a shard, take part in every step, write checkpoints."""
+    config: TrainConfig = settings["config"]
+    torch.set_num_threads(config.cpus_per_worker)
+    context = ray.train.get_context()
+    communicator: Communicator = ProcessGroup() if context.get_world_size() > 1 else SingleProcess()
+    trainer = Trainer(
+        make_network(config),
+        _own_shard(context.get_world_rank(), settings["cutoff"], config),
+        config,
+        communicator,
+        get_device() if config.gpu else "cpu",
+    )
+    curve: list[dict[str, float]] = []
+    if checkpoint := ray.train.get_checkpoint():
+        saved = _read(checkpoint)
+        trainer.load_state_dict(saved["trainer"])
+        curve = saved["curve"]
+        if communicator.rank == 0:
+            settings["say"](f"train: goes on after epoch {trainer.epoch}")
+    progress = _Progress(settings["say"], config.epochs, trainer.epoch)
+
+    def after_epoch(record: EpochRecord) -> None:
+        curve.append({"loss": record.loss, "learning_rate": record.learning_rate})
+        if communicator.rank == 0:
+            progress(record)
+        if record.epoch % config.checkpoint_every == 0 or record.epoch == config.epochs:
+            _report(trainer, curve, record)
+
+    trainer.run(after_epoch)
+
+
+def make_network(config: TrainConfig) -> nn.Module:
+    """Return the untrained network of a configuration; its weights follow from the seed."""
+    torch.manual_seed(config.seed)
+    elements = element_features(default_csv(), config.elements)
+    return network_type(config.network)(
+        elements, config.cutoff, basis=config.basis, width=config.width
+    )
+
+
+def _own_shard(rank: int, made_with: float, config: TrainConfig) -> Shard:
+    assert config.cutoff is not None
+    batches = ray.train.get_dataset_shard(f"shard-{rank}").iter_batches(
+        batch_size=None, batch_format="pyarrow"
+    )
+    table = pa.concat_tables(batches).sort_by("row")
+    return Shard(
+        Graphs.from_table(with_cutoff(table, made_with), config.cutoff),
+        table.column("target").to_numpy(),
+        table.column("row")[0].as_py(),
+    )
+
+
+def _report(trainer: Trainer, curve: list[dict[str, float]], record: EpochRecord) -> None:
+    """Register a checkpoint of the first worker; all workers' states are the same."""
+    metrics = {"epoch": record.epoch, "loss": record.loss}
+    if trainer.communicator.rank > 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"trainer": trainer.state_dict(), "curve": curve}, Path(folder) / STATE)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _read(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
+    with checkpoint.as_directory() as folder:
+        return torch.load(Path(folder) / STATE, weights_only=True, map_location="cpu")
+
+
+class _Progress:
+    """Prints a line such as ``train: epoch 40/300, loss 0.1312, 1.1 s an epoch, 4 min 46 s left``."""
+
+    def __init__(self, say: Say, epochs: int, done: int) -> None:
+        self.say, self.epochs, self.done = say, epochs, done
+        self.began = time.monotonic()
+        self.printed = 0.0
+
+    def __call__(self, record: EpochRecord) -> None:
+        now = time.monotonic()
+        if now - self.printed < SECONDS_BETWEEN_LINES and record.epoch < self.epochs:
+            return
+        self.printed = now
+        pace = (now - self.began) / (record.epoch - self.done)
+        self.say(
+            f"train: epoch {record.epoch}/{self.epochs}, loss {record.loss:.4f}, "
+            f"{record.seconds:.2f} s an epoch, "
+            f"{duration(pace * (self.epochs - record.epoch))} left"
+        )

@@ -1,0 +1,40 @@
+"""Lines that workers say, printed by the driver: once each, without Ray's prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+from ray.util.queue import Queue
+
+Say = Callable[[str], None]
+
+
+class _Sender:
+    """Sends lines to the driver; it may be passed to any worker."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    def __call__(self, text: str) -> None:
+        self.queue.put(text)
+
+
+@contextmanager
+def relayed_lines() -> Iterator[Say]:
+    """Give a function for workers that prints a line on the driver, until the context ends."""
+    queue = Queue(actor_options={"num_cpus": 0})
+    printer = Thread(target=_print_lines, args=(queue,), daemon=True)
+    printer.start()
+    try:
+        yield _Sender(queue)
+    finally:
+        queue.put(None)
+        printer.join()
+        queue.shutdown()
+
+
+def _print_lines(queue: Queue) -> None:
+    while (text := queue.get()) is not None:
+        print(text, flush=True)

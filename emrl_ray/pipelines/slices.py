@@ -1,0 +1,261 @@
+"""Slices: the fixed pieces of work of a long job, each computed whole or not at all.
+
+A slice is a run of rows of one row group, or a run of files. It has a name that depends on the
+input alone. Its worker writes its rejects, then its rows, each under another name and moved in
+place; the rows come last and are the mark that the slice is done. A job that was killed and is
+called again lists the marks and computes what is missing, so nothing is held in memory and nothing
+is done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+
+from emrl_ray.crystals.storage import (
+    Location,
+    leftovers,
+    list_files,
+    locate,
+    remove,
+    table_files,
+    write_parquet,
+)
+from emrl_ray.crystals.tables import Reject, rejects_table
+from emrl_ray.machine import peak_memory
+
+COUNTS_KEY = b"emrl_ray.counts"
+
+
+class RowSlice(NamedTuple):
+    """Rows `start:stop` of one row group of one Parquet file."""
+
+    name: str
+    file: str
+    row_group: int
+    start: int
+    stop: int
+    first_row: int
+    """Position of the slice's first row in the whole table."""
+
+
+class Named(Protocol):
+    """What a slice needs to have: a name of its own, fit for a file."""
+
+    @property
+    def name(self) -> str:
+        """Name of the slice's output, without ending."""
+
+
+class Counts(NamedTuple):
+    """What became of the rows of one slice, or of many."""
+
+    rows_in: int
+    rows_out: int
+    rejects: Counter[str]
+
+    def __add__(self, other: object) -> Counts:
+        """Return the sums of both."""
+        if not isinstance(other, Counts):
+            return NotImplemented
+        return Counts(
+            self.rows_in + other.rows_in,
+            self.rows_out + other.rows_out,
+            self.rejects + other.rejects,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether rows in = rows out + rejects."""
+        return self.rows_in == self.rows_out + self.rejects.total()
+
+
+class SliceReport(NamedTuple):
+    """What the computation of one slice took."""
+
+    name: str
+    counts: Counts
+    seconds: float
+    worker: str
+    """Name of the process that computed it: node and process id."""
+    peak_memory: int
+    """Largest resident memory of that process so far, bytes."""
+
+
+class Output(NamedTuple):
+    """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
+
+    rows: str
+    rejects: str
+
+    def commit(self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int) -> Counts:
+        """Write a slice: rejects first, rows last (the mark that the slice is done)."""
+        counts = Counts(rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects))
+        if rejects:
+            write_parquet(rejects_table(rejects), locate(self.rejects) / f"{name}.parquet")
+        metadata = dict(rows.schema.metadata or {})
+        metadata[COUNTS_KEY] = json.dumps(counts._asdict()).encode()
+        write_parquet(rows.replace_schema_metadata(metadata), locate(self.rows) / f"{name}.parquet")
+        return counts
+
+    def done(self) -> dict[str, Counts]:
+        """Return the counts of the slices that are there already."""
+        files = list_files(locate(self.rows), ".parquet")
+        with ThreadPoolExecutor(max_workers=16) as readers:
+            counts = readers.map(_read_counts, files)
+            return {
+                file.name.removesuffix(".parquet"): count
+                for file, count in zip(files, counts, strict=True)
+            }
+
+    def sweep(self) -> None:
+        """Delete what workers that were killed had written aside and not yet moved in place."""
+        for folder in (locate(self.rejects), locate(self.rows)):
+            for file in leftovers(folder):
+                remove(file)
+
+    def clear(self) -> None:
+        """Delete all that earlier runs left."""
+        remove(locate(self.rejects))
+        remove(locate(self.rows))
+
+
+def _read_counts(file: Location) -> Counts:
+    metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata
+    return _parse_counts(json.loads(metadata[COUNTS_KEY]))
+
+
+def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
+    """Return the slices of a Parquet table, at most `rows_per_slice` rows each, in order."""
+    files = table_files(table)
+    with ThreadPoolExecutor(max_workers=16) as readers:
+        footers = list(readers.map(_read_footer, files))
+    slices: list[RowSlice] = []
+    first_row = 0
+    for file, metadata in zip(files, footers, strict=True):
+        uri = _uri(table, file)
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            for start in range(0, rows, rows_per_slice):
+                stop = min(start + rows_per_slice, rows)
+                name = f"slice-{len(slices):06d}"
+                slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
+            first_row += rows
+    return slices
+
+
+def _read_footer(file: Location) -> pq.FileMetaData:
+    return pq.read_metadata(file.path, filesystem=file.filesystem)
+
+
+def _uri(table: str, file: Location) -> str:
+    scheme = table.split("://")[0] + "://" if "://" in table else ""
+    return scheme + file.path
+
+
+def read_slice(piece: RowSlice) -> pa.Table:
+    """Return the rows of a slice, all columns."""
+    place = locate(piece.file)
+    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        group = parquet.read_row_group(piece.row_group)
+    return group.slice(piece.start, piece.stop - piece.start)
+
+
+class SliceWorker(Protocol):
+    """A callable made once in each worker process; it computes and commits one slice."""
+
+    def __call__(self, piece: Any) -> Counts:
+        """Compute `piece`, commit it, and say what became of its rows."""
+
+
+class _Apply:
+    """Ray Data's view of a `SliceWorker`: a batch of one slice in, its report out."""
+
+    def __init__(self, build: Callable[..., SliceWorker], arguments: Sequence[Any]) -> None:
+        self.worker = build(*arguments)
+        self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        pieces = [ray.cloudpickle.loads(item) for item in batch["piece"]]
+        return {"report": [json.dumps(self._report(piece)) for piece in pieces]}
+
+    def _report(self, piece: Any) -> tuple[Any, ...]:
+        began = time.monotonic()
+        counts = self.worker(piece)
+        return piece.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
+
+
+def _parse_report(text: str) -> SliceReport:
+    name, counts, *rest = json.loads(text)
+    return SliceReport(name, _parse_counts(counts), *rest)
+
+
+def _parse_counts(fields: dict[str, Any]) -> Counts:
+    return Counts(fields["rows_in"], fields["rows_out"], Counter(fields["rejects"]))
+
+
+def run_slices(
+    pieces: Iterable[Named],
+    output: Output,
+    build: Callable[..., SliceWorker],
+    arguments: Sequence[Any] = (),
+    *,
+    workers: int | None = None,
+    cpus_per_worker: float = 1,
+    gpus_per_worker: float = 0,
+    progress: Callable[[int, int, Counts], None] | None = None,
+    observe: Callable[[SliceReport], None] | None = None,
+) -> Counts:
+    """Compute the slices that `output` does not hold yet, on Ray, and return the counts of all.
+
+    `build(*arguments)` makes the `SliceWorker` once in each worker process. `workers` limits how
+    many there are (default: as many as the cluster has CPUs for, growing with the cluster).
+    `progress(slices done, slices in all, counts so far)` is called at the start and after each
+    slice, `observe` with what each slice took that was computed now.
+    """
+    planned = list(pieces)
+    done = output.done()
+    total = Counts(0, 0, Counter())
+    for piece in planned:
+        total += done.get(piece.name, Counts(0, 0, Counter()))
+    missing = [piece for piece in planned if piece.name not in done]
+    finished = len(planned) - len(missing)
+    if progress:
+        progress(finished, len(planned), total)
+    if missing:
+        ray.data.DataContext.get_current().enable_progress_bars = False  # `progress` shows it
+        pool = (
+            ray.data.ActorPoolStrategy(size=min(workers, len(missing)))
+            if workers
+            else ray.data.ActorPoolStrategy(min_size=1, max_size=len(missing))
+        )
+        dataset = ray.data.from_items(
+            [{"piece": ray.cloudpickle.dumps(piece)} for piece in missing],
+            override_num_blocks=len(missing),
+        ).map_batches(
+            _Apply,
+            fn_constructor_args=(build, arguments),
+            batch_size=1,
+            compute=pool,
+            num_cpus=cpus_per_worker,
+            num_gpus=gpus_per_worker or None,
+        )
+        for row in dataset.iter_rows():
+            report = _parse_report(row["report"])
+            total += report.counts
+            finished += 1
+            if observe:
+                observe(report)
+            if progress:
+                progress(finished, len(planned), total)
+    return total
