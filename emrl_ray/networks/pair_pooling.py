@@ -21,6 +21,9 @@ from torch import Tensor
 from emrl_ray.features import kernels
 from emrl_ray.networks.batch_norm import WeightedBatchNorm
 
+COMPILED_DEVICE = "cpu"
+"""Where the loops of `features.kernels` run."""
+
 
 class PairTerms(NamedTuple):
     """The pre-activations of U unordered pairs of B crystals, as tables."""
@@ -130,7 +133,7 @@ class _PoolPairs(torch.autograd.Function):
 def _moments(terms: PairTerms) -> tuple[Tensor, Tensor]:
     """Return the sums of x and x² over each crystal's ordered pairs, (B, F) float64."""
     shape = (len(terms.bounds) - 1, terms.center.shape[1])
-    if terms.bond.device.type == "cpu":
+    if terms.bond.device.type == COMPILED_DEVICE:
         total, squares = np.zeros(shape), np.zeros(shape)
         _split(terms, lambda run: kernels.pair_moments(*_arrays(terms), *run, total, squares))
         return torch.from_numpy(total), torch.from_numpy(squares)
@@ -145,7 +148,7 @@ def _active_sums(terms: PairTerms, scale: Tensor, shift: Tensor) -> tuple[Tensor
     """Return the sums of 1 and x over the pairs with scale·x + shift > 0, (K, B, F) float64."""
     shape = (len(scale), len(terms.bounds) - 1, terms.center.shape[1])
     scale, shift = scale.detach().to(terms.bond.dtype), shift.detach().to(terms.bond.dtype)
-    if terms.bond.device.type == "cpu":
+    if terms.bond.device.type == COMPILED_DEVICE:
         count, total = np.zeros(shape), np.zeros(shape)
         lines = (scale.numpy(), shift.numpy())
         _split(terms, lambda run: kernels.active_sums(*_arrays(terms), *run, *lines, count, total))
@@ -168,12 +171,13 @@ def _pair_gradients(
     """Return the gradients of A, B and C (see `kernels.pair_gradients`)."""
     dtype = terms.bond.dtype
     lines = [part.to(dtype) for part in (scale, shift, active, constant, slope)]
-    if terms.bond.device.type == "cpu":
+    if terms.bond.device.type == COMPILED_DEVICE:
         bond = torch.empty_like(terms.bond)
         given = [part.numpy() for part in lines]
+        kind = given[0].dtype
 
         def run_part(run: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            tables = (np.zeros_like(terms.center.numpy()), np.zeros_like(terms.neighbor.numpy()))
+            tables = (np.zeros(terms.center.shape, kind), np.zeros(terms.center.shape, kind))
             outputs = (*tables, bond.numpy())
             kernels.pair_gradients(*_arrays(terms), *run, *given, *outputs)
             return tables

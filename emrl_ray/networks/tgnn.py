@@ -50,7 +50,7 @@ class TGNN(nn.Module):
         self.cutoff, self.width = cutoff, width
         gaussians = gaussian_basis(basis, cutoff)
         self.gaussian_width = gaussians.width
-        self.register_buffer("elements", torch.from_numpy(elements).float(), persistent=False)
+        self.register_buffer("elements", torch.from_numpy(elements), persistent=False)
         self.register_buffer("centers", torch.from_numpy(gaussians.centers), persistent=False)
         self.element_layer = nn.Linear(elements.shape[1], ELEMENT_WIDTH)
         self.bond_layer = nn.Linear(len(gaussians.centers), BOND_WIDTH)
