@@ -150,9 +150,9 @@ def test_elements_are_named_by_their_symbols():
     )
     assert element_filter([], []).passes_all
     for excluded, only, said in [
-        (["pb"], [], "--exclude_elements pb: no such element, give symbols such as Pb"),
-        ([], ["Xx"], "--only_elements Xx: no such element, give symbols such as Pb"),
-        (["Cs", "Pb"], ["Cs"], "--only_elements Cs: all of them are excluded as well"),
+        (["pb"], [], "--exclude-elements pb: no such element, give symbols such as Pb"),
+        ([], ["Xx"], "--only-elements Xx: no such element, give symbols such as Pb"),
+        (["Cs", "Pb"], ["Cs"], "--only-elements Cs: all of them are excluded as well"),
     ]:
         with pytest.raises(ConfigError) as caught:
             element_filter(excluded, only)

@@ -13,33 +13,37 @@ class Progress:
     """Prints lines such as ``screen: 9/27 slices, 36,864 crystals, 3,410 crystals/s, 22 s left``.
 
     It is called as `slices.run_slices` calls its `progress`: first with what earlier calls did.
-    Rate and time left are those of the slices done since.
+    Rate and time left are those since the first slice was done, so without the start of workers.
     """
 
     def __init__(self, verb: str, unit: str = "crystals") -> None:
         self.verb = verb
         self.unit = unit
-        self.first: tuple[int, int] | None = None
+        self.calls = 0
+        self.base = (0, 0)
         self.began = self.printed = time.monotonic()
 
     def __call__(self, finished: int, planned: int, counts: Counts) -> None:
         """Print where the job is, unless a line was printed just now."""
-        if self.first is None:
-            self.first = finished, counts.rows_in
-            self.began = time.monotonic()
+        self.calls += 1
+        if self.calls == 1:
             resumed = f", {finished:,} of them done by an earlier call" if finished else ""
             self._say(f"{planned:,} slices{resumed}")
-            return
-        now = time.monotonic()
-        if now - self.printed < SECONDS_BETWEEN_LINES and finished < planned:
-            return
-        seconds = max(now - self.began, 1e-9)
-        rate = (counts.rows_in - self.first[1]) / seconds
-        left = (planned - finished) * seconds / max(finished - self.first[0], 1)
-        self._say(
-            f"{finished:,}/{planned:,} slices, {counts.rows_in:,} {self.unit}, "
-            f"{rate:,.0f} {self.unit}/s, {duration(left)} left"
-        )
+        elif self.calls == 2:
+            self.base = finished, counts.rows_in
+            self.began = time.monotonic()
+            self._say(self._done(finished, planned, counts))
+        elif time.monotonic() - self.printed > SECONDS_BETWEEN_LINES or finished == planned:
+            seconds = max(time.monotonic() - self.began, 1e-9)
+            rate = (counts.rows_in - self.base[1]) / seconds
+            left = (planned - finished) * seconds / (finished - self.base[0])
+            self._say(
+                f"{self._done(finished, planned, counts)}, {rate:,.0f} {self.unit}/s, "
+                f"{duration(left)} left"
+            )
+
+    def _done(self, finished: int, planned: int, counts: Counts) -> str:
+        return f"{finished:,}/{planned:,} slices, {counts.rows_in:,} {self.unit}"
 
     def _say(self, text: str) -> None:
         self.printed = time.monotonic()

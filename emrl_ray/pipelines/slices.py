@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +37,8 @@ from emrl_ray.crystals.tables import Reject, rejects_table
 from emrl_ray.machine import peak_memory
 
 COUNTS_KEY = b"emrl_ray.counts"
+ATTEMPTS = 4
+"""Workers that may die on a slice before it is given up."""
 
 
 class RowSlice(NamedTuple):
@@ -186,8 +190,11 @@ class _Apply:
         self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        pieces = [ray.cloudpickle.loads(item) for item in batch["piece"]]
-        return {"report": [json.dumps(self._report(piece)) for piece in pieces]}
+        (piece,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
+        try:
+            return {"report": [json.dumps(self._report(piece))], "error": [""]}
+        except Exception:
+            return {"report": [""], "error": [f"{piece.name} failed\n{traceback.format_exc()}"]}
 
     def _report(self, piece: Any) -> tuple[Any, ...]:
         began = time.monotonic()
@@ -232,30 +239,62 @@ def run_slices(
     finished = len(planned) - len(missing)
     if progress:
         progress(finished, len(planned), total)
-    if missing:
-        ray.data.DataContext.get_current().enable_progress_bars = False  # `progress` shows it
-        pool = (
-            ray.data.ActorPoolStrategy(size=min(workers, len(missing)))
-            if workers
-            else ray.data.ActorPoolStrategy(min_size=1, max_size=len(missing))
-        )
-        dataset = ray.data.from_items(
-            [{"piece": ray.cloudpickle.dumps(piece)} for piece in missing],
-            override_num_blocks=len(missing),
-        ).map_batches(
+    for report in _reports(missing, build, arguments, workers, cpus_per_worker, gpus_per_worker):
+        total += report.counts
+        finished += 1
+        if observe:
+            observe(report)
+        if progress:
+            progress(finished, len(planned), total)
+    return total
+
+
+def _reports(
+    pieces: Sequence[Named],
+    build: Callable[..., SliceWorker],
+    arguments: Sequence[Any],
+    workers: int | None,
+    cpus_per_worker: float,
+    gpus_per_worker: float,
+) -> Iterator[SliceReport]:
+    """Yield the report of each piece as it is done, in any order.
+
+    Raises RuntimeError at once if a worker raises. A piece on which one worker after another dies
+    does not keep the others from being done; it is named in the RuntimeError that comes after them.
+    """
+    if not pieces:
+        return
+    pool = (
+        ray.data.ActorPoolStrategy(size=min(workers, len(pieces)))
+        if workers
+        else ray.data.ActorPoolStrategy(min_size=1, max_size=len(pieces))
+    )
+    items = ray.data.from_items(
+        [{"piece": ray.cloudpickle.dumps(piece)} for piece in pieces],
+        override_num_blocks=len(pieces),
+    )
+    with warnings.catch_warnings():  # Ray 2.60 has no other way to say `max_task_retries`
+        warnings.simplefilter("ignore", DeprecationWarning)
+        dataset = items.map_batches(
             _Apply,
             fn_constructor_args=(build, arguments),
             batch_size=1,
             compute=pool,
             num_cpus=cpus_per_worker,
             num_gpus=gpus_per_worker or None,
+            max_task_retries=ATTEMPTS - 1,
         )
-        for row in dataset.iter_rows():
-            report = _parse_report(row["report"])
-            total += report.counts
-            finished += 1
-            if observe:
-                observe(report)
-            if progress:
-                progress(finished, len(planned), total)
-    return total
+    dataset.context.enable_progress_bars = False
+    dataset.context.max_errored_blocks = -1  # an exception of ours comes as a row: these are deaths
+    unfinished = {piece.name for piece in pieces}
+    for row in dataset.iter_rows():
+        if row["error"]:
+            raise RuntimeError(row["error"])
+        report = _parse_report(row["report"])
+        unfinished.remove(report.name)
+        yield report
+    if unfinished:
+        raise RuntimeError(
+            f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, for want of "
+            "memory or in compiled code; all other slices are done"
+        )

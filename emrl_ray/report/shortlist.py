@@ -98,12 +98,12 @@ def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilte
 
     Raises ConfigError, in one line, at a symbol that is no element or if no element is left.
     """
-    for option, names in (("exclude_elements", excluded), ("only_elements", only)):
+    for option, names in (("exclude-elements", excluded), ("only-elements", only)):
         for name in names:
             if name not in ATOMIC_NUMBERS:
                 raise ConfigError(f"--{option} {name}: no such element, give symbols such as Pb")
     if only and set(only) <= set(excluded):
-        raise ConfigError(f"--only_elements {','.join(only)}: all of them are excluded as well")
+        raise ConfigError(f"--only-elements {','.join(only)}: all of them are excluded as well")
     return ElementFilter(
         frozenset(ATOMIC_NUMBERS[name] for name in excluded),
         frozenset(ATOMIC_NUMBERS[name] for name in only),

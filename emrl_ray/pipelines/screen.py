@@ -1,0 +1,333 @@
+"""Screen a library: predict every candidate on Ray, rank, and write a shortlist.
+
+Slices of the library go to a pool of processes that hold the model; each slice's predictions and
+rejects are committed on their own. The shortlist is drawn from the committed files, and the
+manifest, written last, makes the run valid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.crystals.storage import (
+    Location,
+    list_files,
+    locate,
+    read_json,
+    remove,
+    table_schema,
+    write_csv,
+    write_json,
+    write_parquet,
+)
+from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.machine import description, limited_threads, peak_memory, versions
+from emrl_ray.model import Model
+from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.progress import Progress, account, duration
+from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.slices import (
+    COUNTS_KEY,
+    Counts,
+    Output,
+    RowSlice,
+    SliceReport,
+    plan_rows,
+    read_slice,
+    run_slices,
+)
+from emrl_ray.report.shortlist import (
+    ALLOWED,
+    P_IN_WINDOW,
+    ElementFilter,
+    Ranking,
+    Tally,
+    element_filter,
+    shortlist,
+)
+
+MANIFEST_FORMAT = 1
+
+
+class ScreenResult(NamedTuple):
+    """What a screen left."""
+
+    shortlist: str
+    """Path or URI of shortlist.parquet."""
+    manifest: dict[str, Any]
+    """Content of manifest.json."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether any candidate could be predicted."""
+        return self.manifest["counts"]["predicted"] > 0
+
+
+def screen(config: ScreenConfig) -> ScreenResult:
+    """Predict all crystals of a library, rank them, and write the run's folder.
+
+    The same call again goes on where a killed one stopped, and returns at once if the run is
+    finished. Raises ConfigError or another ValueError, in one line and before any work, for
+    options that cannot be met, and for a run whose arguments, model or library were others.
+    """
+    usage = _Usage()
+    ranking = Ranking(config.window() if config.target_window else None, config.maximize)
+    elements = element_filter(config.exclude_elements, config.only_elements)
+    run = _Run.at(config.out)
+    with usage.timed("prepare"):
+        pieces = _plan(config)
+        _check_model(config)
+        inputs = {
+            "model": folder_fingerprint(config.model),
+            "crystals": table_fingerprint(config.crystals),
+        }
+        _open(run, config, inputs)
+    if run.manifest.exists():
+        print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
+        return ScreenResult(run.shortlist, read_json(run.manifest))
+    with usage.timed("start"):
+        connect(config.address)
+    with usage.timed("predict"):
+        counts = run_slices(
+            pieces,
+            run.output,
+            ScreenWorker,
+            (config, ranking, elements, run.output),
+            workers=config.workers,
+            cpus_per_worker=config.cpus_per_worker,
+            progress=Progress("screen"),
+            observe=usage.observe,
+        )
+    _check_balance(counts, pieces)
+    with usage.timed("rank"):
+        files = list_files(locate(run.output.rows), ".parquet")
+        table, tally = shortlist(files, ranking, config.top)
+    with usage.timed("write"):
+        _write_shortlist(table, run.folder)
+        run.output.sweep()
+    manifest = _manifest(config, inputs, usage, pieces, counts, tally, table.num_rows)
+    write_json(manifest, run.manifest)
+    _summarize(manifest, counts, config.out)
+    return ScreenResult(run.shortlist, manifest)
+
+
+class ScreenWorker:
+    """A process of the pool: it holds the model and computes one slice after another."""
+
+    def __init__(
+        self, config: ScreenConfig, ranking: Ranking, elements: ElementFilter, output: Output
+    ) -> None:
+        self.ranking = ranking
+        self.elements = elements
+        self.output = output
+        self.limits = _limits(config)
+        self.threads = config.cpus_per_worker
+        with limited_threads(self.threads):
+            self.model = Model.load(config.model, self.threads)
+        self.head = self.model.head_name(config.head)
+
+    def __call__(self, piece: RowSlice) -> Counts:
+        """Predict the crystals of a slice and commit what came of them."""
+        crystals = read_slice(piece)
+        check_crystal_schema(crystals.schema, piece.file)
+        with limited_threads(self.threads):
+            predictions, rejects = self.model.predict(
+                self._marked(crystals), self.limits, self.head, piece.file
+            )
+            predictions = self._with_window(predictions)
+        return self.output.commit(piece.name, predictions, rejects, crystals.num_rows)
+
+    def _marked(self, crystals: pa.Table) -> pa.Table:
+        """Return the crystals with a mark on those that the element filter lets pass.
+
+        Columns that have the name of one of ours make way for it.
+        """
+        taken = [name for name in (P_IN_WINDOW, ALLOWED) if name in crystals.column_names]
+        crystals = crystals.drop_columns(taken)
+        if self.elements.passes_all:
+            return crystals
+        allowed = self.elements.allows(crystals.column("atomic_numbers"))
+        return crystals.append_column(ALLOWED, pa.array(allowed))
+
+    def _with_window(self, predictions: pa.Table) -> pa.Table:
+        if self.ranking.window is None:
+            return predictions
+        share = self.model.calibrations[self.head].p_in_window(
+            predictions.column("prediction").to_numpy(), *self.ranking.window
+        )
+        place = predictions.schema.get_field_index("upper") + 1
+        return predictions.add_column(place, P_IN_WINDOW, pa.array(share, pa.float64()))
+
+
+class _Run(NamedTuple):
+    """The parts of a run's folder."""
+
+    folder: Location
+    output: Output
+    record: Location
+    manifest: Location
+    shortlist: str
+
+    @classmethod
+    def at(cls, out: str) -> _Run:
+        root, folder = out.rstrip("/"), locate(out)
+        return cls(
+            folder,
+            Output(f"{root}/predictions", f"{root}/rejects"),
+            folder / "run.json",
+            folder / "manifest.json",
+            f"{root}/shortlist.parquet",
+        )
+
+    def clear(self) -> None:
+        """Delete what an earlier run left: first what makes it valid, last what guards it."""
+        remove(self.manifest)
+        for name in ("shortlist.parquet", "shortlist.csv"):
+            remove(self.folder / name)
+        self.output.clear()
+        remove(self.record)
+
+
+@dataclass
+class _Usage:
+    """What a call took: seconds a stage, and the reports of the slices it computed."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    slices: int = 0
+    crystals: int = 0
+    worker_seconds: float = 0.0
+    peak_memory: dict[str, int] = field(default_factory=dict)
+    """Largest resident memory of each worker, bytes."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - began, 3)
+
+    def observe(self, report: SliceReport) -> None:
+        self.slices += 1
+        self.crystals += report.counts.rows_in
+        self.worker_seconds += report.seconds
+        self.peak_memory[report.worker] = report.peak_memory
+
+
+def _limits(config: ScreenConfig) -> Limits:
+    return Limits(max_atoms=config.max_atoms, max_pairs=config.max_pairs)
+
+
+def _plan(config: ScreenConfig) -> list[RowSlice]:
+    check_crystal_schema(table_schema(config.crystals), config.crystals)
+    pieces = plan_rows(config.crystals, config.block_rows)
+    if not pieces:
+        raise ConfigError(f"{config.crystals}: the table has no rows")
+    return pieces
+
+
+def _check_model(config: ScreenConfig) -> None:
+    model = Model.load(config.model)
+    head = model.head_name(config.head)
+    if config.target_window is not None and head not in model.calibrations:
+        raise ConfigError(
+            f"--target-window {config.target_window}: {config.model} has no calibration; "
+            "train it with --calibration 0.1, or use --maximize or --minimize"
+        )
+
+
+def _open(run: _Run, config: ScreenConfig, inputs: dict[str, str]) -> None:
+    """Make the run's folder this call's own, or refuse."""
+    if config.overwrite:
+        run.clear()
+    if not run.record.exists() and list_files(locate(run.output.rows)):
+        raise ConfigError(
+            f"{config.out} holds predictions but no run.json that tells whose they are: "
+            "use --overwrite or another --out"
+        )
+    arguments = asdict(config)
+    del arguments["out"]
+    resume_or_start(run.record, arguments, inputs)
+
+
+def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:
+    rows = sum(piece.stop - piece.start for piece in pieces)
+    if not counts.balanced or counts.rows_in != rows:
+        raise RuntimeError(
+            f"rows were lost: {rows} in the library, but {account('screen', counts)}"
+        )
+
+
+def _write_shortlist(table: pa.Table, folder: Location) -> None:
+    metadata = {
+        key: value for key, value in (table.schema.metadata or {}).items() if key != COUNTS_KEY
+    }
+    table = table.replace_schema_metadata(metadata)
+    write_parquet(table, folder / "shortlist.parquet")
+    write_csv(table, folder / "shortlist.csv")
+
+
+def _manifest(
+    config: ScreenConfig,
+    inputs: dict[str, str],
+    usage: _Usage,
+    pieces: list[RowSlice],
+    counts: Counts,
+    tally: Tally,
+    listed: int,
+) -> dict[str, Any]:
+    seconds = usage.seconds["predict"]
+    return {
+        "format": MANIFEST_FORMAT,
+        "config": asdict(config),
+        "fingerprints": inputs,
+        "counts": {
+            "slices": len(pieces),
+            "slices_resumed": len(pieces) - usage.slices,
+            "rows_in": counts.rows_in,
+            "predicted": counts.rows_out,
+            "rejects": dict(counts.rejects.most_common()),
+            "excluded_by_elements": tally.excluded,
+            "without_a_number": tally.unranked,
+            "ranked": tally.candidates - tally.excluded - tally.unranked,
+            "shortlisted": listed,
+        },
+        "seconds": usage.seconds,
+        "throughput": {
+            "crystals": usage.crystals,
+            "crystals_per_second": round(usage.crystals / max(seconds, 1e-9), 1),
+            "crystals_per_worker_second": round(
+                usage.crystals / max(usage.worker_seconds, 1e-9), 1
+            ),
+            "workers": len(usage.peak_memory),
+        },
+        "peak_memory_bytes": {
+            "driver": peak_memory(),
+            "largest_worker": max(usage.peak_memory.values(), default=0),
+        },
+        "versions": versions(),
+        "machine": description(),
+    }
+
+
+def _summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
+    found, rate = manifest["counts"], manifest["throughput"]
+    memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
+    print(account("screen", counts))
+    print(
+        f"screen: {found['ranked']:,} ranked, {found['excluded_by_elements']:,} excluded by their "
+        f"elements, {found['shortlisted']:,} on the shortlist"
+    )
+    print(
+        f"screen: {duration(sum(manifest['seconds'].values()))}, "
+        f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "
+        f"{memory['driver']:,.0f} MiB (driver), {memory['largest_worker']:,.0f} MiB (worker)"
+    )
+    print(f"screen: {out}/shortlist.csv")

@@ -1,0 +1,284 @@
+"""A screen accounts for every crystal, ranks them, goes on after a kill, and refuses mix-ups."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+import pytest
+
+from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.crystals.storage import list_files, locate, read_table
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.model import Model
+from emrl_ray.pipelines.screen import ScreenWorker, screen
+from emrl_ray.pipelines.slices import Output, plan_rows
+from emrl_ray.report.shortlist import Ranking, element_filter, shortlist
+from tests.tiny_model import make_model, random_crystals, write_library
+
+ROWS = 300
+LIMITS = Limits(max_atoms=5, max_pairs=400_000)
+
+
+def broken(crystals: pa.Table) -> pa.Table:
+    """Give some rows faults: 10 a flat cell, 20 no elements, 30 non-finite coordinates."""
+    rows = crystals.to_pylist()
+    rows[10]["lattice"] = [0.0] * 9
+    rows[20]["atomic_numbers"] = None
+    rows[30]["frac_coords"][0] = float("nan")
+    rows[40]["lattice"] = [100.0, 0, 0, 0, 100, 0, 0, 0, 100]
+    return pa.Table.from_pylist(rows, schema=crystals.schema)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("library")
+    return write_library(folder, broken(random_crystals(ROWS, 1, "lib")), [172, 128])
+
+
+@pytest.fixture(scope="module")
+def config(model: str, library: str, tmp_path_factory: pytest.TempPathFactory) -> ScreenConfig:
+    """Configuration of the run that the tests look at."""
+    return ScreenConfig(
+        model=model,
+        crystals=library,
+        out=str(tmp_path_factory.mktemp("runs") / "run"),
+        target_window="15:25",
+        exclude_elements=["Pb"],
+        top=20,
+        block_rows=5,
+        max_atoms=5,
+        workers=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(ray_session: None, config: ScreenConfig) -> Path:
+    screen(config)
+    return Path(config.out)
+
+
+def altered(config: ScreenConfig, **options: object) -> ScreenConfig:
+    return ScreenConfig(**{**vars(config), **options})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def test_every_row_of_the_library_is_a_prediction_or_a_reject(run, library):
+    ids = read_table(library).column("id").to_pylist()
+    predicted = read_table(str(run / "predictions")).column("id").to_pylist()
+    rejects = read_table(str(run / "rejects"))
+    assert sorted(predicted + rejects.column("id").to_pylist()) == ids
+    assert predicted == sorted(predicted)
+    reasons = dict(zip(*(rejects.column(n).to_pylist() for n in ("id", "reason")), strict=True))
+    assert reasons["lib00010"] == "bad_cell"
+    assert reasons["lib00020"] == "no_atoms"
+    assert reasons["lib00030"] == "bad_coordinates"
+    assert reasons["lib00040"] == "no_pairs"
+
+
+def test_the_predictions_are_those_of_the_model(run, model, library):
+    expected, _ = Model.load(model).predict(read_table(library), LIMITS)
+    found = read_table(str(run / "predictions"))
+    assert found.column_names == [
+        *("id", "formula", "prediction", "lower", "upper", "p_in_window"),
+        *("volume_per_atom", "elements_allowed"),
+    ]
+    assert found.column("id").to_pylist() == expected.column("id").to_pylist()
+    for name in ("prediction", "lower", "upper", "volume_per_atom"):
+        values = found.column(name).to_numpy()
+        np.testing.assert_allclose(values, expected.column(name).to_numpy(), rtol=1e-6)
+    assert found.schema.field("prediction").metadata == {b"unit": b"angstrom^3"}
+
+
+def test_the_shortlist_is_ranked_by_the_window_and_has_no_excluded_element(run):
+    listed = pcsv.read_csv(run / "shortlist.csv")
+    assert listed.num_rows == 20
+    assert listed.column("rank").to_pylist() == list(range(1, 21))
+    assert not any("Pb" in formula for formula in listed.column("formula").to_pylist())
+    predictions = read_table(str(run / "predictions"))
+    allowed = [row for row in predictions.to_pylist() if "Pb" not in row["formula"]]
+    allowed.sort(key=lambda row: (-row["p_in_window"], abs(row["prediction"] - 20), row["id"]))
+    assert listed.column("id").to_pylist() == [row["id"] for row in allowed[:20]]
+    parquet = read_table(str(run / "shortlist.parquet"))
+    assert parquet.column("id").to_pylist() == listed.column("id").to_pylist()
+    assert "elements_allowed" not in parquet.column_names
+
+
+def test_the_manifest_tells_inputs_counts_and_costs(run, config):
+    manifest = json.loads((run / "manifest.json").read_text())
+    counts = manifest["counts"]
+    assert counts["slices"] == 35 + 26  # 172 and 128 rows in blocks of 5
+    assert counts["rows_in"] == ROWS == counts["predicted"] + sum(counts["rejects"].values())
+    assert counts["predicted"] == counts["ranked"] + counts["excluded_by_elements"]
+    assert manifest["config"]["target_window"] == config.target_window
+    assert set(manifest["seconds"]) == {"prepare", "start", "predict", "rank", "write"}
+    assert manifest["throughput"]["crystals"] == ROWS
+    assert min(manifest["peak_memory_bytes"].values()) > 10_000_000
+    assert manifest["versions"]["ray"]
+
+
+def test_a_finished_run_called_again_returns_its_manifest_and_says_so(run, config, capsys):
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
+    again = screen(config)
+    assert again.manifest == json.loads((run / "manifest.json").read_text())
+    assert "is finished, nothing to do" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
+def test_other_arguments_are_refused_and_named(run, config):
+    with pytest.raises(ConfigError, match=r"--top was 20, is 21.*--overwrite or another --out"):
+        screen(altered(config, top=21))
+    screen(altered(config, workers=1, cpus_per_worker=2))  # where it runs may change
+
+
+def test_another_model_or_library_in_the_same_place_is_refused(run, config, tmp_path):
+    elsewhere = tmp_path / "run"
+    shutil.copytree(run, elsewhere)
+    record = json.loads((elsewhere / "run.json").read_text())
+    for name in ("model", "crystals"):
+        changed = record | {"inputs": record["inputs"] | {name: "0"}}
+        (elsewhere / "run.json").write_text(json.dumps(changed))
+        with pytest.raises(ConfigError, match=rf"\(what --{name} names is not what it was\)"):
+            screen(altered(config, out=str(elsewhere)))
+
+
+def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(run, config, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    record = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(record | {"head": "boosted"}))
+    slices = sorted(parquets(other / "predictions"))
+    shutil.copy(slices[0], slices[-1])
+    screen(altered(config, out=str(other), workers=1, overwrite=True))
+    assert_same(other, run)
+
+
+def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_path):
+    output = Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
+    options = altered(config, head="boosted", target_window=None, minimize=True)
+    ranking, elements = Ranking(None, largest=False), element_filter(["Pb"], [])
+    worker = ScreenWorker(options, ranking, elements, output)
+    for piece in plan_rows(library, 100):
+        assert worker(piece).balanced
+    listed, _ = shortlist(list_files(locate(output.rows)), ranking, 3)
+    expected, _ = Model.load(model).predict(read_table(library), LIMITS, "boosted")
+    without_lead = pc.invert(pc.match_substring(expected.column("formula"), "Pb"))
+    least = sorted(expected.filter(without_lead).column("prediction").to_pylist())[:3]
+    np.testing.assert_allclose(listed.column("prediction").to_numpy(), least, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"crystals": "nowhere"}, "nowhere: no such Parquet file, nor a folder that holds any"),
+        ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
+        ({"head": "best"}, "--head best: the model has linear, boosted"),
+        ({"only_elements": ["Qq"]}, "--only-elements Qq: no such element"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line_before_any_work(config, tmp_path, options, said):
+    out = tmp_path / "run"
+    with pytest.raises((ValueError, OSError), match=said) as caught:
+        screen(altered(config, out=str(out), **options))
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
+    plain = make_model(tmp_path / "plain", calibration=0.0)
+    with pytest.raises(ConfigError, match=r"has no calibration; train it with --calibration 0.1"):
+        screen(altered(config, model=plain, out=str(tmp_path / "run")))
+
+
+def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config, tmp_path):
+    shutil.copytree(run / "predictions", tmp_path / "run" / "predictions")
+    with pytest.raises(ConfigError, match=r"holds predictions but no run.json"):
+        screen(altered(config, out=str(tmp_path / "run")))
+
+
+DRIVER = """
+import json, sys
+import ray
+from emrl_ray.config import ScreenConfig
+from emrl_ray.pipelines.screen import screen
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+         object_store_memory=200_000_000)
+screen(ScreenConfig(**json.loads(sys.argv[1])))
+"""
+
+
+def test_a_driver_killed_half_way_and_called_again_ends_as_an_undisturbed_run(
+    run, config, library, tmp_path
+):
+    killed = tmp_path / "killed"
+    kill_after(killed / "predictions", 5, vars(config) | {"out": str(killed), "workers": 1})
+    survivors = {file.name: file.stat().st_mtime_ns for file in parquets(killed / "predictions")}
+    assert 5 <= len(survivors) < 61
+    assert not (killed / "manifest.json").exists()
+
+    resumed = screen(altered(config, out=str(killed)))
+    assert resumed.manifest["counts"]["slices_resumed"] == len(survivors)
+    for name, written in survivors.items():
+        assert (killed / "predictions" / name).stat().st_mtime_ns == written
+    assert_same(killed, run)
+    ids = read_table(str(killed / "predictions")).column("id").to_pylist()
+    ids += read_table(str(killed / "rejects")).column("id").to_pylist()
+    assert sorted(ids) == read_table(library).column("id").to_pylist()
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Check that two runs have the same predictions, rejects and shortlist, byte by byte."""
+    for part in ("predictions", "rejects"):
+        assert content(one / part) == content(other / part)
+    for name in ("shortlist.parquet", "shortlist.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def parquets(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("*.parquet") if not file.name.startswith(".")]
+
+
+def kill_after(folder: Path, slices: int, options: dict[str, object]) -> None:
+    """Run a screen in a process of its own and SIGKILL it once `slices` slices are there."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, json.dumps(options)],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    started = psutil.Process(driver.pid)
+    try:
+        deadline = time.monotonic() + 120
+        while len(parquets(folder)) < slices:
+            assert driver.poll() is None, "the driver ended by itself"
+            assert time.monotonic() < deadline, "no slices appeared"
+            time.sleep(0.005)
+    finally:
+        children = started.children(recursive=True)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=30)

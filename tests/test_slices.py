@@ -1,0 +1,144 @@
+"""Slices are computed whole or not at all, wherever a worker dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from emrl_ray.crystals.storage import locate, read_table
+from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.pipelines.slices import (
+    Counts,
+    Output,
+    SliceReport,
+    plan_rows,
+    read_slice,
+    run_slices,
+)
+
+
+class Piece(NamedTuple):
+    """A slice of `rows` rows."""
+
+    name: str
+    rows: int
+
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+
+class Worker:
+    """Commits `rows` rows and a reject a piece; dies at the pieces named, while a marker is there."""
+
+    def __init__(self, output: Output, deadly: dict[str, str]) -> None:
+        self.output, self.deadly = output, deadly
+
+    def __call__(self, piece: Piece) -> Counts:
+        marker = Path(self.deadly.get(piece.name, "/nowhere"))
+        if marker.exists():
+            marker.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows = pa.table({"id": [f"{piece.name}-{row}" for row in range(piece.rows)]})
+        reject = Reject(f"{piece.name}-bad", "", Stage.READ, RejectReason.EMPTY)
+        return self.output.commit(piece.name, rows, [reject], piece.rows + 1)
+
+
+class Poisoned(Worker):
+    """Dies at piece p1 every time."""
+
+    def __call__(self, piece: Piece) -> Counts:
+        if piece.name == "p1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(piece)
+
+
+class Faulty(Worker):
+    """Raises at every piece."""
+
+    def __call__(self, piece: Piece) -> Counts:
+        raise KeyError("no such thing")
+
+
+@pytest.fixture
+def output(tmp_path):
+    return Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
+
+
+PIECES = [Piece(f"p{index}", 3) for index in range(4)]
+WHOLE = Counts(16, 12, Counter({"empty": 4}))
+
+
+def test_a_plan_covers_every_row_once_and_in_order(tmp_path):
+    for name, rows in (("b", 25), ("a", 10)):
+        pq.write_table(
+            pa.table({"x": [f"{name}{row}" for row in range(rows)]}),
+            tmp_path / f"{name}.parquet",
+            row_group_size=10,
+        )
+    plan = plan_rows(str(tmp_path), 4)
+    assert [piece.name for piece in plan] == [f"slice-{index:06d}" for index in range(11)]
+    values = [value for piece in plan for value in read_slice(piece).column("x").to_pylist()]
+    assert values == read_table(str(tmp_path)).column("x").to_pylist()
+    starts = [piece.first_row for piece in plan]
+    assert starts == [0, 4, 8, 10, 14, 18, 20, 24, 28, 30, 34]
+
+
+def test_a_commit_leaves_counts_and_no_leftovers(output):
+    counts = Worker(output, {})(PIECES[0])
+    assert counts.balanced
+    assert output.done() == {"p0": counts}
+    leftover = locate(output.rows) / ".p1.parquet.0123abcd"
+    Path(leftover.path).write_bytes(b"half")
+    assert output.done() == {"p0": counts}
+    output.sweep()
+    assert not leftover.exists()
+    output.clear()
+    assert output.done() == {}
+
+
+def test_only_missing_slices_are_computed_and_a_killed_worker_is_replaced(
+    ray_session, output, tmp_path
+):
+    Worker(output, {})(PIECES[1])
+    marker = tmp_path / "deadly"
+    marker.touch()
+    reports: list[SliceReport] = []
+    lines: list[tuple[int, int]] = []
+    counts = run_slices(
+        PIECES,
+        output,
+        Worker,
+        (output, {"p2": str(marker)}),
+        workers=1,
+        progress=lambda done, planned, _: lines.append((done, planned)),
+        observe=reports.append,
+    )
+    assert counts == WHOLE
+    assert not marker.exists()
+    assert sorted(report.name for report in reports) == ["p0", "p2", "p3"]
+    assert all(report.peak_memory > 10_000_000 and report.seconds > 0 for report in reports)
+    assert lines == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert read_table(output.rows).num_rows == 12
+    assert read_table(output.rejects).num_rows == 4
+    assert run_slices(PIECES, output, Poisoned, (output, {})) == WHOLE  # nothing left to compute
+
+
+def test_a_slice_that_kills_every_worker_is_named_after_all_others_are_done(ray_session, output):
+    with pytest.raises(RuntimeError, match=r"^p1: a worker died 4 times on it"):
+        run_slices(PIECES, output, Poisoned, (output, {}), workers=1)
+    assert sorted(output.done()) == ["p0", "p2", "p3"]
+
+
+def test_an_exception_in_a_worker_ends_the_job_with_its_traceback(ray_session, output):
+    with pytest.raises(RuntimeError, match=r"p0 failed(.|\n)*KeyError: 'no such thing'"):
+        run_slices(PIECES[:1], output, Faulty, (output, {}), workers=1)
+    assert output.done() == {}

@@ -1,0 +1,83 @@
+"""A real model and a real library, small enough to make in a second: for tests of what uses them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from emrl_ray.config import TrainConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.elements import reduced_formula
+from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.fitting import fit_model, read_labels, split_labels
+
+CUTOFF = 4.0
+TARGET = "volume_per_atom"
+
+
+def random_crystals(count: int, seed: int = 0, prefix: str = "c") -> pa.Table:
+    """Return random crystals of 1 to 5 atoms of O, Fe, Cs and Pb with a target to learn."""
+    random = np.random.default_rng(seed)
+    n_atoms = random.integers(1, 6, count)
+    lattice = np.eye(3) * random.uniform(2.8, 4.5, (count, 1, 1)) + random.normal(
+        0, 0.1, (count, 3, 3)
+    )
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_atoms)])
+    numbers = random.choice(np.array([8, 26, 55, 82], np.uint8), offsets[-1])
+    batch = CrystalBatch(lattice, numbers, random.random((offsets[-1], 3)), offsets)
+    formulas = [reduced_formula(numbers[first:last]) for first, last in pairwise(offsets)]
+    volume = np.abs(np.linalg.det(lattice)) / n_atoms
+    field = pa.field(TARGET, pa.float64(), metadata={"unit": "angstrom^3"})
+    return crystals_table(
+        batch,
+        [f"{prefix}{index:05d}" for index in range(count)],
+        formulas,
+        {TARGET: pa.array(volume)},
+        {TARGET: field},
+    )
+
+
+def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str:
+    """Write a model with random network weights and fitted heads; return its folder."""
+    import torch
+
+    from emrl_ray.networks.tgnn import TGNN
+    from emrl_ray.pipelines.featurize import graph_table
+
+    crystals = random_crystals(80, seed)
+    config = TrainConfig(
+        crystals="crystals",
+        target=TARGET,
+        out=str(folder),
+        heads=["linear", "boosted"],
+        cutoff=CUTOFF,
+        width=16,
+        calibration=calibration,
+        seed=seed,
+    )
+    graphs, _ = graph_table(crystals, Limits(100, 100_000, CUTOFF), "")
+    place = folder.parent / f"{folder.name}-graphs.parquet"
+    write_parquet(graphs, locate(place))
+    torch.manual_seed(seed)
+    network = TGNN(element_features(default_csv(), config.elements), CUTOFF, config.basis, 16)
+    state = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
+    labels, _ = read_labels(str(place), TARGET)
+    fit_model(config, state, str(place), labels, split_labels(labels, config), "none").save(
+        str(folder)
+    )
+    return str(folder)
+
+
+def write_library(folder: Path, crystals: pa.Table, sizes: list[int]) -> str:
+    """Write a crystals table as files of `sizes` rows and return its folder."""
+    assert sum(sizes) == crystals.num_rows
+    for index, first in enumerate(np.cumsum([0, *sizes[:-1]])):
+        part = crystals.slice(int(first), sizes[index])
+        write_parquet(part, locate(folder) / f"part-{index}.parquet")
+    return str(folder)
