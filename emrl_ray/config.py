@@ -68,10 +68,14 @@ class IngestConfig(ClusterOptions, CrystalLimits):
     """Level of theory of the targets, kept in the table's metadata, such as PBE or HSE06."""
     cif_column: str = "cif"
     """Column of a CSV source that holds the CIF text."""
+    id_column: str = "id"
+    """Column of a CSV or Parquet source that holds the ids; without it an id is a hash of the content."""
     timeout: float = 30.0
     """Seconds that one file may take before it is rejected."""
     min_distance: float = 0.3
     """Sites nearer than this (Å) overlap, and the crystal is rejected."""
+    cutoff: float = 5.0
+    """Distance (Å) within which max_pairs counts the pairs."""
     files_per_slice: int = 500
     """Files that are read and committed together."""
     overwrite: bool = False
@@ -80,7 +84,13 @@ class IngestConfig(ClusterOptions, CrystalLimits):
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
+        if not self.sources:
+            raise ConfigError("sources: name at least one file, folder, glob or archive")
+        if self.target_names and self.targets is None:
+            raise ConfigError(f"--target-names {' '.join(self.target_names)}: needs --targets")
         _above("timeout", self.timeout, 0)
+        _at_least("min_distance", self.min_distance, 0)
+        _above("cutoff", self.cutoff, 0)
         _at_least("files_per_slice", self.files_per_slice, 1)
 
 
@@ -339,7 +349,9 @@ class ScreenConfig(ClusterOptions, CrystalLimits):
         _at_least("top", self.top, 1)
         _at_least("block_rows", self.block_rows, 1)
         if sum([self.target_window is not None, self.maximize, self.minimize]) != 1:
-            raise ConfigError("give exactly one of --target-window LOW:HIGH, --maximize, --minimize")
+            raise ConfigError(
+                "give exactly one of --target-window LOW:HIGH, --maximize, --minimize"
+            )
         if self.target_window is not None:
             self.window()
 

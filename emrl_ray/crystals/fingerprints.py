@@ -45,6 +45,11 @@ def folder_fingerprint(uri: str) -> str:
     return _digest(part for name in names for part in (name.encode(), _content(folder / name)))
 
 
+def file_fingerprint(uri: str) -> str:
+    """Return a hash of the content of a file."""
+    return _digest([_content(locate(uri))])
+
+
 def _content(file: Location) -> bytes:
     digest = hashlib.sha256()
     with file.filesystem.open_input_stream(file.path) as stream:

@@ -7,7 +7,8 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
@@ -16,6 +17,7 @@ from pyarrow import fs
 
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
+COPY_BYTES = 1 << 20
 ASIDE_NAME = r"\..+\.[0-9a-f]{8}"
 """Pattern of the names that files have while they are written."""
 
@@ -60,6 +62,25 @@ def locate(uri: str | os.PathLike[str]) -> Location:
     if "://" in text:
         return Location(*fs.FileSystem.from_uri(text))
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
+
+
+def root_of(uri: str) -> str:
+    """Return a URI of the file system that `uri` is in, empty for the local one."""
+    if "://" not in uri:
+        return ""
+    path, question, query = uri.partition("?")
+    scheme, _, rest = path.partition("://")
+    return f"{scheme}://{rest.split('/')[0] or '/'}{question}{query}"
+
+
+def within(root: str, path: str) -> Location:
+    """Return the location of a path in the file system of which `root_of` gave the URI."""
+    return Location(_filesystem(root), path)
+
+
+@lru_cache(maxsize=64)
+def _filesystem(root: str) -> fs.FileSystem:
+    return locate(root).filesystem
 
 
 def list_files(folder: Location, suffix: str = "") -> list[Location]:
@@ -147,6 +168,13 @@ def write_bytes(content: bytes, target: Location) -> None:
     """Write a file under another name, then move it in place."""
     with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
         stream.write(content)
+
+
+def write_stream(content: IO[bytes], target: Location) -> None:
+    """Write what a stream gives under another name, then move it in place."""
+    with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
+        while block := content.read(COPY_BYTES):
+            stream.write(block)
 
 
 def write_json(content: Any, target: Location) -> None:

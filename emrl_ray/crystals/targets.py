@@ -1,0 +1,176 @@
+"""Targets from a CSV file, and how they come to their crystals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
+from emrl_ray.crystals.storage import locate
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
+
+ID = "id"
+
+
+class Targets(NamedTuple):
+    """What a file of targets says of each id."""
+
+    ids: pa.Array
+    """(T,) ids, all different."""
+    values: pa.Table
+    """T rows: numbers, and what came along; unit and theory stand in the metadata of the fields."""
+
+
+def read_targets(
+    uri: str, names: Sequence[str] = (), unit: str | None = None, theory: str | None = None
+) -> Targets:
+    """Return the targets in a CSV file.
+
+    With a column `id` in the first row, that row is the header; columns of numbers become targets,
+    those of text or true/false come along, and those that every crystals table has are passed over.
+    Otherwise, as in cgcnn's id_prop.csv, there is no header: the first column is the id and all
+    others are numbers, named by `names`, else `target`, `target_2`, ... Empty values and NaN are null.
+    `unit` and `theory` are those of all columns of numbers.
+
+    Raises ValueError or FileNotFoundError, in one line, for a file that is something else.
+    """
+    rows = _read_rows(uri)
+    header = [field.strip() for field in rows[0]]
+    if ID in header:
+        if names:
+            raise ValueError(f"--target-names: {uri} has a header, which names its columns")
+        columns = _columns(header, rows[1:], 2, uri)
+    else:
+        columns = _columns([ID, *_names(names, len(header) - 1, uri)], rows, 1, uri)
+        _check_numbers(columns, uri)
+    ids = columns.pop(ID)
+    _check_ids(ids, uri)
+    arrays = {
+        name: _as_array(texts)
+        for name, texts in columns.items()
+        if name and name not in CRYSTAL_SCHEMA.names
+    }
+    fields = [pa.field(name, array.type) for name, array in arrays.items()]
+    schema = annotated(pa.schema(fields), unit, theory)
+    if not any(pa.types.is_floating(field.type) for field in schema):
+        raise ValueError(f"{uri}: no column of numbers (it has {', '.join(header)})")
+    return Targets(pa.array(ids, pa.string()), pa.table(list(arrays.values()), schema=schema))
+
+
+def annotated(schema: pa.Schema, unit: str | None, theory: str | None) -> pa.Schema:
+    """Return the schema with unit and level of theory in the metadata of its columns of numbers."""
+    notes = {key: value for key, value in (("unit", unit), ("theory", theory)) if value}
+    return pa.schema(
+        field.with_metadata({**_texts(field.metadata), **notes})
+        if notes and pa.types.is_floating(field.type)
+        else field
+        for field in schema
+    )
+
+
+def join(
+    table: pa.Table, targets: Targets, source_of: Callable[[str], str]
+) -> tuple[pa.Table, list[Reject]]:
+    """Return the rows of a crystals table that have a target, with their targets, and the others.
+
+    A row with some of its targets stays. `source_of` tells where the crystal of an id came from.
+    """
+    ids = table.column(ID)
+    index = pc.index_in(ids, value_set=targets.ids).combine_chunks()
+    found = targets.values.take(index)
+    known = np.zeros(table.num_rows, bool)
+    for field in found.schema:
+        if pa.types.is_floating(field.type):
+            known |= np.asarray(found.column(field.name).is_valid())
+    named = np.asarray(index.is_valid())
+    rejects = [
+        Reject(
+            row_id := ids[int(row)].as_py(),
+            source_of(row_id),
+            Stage.VALIDATE,
+            RejectReason.MISSING_TARGET,
+            "its values are empty" if named[row] else "not in the file of targets",
+        )
+        for row in np.flatnonzero(~known)
+    ]
+    for field in found.schema:
+        table = table.append_column(field, found.column(field.name))
+    return (table.filter(pa.array(known)) if rejects else table), rejects
+
+
+def _read_rows(uri: str) -> list[list[str]]:
+    place = locate(uri)
+    if not place.is_file():
+        raise FileNotFoundError(f"--targets {uri}: no such file")
+    csv.field_size_limit(FIELD_LIMIT)
+    try:
+        text = place.read_bytes().decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{uri}: not a CSV file in UTF-8 ({error})") from None
+    if not rows:
+        raise ValueError(f"{uri}: the file of targets is empty")
+    return rows
+
+
+def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
+    """Return the names of the columns of a file without a header."""
+    if count < 1:
+        raise ValueError(f"{uri}: no values beside the ids, and no header with a column {ID!r}")
+    if not names:
+        return ["target", *(f"target_{number}" for number in range(2, count + 1))]
+    if len(names) != count or len({ID, *names}) != count + 1:
+        raise ValueError(
+            f"--target-names {' '.join(names)}: give {count} different names for {count} columns of {uri}"
+        )
+    return list(names)
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[Sequence[str]], first: int, uri: str
+) -> dict[str, list[str]]:
+    """Return the texts of each column by its name; `first` is the number of the first row."""
+    if len(set(names)) != len(names):
+        raise ValueError(f"{uri}: two columns have the same name ({', '.join(names)})")
+    for number, row in enumerate(rows, first):
+        if len(row) != len(names):
+            raise ValueError(f"{uri}: row {number} has {len(row)} fields, not {len(names)}")
+    return {name: [row[index].strip() for row in rows] for index, name in enumerate(names)}
+
+
+def _check_numbers(columns: dict[str, list[str]], uri: str) -> None:
+    for name, texts in columns.items():
+        for number, text in enumerate(texts, 1):
+            if name != ID and text and as_number(text) is None:
+                raise ValueError(
+                    f"{uri}: row {number}: {text!r} is no number (and a header needs a column {ID!r})"
+                )
+
+
+def _check_ids(ids: Sequence[str], uri: str) -> None:
+    rows: dict[str, int] = {}
+    for number, row_id in enumerate(ids, 1):
+        if not row_id:
+            raise ValueError(f"{uri}: entry {number} has no id")
+        if row_id in rows:
+            raise ValueError(
+                f"{uri}: {row_id!r} has targets twice, entries {rows[row_id]} and {number}"
+            )
+        rows[row_id] = number
+
+
+def _as_array(texts: Sequence[str]) -> pa.Array:
+    kind = ColumnKind()
+    for text in texts:
+        kind.add(text)
+    return converted(texts, pa.float64() if pa.types.is_null(kind.type) else kind.type)
+
+
+def _texts(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}

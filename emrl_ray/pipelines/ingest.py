@@ -1,0 +1,316 @@
+"""Ingest: files of crystals, parsed once, become a crystals table that every other verb reads.
+
+The driver lists the files and cuts them into slices; worker processes read a slice each, parse in
+processes of their own, validate, look up targets and commit. What no worker can see, an id that is
+used twice, the driver settles at the end. The manifest, written last, makes the table valid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from emrl_ray.config import ConfigError, IngestConfig
+from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.fingerprints import file_fingerprint
+from emrl_ray.crystals.loading import Loader
+from emrl_ray.crystals.parser_pool import ParserPool
+from emrl_ray.crystals.plan import CsvColumns, Plan, Slice, plan_slices, source_of
+from emrl_ray.crystals.readers import Format
+from emrl_ray.crystals.sources import Listing, list_sources
+from emrl_ray.crystals.storage import Location, list_files, locate, remove, write_json
+from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.targets import Targets, annotated, join, read_targets
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.machine import description, limited_threads, versions
+from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.progress import Progress
+from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.slices import Output, run_slices
+
+RECORD = "_run.json"
+MANIFEST = "_manifest.json"
+STAGING = "_staged"
+"""Folder of the output for compressed tars, unpacked while the job needs them."""
+READERS = 16
+"""Files read at a time; a request to an object store is mostly waiting."""
+NAMES_SHOWN = 5
+
+
+class IngestResult(NamedTuple):
+    """What ingest left."""
+
+    crystals: str
+    """Path or URI of the crystals table."""
+    counts: Counts
+    seconds: float
+
+
+class Task(NamedTuple):
+    """What a worker needs to know beside its slice."""
+
+    columns: pa.Schema
+    """Further columns of the table, without those of the targets."""
+    targets: Targets | None
+    limits: Limits
+    csv_columns: CsvColumns
+    kinds: set[Format]
+    timeout: float
+    cpus: int
+
+
+def ingest(config: IngestConfig) -> IngestResult:
+    """Read files into a crystals table; called again it goes on where it stopped.
+
+    Raises ConfigError or another ValueError, or FileNotFoundError, in one line and before any work,
+    for sources and targets that are not there or not what they should be.
+    """
+    began = time.monotonic()
+    output = Output(config.out, f"{config.out}/_rejects")
+    listing = list_sources(config.sources, [config.out, *filter(None, [config.targets])])
+    targets = _read_targets(config)
+    plan = _plan(config, listing)
+    task = _task(config, plan, targets)
+    _open(config, _inputs(config, listing))
+    if _is_finished(config, plan, output):
+        print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+        return IngestResult(config.out, _counts(plan.slices, output), time.monotonic() - began)
+    connect(config.address)
+    run_slices(
+        plan.slices,
+        output,
+        IngestWorker,
+        (task, output),
+        workers=config.workers,
+        cpus_per_worker=config.cpus_per_worker,
+        progress=Progress("ingest"),
+    )
+    ids = _reject_repeated_ids(plan.slices, output)
+    counts = _counts(plan.slices, output)
+    passed_over = [*listing.passed_over, *plan.passed_over]
+    result = IngestResult(config.out, counts, time.monotonic() - began)
+    _finish(config, result, _inputs(config, listing), passed_over)
+    _summarize(result, passed_over, _without_crystal(targets, ids, output))
+    return result
+
+
+class IngestWorker:
+    """A process of the pool: it reads and commits one slice after another."""
+
+    def __init__(self, task: Task, output: Output) -> None:
+        self.task, self.output = task, output
+        pool = ParserPool(task.cpus, task.timeout, task.kinds)
+        self.load = Loader(task.columns, task.limits, pool, task.csv_columns)
+
+    def __call__(self, piece: Slice) -> Counts:
+        """Write the slice's crystals, with their targets, and its rejects."""
+        with limited_threads(self.task.cpus):
+            crystals, sources, rejects, rows_in = self.load(piece)
+            if self.task.targets is not None:
+                crystals, missing = join(crystals, self.task.targets, sources.__getitem__)
+                rejects += missing
+            return self.output.commit(piece.name, crystals, rejects, rows_in)
+
+
+def _read_targets(config: IngestConfig) -> Targets | None:
+    if config.targets is None:
+        return None
+    return read_targets(config.targets, config.target_names, config.unit, config.theory)
+
+
+def _plan(config: IngestConfig, listing: Listing) -> Plan:
+    """Return the slices, once it is sure that the output folder is one that we may write to."""
+    folder = locate(config.out)
+    selector = fs.FileSelector(folder.path, allow_not_found=True)
+    found = {info.base_name for info in folder.filesystem.get_file_info(selector)}
+    if found - {STAGING} and RECORD not in found:
+        raise ConfigError(
+            f"{config.out} holds files but no {RECORD} that tells whose they are: use another --out"
+        )
+    if RECORD in found and not config.overwrite:
+        resume_or_start(folder / RECORD, _arguments(config), _inputs(config, listing))
+    plan = plan_slices(
+        listing,
+        f"{config.out}/{STAGING}",
+        config.files_per_slice,
+        CsvColumns(config.cif_column, config.id_column),
+    )
+    if not plan.slices:
+        raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    return plan
+
+
+def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
+    columns = plan.columns
+    if targets is not None:
+        clash = sorted({*columns.names} & {*targets.values.column_names})
+        if clash:
+            raise ConfigError(
+                f"--targets {config.targets}: the sources have a column {clash[0]!r} too"
+            )
+    elif config.unit or config.theory:
+        numbers = [field.name for field in columns if pa.types.is_floating(field.type)]
+        if len(numbers) != 1:
+            raise ConfigError(
+                f"--unit, --theory: need --targets, or sources with one column of numbers "
+                f"(they have {', '.join(numbers) or 'none'})"
+            )
+        columns = annotated(columns, config.unit, config.theory)
+    return Task(
+        columns,
+        targets,
+        Limits(config.max_atoms, config.max_pairs, config.cutoff, config.min_distance),
+        CsvColumns(config.cif_column, config.id_column),
+        plan.kinds,
+        config.timeout,
+        config.cpus_per_worker,
+    )
+
+
+def _open(config: IngestConfig, inputs: dict[str, str]) -> None:
+    """Make the output folder this call's own, or refuse."""
+    folder = locate(config.out)
+    if config.overwrite:
+        selector = fs.FileSelector(folder.path, allow_not_found=True)
+        names = {info.base_name for info in folder.filesystem.get_file_info(selector)}
+        for name in sorted(names - {STAGING, RECORD}):
+            remove(folder / name)
+        remove(folder / RECORD)  # last: it guards the rest
+    resume_or_start(folder / RECORD, _arguments(config), inputs)
+
+
+def _is_finished(config: IngestConfig, plan: Plan, output: Output) -> bool:
+    """Return whether an earlier call did all; a manifest without all slices is not valid."""
+    manifest = locate(config.out) / MANIFEST
+    if not manifest.exists():
+        return False
+    if {piece.name for piece in plan.slices} <= output.done().keys():
+        return True
+    remove(manifest)
+    return False
+
+
+def _arguments(config: IngestConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name != "out"}
+
+
+def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
+    """Return fingerprints of what is read."""
+    inputs = {"sources": listing.fingerprint}
+    if config.targets is not None:
+        inputs["targets"] = file_fingerprint(config.targets)
+    return inputs
+
+
+def _reject_repeated_ids(pieces: Sequence[Slice], output: Output) -> pa.ChunkedArray:
+    """Reject crystals whose id an earlier one has, in the order of the sources; return all ids.
+
+    A slice that has any is committed anew: rejects, then rows. Killed between the two, the next
+    call finds the same rows and comes to the same rejects.
+    """
+    files = [locate(output.rows) / f"{piece.name}.parquet" for piece in pieces]
+    with ThreadPoolExecutor(READERS) as readers:
+        columns = list(readers.map(_read_ids, files))
+    flags = repeated(columns)
+    counts = output.done() if any(flag.any() for flag in flags) else {}
+    for piece, file, flag in zip(pieces, files, flags, strict=True):
+        if flag.any():
+            rows = pq.read_table(file.path, filesystem=file.filesystem)
+            rejects = _with_repeated(piece, rows.column("id").filter(pa.array(flag)), output)
+            rows_in = counts[piece.name].rows_in
+            output.commit(piece.name, rows.filter(pa.array(~flag)), rejects, rows_in)
+    return pa.chunked_array(columns, pa.string())
+
+
+def _read_ids(file: Location) -> pa.Array:
+    column = pq.read_table(file.path, filesystem=file.filesystem, columns=["id"]).column("id")
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())
+
+
+def _with_repeated(piece: Slice, ids: pa.ChunkedArray, output: Output) -> list[Reject]:
+    """Return the rejects of a slice and those of its repeated ids."""
+    now = [
+        Reject(
+            row_id,
+            source_of(piece, row_id),
+            Stage.VALIDATE,
+            RejectReason.DUPLICATE_ID,
+            "an earlier crystal has this id",
+        )
+        for row_id in ids.to_pylist()
+    ]
+    file = locate(output.rejects) / f"{piece.name}.parquet"
+    if not file.exists():
+        return now
+    earlier = pq.read_table(file.path, filesystem=file.filesystem).to_pylist()
+    again = {(reject.id, str(reject.reason)) for reject in now}
+    kept = [Reject(**row) for row in earlier if (row["id"], row["reason"]) not in again]
+    return kept + now
+
+
+def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
+    """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
+    done = output.done()
+    counts = sum(done.values(), start=Counts(0, 0, Counter()))
+    if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
+        raise RuntimeError(f"rows were lost: {account('ingest', counts)}")
+    return counts
+
+
+def _finish(
+    config: IngestConfig, result: IngestResult, inputs: dict[str, str], passed_over: list[str]
+) -> None:
+    """Write the manifest, which makes the table valid, and tidy up."""
+    folder = locate(config.out)
+    manifest = {
+        "config": asdict(config),
+        "inputs": inputs,
+        "counts": result.counts._asdict(),
+        "passed_over": len(passed_over),
+        "seconds": round(result.seconds, 3),
+        "versions": versions(),
+        "machine": description(),
+    }
+    write_json(manifest, folder / MANIFEST)
+    Output(config.out, f"{config.out}/_rejects").sweep()
+    remove(folder / STAGING)
+
+
+def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Output) -> list[str]:
+    """Return the ids of targets that no crystal has, whether it was rejected or not."""
+    if targets is None:
+        return []
+    rejected = [
+        pq.read_table(file.path, filesystem=file.filesystem, columns=["id"]).column("id")
+        for file in list_files(locate(output.rejects), ".parquet")
+    ]
+    seen = pa.chunked_array(
+        [chunk for column in [ids, *rejected] for chunk in column.chunks], pa.string()
+    )
+    return targets.ids.filter(pc.invert(pc.is_in(targets.ids, value_set=seen))).to_pylist()
+
+
+def _summarize(result: IngestResult, passed_over: list[str], without_crystal: list[str]) -> None:
+    if passed_over:
+        names = [path.rsplit("/", 1)[-1] for path in passed_over]
+        print(f"ingest: {len(names):,} other files were passed over ({_some(names)})")
+    if without_crystal:
+        print(
+            f"ingest: {len(without_crystal):,} targets have no crystal ({_some(without_crystal)})"
+        )
+    print(account("ingest", result.counts))
+    print(f"ingest: {result.crystals}, {duration(result.seconds)}", flush=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
