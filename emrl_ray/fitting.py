@@ -37,9 +37,10 @@ class Labels(NamedTuple):
     theory: str | None
 
 
-def read_labels(graphs: str, target: str) -> tuple[Labels, list[Reject]]:
+def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Reject]]:
     """Return the labelled rows of a graphs table, and a reject for each row without a label.
 
+    `source` is where the crystals come from, for the rejects.
     Raises ValueError, in one line, if there is no such numeric column.
     """
     check_target(table_schema(graphs), target, graphs)
@@ -50,7 +51,7 @@ def read_labels(graphs: str, target: str) -> tuple[Labels, list[Reject]]:
     rejects = [
         Reject(
             table.column("id")[int(row)].as_py(),
-            graphs,
+            source,
             Stage.VALIDATE,
             RejectReason.MISSING_TARGET,
             f"{target} is {values[row]}",

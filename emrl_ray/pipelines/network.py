@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer, get_device
 from torch import nn
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.storage import table_schema
+from emrl_ray.crystals.storage import locate, table_schema
 from emrl_ray.features.compiled import State
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
@@ -77,11 +77,16 @@ def _make_trainer(
         ),
         run_config=ray.train.RunConfig(
             name="network",
-            storage_path=work,
+            storage_path=_absolute(work),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
+
+
+def _absolute(folder: str) -> str:
+    """Return a URI as it is and a local path from the root on, as Ray Train needs it."""
+    return folder if "://" in folder else locate(folder).path
 
 
 def load_shards(
@@ -96,9 +101,7 @@ def load_shards(
     bounds = [len(rows) * rank // workers for rank in range(workers + 1)]
     shards = []
     for first, last in pairwise(bounds):
-        read = partial(
-            _read_rows, rows=rows[first:last], targets=targets[first:last], first=first
-        )
+        read = partial(_read_rows, rows=rows[first:last], targets=targets[first:last], first=first)
         chosen = [{"item": piece} for piece in pieces if _overlaps(piece, rows[first:last])]
         dataset = ray.data.from_items(chosen).map_batches(read, batch_size=1)
         shards.append(dataset.materialize())

@@ -61,7 +61,7 @@ def train(config: TrainConfig) -> TrainResult:
     connect(config.address)
     _check_resources(config)
     graphs = config.graphs or _featurize(config, f"{work}/graphs")
-    labels, rejects = read_labels(graphs, config.target)
+    labels, rejects = read_labels(graphs, config.target, config.crystals)
     split = split_labels(labels, config)
     trained = train_network(config, graphs, labels, split.train, work)
     dataset = table_fingerprint(config.crystals)

@@ -1,0 +1,224 @@
+"""Featurize and train on a real Ray: whole runs, bad rows, and what a kill leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from crystals_for_tests import random_batch
+
+from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import locate, read_json
+from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.model import Model
+from emrl_ray.pipelines.featurize import featurize
+from emrl_ray.pipelines.train import train
+
+ROWS = 160
+EPOCHS = 60
+
+
+def write_crystals(path: Path, rows: int = ROWS) -> Path:
+    """Write random crystals with their mean atomic number as target; some rows are bad."""
+    batch = random_batch(rows, seed=11, elements=12)
+    lonely = CrystalBatch(
+        14 * np.eye(3)[None], np.array([2], np.uint8), np.zeros((1, 3)), np.array([0, 1])
+    )
+    batch = CrystalBatch.concatenate([batch, lonely])
+    target = np.add.reduceat(batch.atomic_numbers.astype(float), batch.offsets[:-1]) / batch.n_atoms
+    target[3] = np.nan
+    table = crystals_table(
+        batch,
+        [f"c{row}" for row in range(rows + 1)],
+        [f"F{row % 7}" for row in range(rows + 1)],
+        {"heft": pa.array(target)},
+        {"heft": pa.field("heft", pa.float64(), metadata={"unit": "eV", "theory": "PBE"})},
+    )
+    pq.write_table(table, path, row_group_size=64)
+    return path
+
+
+def options(crystals: Path, out: Path, **changes) -> dict:
+    return {
+        "crystals": str(crystals),
+        "target": "heft",
+        "out": str(out),
+        "cutoff": 4.0,
+        "epochs": EPOCHS,
+        "width": 16,
+        "heads": ["linear"],
+        "test": 0.2,
+        "checkpoint_every": 5,
+        **changes,
+    }
+
+
+def model_files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def crystals(tmp_path_factory) -> Path:
+    return write_crystals(tmp_path_factory.mktemp("crystals") / "crystals.parquet")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(crystals, tmp_path_factory, ray_session) -> Path:
+    out = tmp_path_factory.mktemp("models") / "undisturbed"
+    train(TrainConfig(**options(crystals, out)))
+    return out
+
+
+def test_featurize_accounts_for_every_row_and_resumes(crystals, tmp_path, ray_session, capsys):
+    config = FeaturizeConfig(
+        crystals=str(crystals), out=str(tmp_path / "graphs"), cutoff=4.0, block_rows=50
+    )
+    counts = featurize(config).counts
+    assert counts.balanced
+    assert counts.rows_in == ROWS + 1
+    assert counts.rejects == {"no_pairs": 1}
+    assert "161 rows in = 160 rows out + 1 rejects (no_pairs 1)" in capsys.readouterr().out
+    files = sorted((tmp_path / "graphs").glob("slice-*.parquet"))
+    before = {file.name: file.read_bytes() for file in files}
+    files[1].unlink()
+    untouched = files[0].stat().st_mtime_ns
+    assert featurize(config).counts == counts
+    assert {file.name: file.read_bytes() for file in files} == before
+    assert files[0].stat().st_mtime_ns == untouched
+    table = pq.read_table(tmp_path / "graphs")
+    direct = Graphs.from_crystals(random_batch(ROWS, seed=11, elements=12), 4.0)
+    assert np.array_equal(Graphs.from_table(table, 4.0).pairs.center, direct.pairs.center)
+    with pytest.raises(ConfigError, match=r"--cutoff was 4.0, is 3.0"):
+        featurize(
+            FeaturizeConfig(crystals=str(crystals), out=config.out, cutoff=3.0, block_rows=50)
+        )
+
+
+def test_train_makes_a_whole_model(undisturbed, crystals, capsys):
+    assert set(model_files(undisturbed)) == {
+        "_run.json",
+        "calibration.json",
+        "card.json",
+        "elements.csv",
+        "head_linear.safetensors",
+        "learning_curve.json",
+        "network.safetensors",
+        "reference.parquet",
+        "rejects.parquet",
+    }
+    model = Model.load(str(undisturbed))
+    assert (model.card.target, model.card.unit, model.card.theory) == ("heft", "eV", "PBE")
+    assert model.card.rows == {"train": 111, "calibration": 16, "test": 32}
+    floor = model.card.metrics["test"]["floors"]["mean"]["mae"]
+    assert model.card.metrics["test"]["linear"]["mae"] < floor
+    assert len(read_json(locate(undisturbed) / "learning_curve.json")) == EPOCHS
+    reasons = pq.read_table(undisturbed / "rejects.parquet")["reason"].to_pylist()
+    assert sorted(reasons) == ["missing_target", "no_pairs"]
+    assert model.reference.num_rows == 111
+    predictions, rejects = model.predict(pq.read_table(crystals), Limits(100, 10**6))
+    assert predictions.num_rows + len(rejects) == ROWS + 1
+    assert [reject.reason for reject in rejects] == ["no_pairs"]
+    inside = np.mean(
+        [
+            low <= value <= high
+            for low, value, high in zip(
+                *(predictions[name].to_numpy() for name in ("lower", "heft", "upper")), strict=True
+            )
+        ]
+    )
+    assert inside > 0.8
+
+
+def test_a_finished_model_is_left_alone_and_other_options_are_refused(
+    undisturbed, crystals, capsys
+):
+    before = model_files(undisturbed)
+    train(TrainConfig(**options(crystals, undisturbed)))
+    assert "is finished, nothing to do" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"--epochs was 60, is 61"):
+        train(TrainConfig(**options(crystals, undisturbed, epochs=EPOCHS + 1)))
+    assert model_files(undisturbed) == before
+
+
+def wait_for_checkpoint(out: Path, alive) -> None:
+    deadline = time.monotonic() + 120
+    while not list((out / "_training" / "network").glob("checkpoint_*/state.pt")):
+        assert alive(), "the training ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def own_train_workers() -> list[int]:
+    """Return the processes of Ray Train workers that descend from this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"RayTrainWorker" in (entry / "cmdline").read_bytes():
+                ancestor = int(entry.name)
+                while ancestor > 1 and ancestor != os.getpid():
+                    stat = Path(f"/proc/{ancestor}/stat").read_text()
+                    ancestor = int(stat.rsplit(")", 1)[1].split()[1])
+                found += [int(entry.name)] if ancestor == os.getpid() else []
+        except OSError:
+            continue
+    return found
+
+
+def test_a_killed_worker_changes_nothing(undisturbed, crystals, tmp_path):
+    out = tmp_path / "model"
+    run = threading.Thread(target=train, args=(TrainConfig(**options(crystals, out)),))
+    run.start()
+    wait_for_checkpoint(out, run.is_alive)
+    (worker,) = own_train_workers()
+    os.kill(worker, signal.SIGKILL)
+    run.join()
+    ours, theirs = model_files(out), model_files(undisturbed)
+    ours.pop("_run.json"), theirs.pop("_run.json")
+    assert ours == theirs
+
+
+def test_a_killed_driver_called_again_changes_nothing(undisturbed, crystals, tmp_path):
+    out = tmp_path / "model"
+    words = [
+        part
+        for name, value in options(crystals, out).items()
+        if name != "crystals"
+        for part in (f"--{name.replace('_', '-')}", *(value if name == "heads" else [str(value)]))
+    ]
+    command = [sys.executable, "-m", "emrl_ray", "train", str(crystals), *words]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
+        wait_for_checkpoint(out, lambda: driver.poll() is None)
+        driver.kill()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "goes on after epoch" in again.stdout
+    ours, theirs = model_files(out), model_files(undisturbed)
+    ours.pop("_run.json"), theirs.pop("_run.json")
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "hefty"}, "no target 'hefty'; its numeric columns: heft"),
+        ({"network": "gnn"}, "--network gnn: choose from tgnn"),
+        ({"loss": "l3"}, "--loss l3: choose from emrl"),
+        ({"workers": 99}, r"--workers 99: needs 99 CPUs, the cluster has 4"),
+    ],
+)
+def test_options_that_cannot_be_met_are_one_clear_line(
+    changes, message, crystals, tmp_path, ray_session
+):
+    with pytest.raises(ValueError, match=message) as caught:
+        train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
+    assert "\n" not in str(caught.value)

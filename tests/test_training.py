@@ -1,0 +1,122 @@
+"""The training loop: deterministic, resumable, and the same for any number of workers."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from crystals_for_tests import random_batch
+from torch import multiprocessing
+
+from emrl_ray.config import TrainConfig
+from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.losses import draw_triplets
+from emrl_ray.networks.communicator import ProcessGroup, SingleProcess
+from emrl_ray.networks.tgnn import TGNN
+from emrl_ray.training import Shard, Trainer, batch_bounds
+
+ROWS = 50
+
+
+def make_trainer(rank=0, world_size=1, **options) -> Trainer:
+    settings = {"epochs": 3, "batch_size": 16, "precision": "float64", **options}
+    config = TrainConfig(crystals="", target="y", out="", **settings)
+    graphs = Graphs.from_crystals(random_batch(ROWS, seed=5), 5.0)
+    targets = np.random.default_rng(6).random(ROWS)
+    first, last = ROWS * rank // world_size, ROWS * (rank + 1) // world_size
+    shard = Shard(graphs.take(np.arange(first, last)), targets[first:last], first)
+    torch.manual_seed(0)
+    network = TGNN(element_features(default_csv(), "mean"), 5.0)
+    return Trainer(network, shard, config, ProcessGroup() if world_size > 1 else SingleProcess())
+
+
+def first_step(trainer: Trainer) -> dict[str, torch.Tensor]:
+    rows = np.random.default_rng(7).permutation(ROWS)[:20]
+    triplets = draw_triplets(trainer.targets[rows], torch.Generator().manual_seed(8))
+    trainer.network.train()
+    loss = trainer.batch_loss(rows, triplets)
+    loss.backward()
+    trainer._sum_gradients()
+    found = {name: part.grad for name, part in trainer.network.named_parameters()}
+    return {"loss": loss.detach(), **{k: v for k, v in found.items() if v is not None}}
+
+
+def whole_run(trainer: Trainer) -> dict[str, torch.Tensor]:
+    losses = []
+    trainer.run(lambda record: losses.append(record.loss))
+    return {"losses": torch.tensor(losses), **trainer.network.state_dict()}
+
+
+def on_worker(rank: int, port: int, mode: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    trainer = make_trainer(rank, 2, batch_norm=mode)
+    step, run = first_step(trainer), whole_run(make_trainer(rank, 2, batch_norm=mode))
+    torch.save((step, run), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("mode", ["shared", "three_pass"])
+def test_two_workers_learn_what_one_learns(tmp_path, mode):
+    multiprocessing.spawn(on_worker, (free_port(), mode, str(tmp_path)), nprocs=2)
+    step, run = first_step(make_trainer(batch_norm=mode)), whole_run(make_trainer(batch_norm=mode))
+    for rank in range(2):
+        their_step, their_run = torch.load(tmp_path / f"{rank}.pt")
+        assert their_step.keys() == step.keys()
+        for name, value in step.items():
+            assert (value - their_step[name]).abs().max() < 1e-9, name
+        for name, value in run.items():
+            assert (value - their_run[name]).abs().max() < 1e-9, name
+
+
+def test_a_restored_state_goes_on_as_if_nothing_had_happened():
+    whole = whole_run(make_trainer(precision="float32"))
+    interrupted = make_trainer(precision="float32")
+    interrupted.run_epoch()
+    restored = make_trainer(precision="float32")
+    restored.load_state_dict(interrupted.state_dict())
+    rest = whole_run(restored)
+    assert torch.equal(rest["losses"], whole["losses"][1:])
+    for name, value in restored.network.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another():
+    one, same, other = (whole_run(make_trainer(seed=seed, epochs=1)) for seed in (1, 1, 2))
+    assert all(torch.equal(value, same[name]) for name, value in one.items())
+    assert not torch.equal(one["output_layer.weight"], other["output_layer.weight"])
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
+def test_training_lowers_the_loss(schedule):
+    losses = whole_run(
+        make_trainer(epochs=30, schedule=schedule, learning_rate=2e-3, precision="float32")
+    )["losses"]
+    assert losses[-5:].mean() < 0.75 * losses[:3].mean()
+
+
+def test_a_last_batch_too_short_for_a_triplet_joins_the_one_before():
+    assert batch_bounds(10, 4) == [(0, 4), (4, 10)]
+    assert batch_bounds(11, 4) == [(0, 4), (4, 8), (8, 11)]
+    assert batch_bounds(4, 100) == [(0, 4)]
+
+
+def test_too_few_rows_are_one_clear_line():
+    with pytest.raises(ValueError, match=r"^2 rows to train on: at least 3 are needed$"):
+        batch_bounds(2, 16)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    trainer = make_trainer(learning_rate=1e30, schedule="constant", precision="float32")
+    with pytest.raises(FloatingPointError, match="lower --learning-rate"):
+        trainer.run(lambda _: None)
