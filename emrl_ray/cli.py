@@ -32,7 +32,7 @@ VERBS: dict[str, Verb] = {
     "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library"),
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
     "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
-    "predict": Verb(config.PredictConfig, "emrl_ray.pipelines.predict:predict"),
+    "predict": Verb(config.PredictConfig, "emrl_ray.predicting:predict"),
     "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
 }
 

@@ -62,7 +62,7 @@ def test_a_room_imports_only_from_earlier_rooms():
         ),
         pytest.param(
             ["ray", "torch"],
-            [*modules("heads", "trust", "model"), "emrl_ray.pipelines.predict"],
+            modules("heads", "trust", "model", "predicting"),
             id="predicting needs neither ray nor torch",
         ),
     ],

@@ -67,7 +67,7 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
     torch.manual_seed(seed)
     network = TGNN(element_features(default_csv(), config.elements), CUTOFF, config.basis, 16)
     state = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
-    labels, _ = read_labels(str(place), TARGET)
+    labels, _ = read_labels(str(place), TARGET, "crystals")
     fit_model(config, state, str(place), labels, split_labels(labels, config), "none").save(
         str(folder)
     )

@@ -1,10 +1,12 @@
-"""What a long job says while it runs, and the account that it gives at the end."""
+"""What a long job says while it runs."""
 
 from __future__ import annotations
 
 import time
 
-from emrl_ray.pipelines.slices import Counts
+from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.accounting import account as account
+from emrl_ray.crystals.accounting import duration as duration
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -48,22 +50,3 @@ class Progress:
     def _say(self, text: str) -> None:
         self.printed = time.monotonic()
         print(f"{self.verb}: {text}", flush=True)
-
-
-def account(verb: str, counts: Counts) -> str:
-    """Return the line that ends every verb: rows in = rows out + rejects, by reason."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejects.most_common())
-    return (
-        f"{verb}: {counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
-        f"{counts.rejects.total():,} rejects{f' ({reasons})' if reasons else ''}"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 42 s, 7 min 05 s, 3 h 12 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

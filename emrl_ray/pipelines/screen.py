@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
@@ -33,11 +34,10 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, peak_memory, versions
 from emrl_ray.model import Model
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress, account, duration
+from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import resume_or_start
 from emrl_ray.pipelines.slices import (
     COUNTS_KEY,
-    Counts,
     Output,
     RowSlice,
     SliceReport,

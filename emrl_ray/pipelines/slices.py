@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
+from emrl_ray.crystals.accounting import Counts as Counts
 from emrl_ray.crystals.storage import (
     Location,
     leftovers,
@@ -59,29 +60,6 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """Name of the slice's output, without ending."""
-
-
-class Counts(NamedTuple):
-    """What became of the rows of one slice, or of many."""
-
-    rows_in: int
-    rows_out: int
-    rejects: Counter[str]
-
-    def __add__(self, other: object) -> Counts:
-        """Return the sums of both."""
-        if not isinstance(other, Counts):
-            return NotImplemented
-        return Counts(
-            self.rows_in + other.rows_in,
-            self.rows_out + other.rows_out,
-            self.rejects + other.rejects,
-        )
-
-    @property
-    def balanced(self) -> bool:
-        """Whether rows in = rows out + rejects."""
-        return self.rows_in == self.rows_out + self.rejects.total()
 
 
 class SliceReport(NamedTuple):

@@ -1,0 +1,48 @@
+"""What became of rows: the account that every verb gives at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+
+class Counts(NamedTuple):
+    """What became of the rows of one slice, or of many."""
+
+    rows_in: int
+    rows_out: int
+    rejects: Counter[str]
+
+    def __add__(self, other: object) -> Counts:
+        """Return the sums of both."""
+        if not isinstance(other, Counts):
+            return NotImplemented
+        return Counts(
+            self.rows_in + other.rows_in,
+            self.rows_out + other.rows_out,
+            self.rejects + other.rejects,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether rows in = rows out + rejects."""
+        return self.rows_in == self.rows_out + self.rejects.total()
+
+
+def account(verb: str, counts: Counts) -> str:
+    """Return the line that ends every verb: rows in = rows out + rejects, by reason."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejects.most_common())
+    return (
+        f"{verb}: {counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
+        f"{counts.rejects.total():,} rejects{f' ({reasons})' if reasons else ''}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: 42 s, 7 min 05 s, 3 h 12 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
