@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
+from contextlib import contextmanager
+from types import ModuleType, TracebackType
 from typing import NamedTuple, Self
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -94,6 +96,21 @@ class ParserPool:
             else:
                 for document in party:
                     yield from self._receive([document], self._send([document]))
+
+
+@contextmanager
+def main_hidden() -> Iterator[None]:
+    """Keep processes that start within the context from importing `__main__`.
+
+    Parsers need nothing of it. To import it would run a caller's script again where that has no guard
+    against it, and cost a second where it is Ray's.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _load(modules: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Where crystals come from: the files that sources name, and the slices in which they are read.
 
-A source is a file, a folder (with all below it), a glob (`*`, `?`, `[...]`, `**`) or an archive, local or
-in an object store. What a file holds is told by its name:
+A source is a file, a folder (with all below it), a glob (`*`, `[...]`, `**`, and `?` where it begins no
+query of a URI) or an archive, local or in an object store. What a file holds is told by its name:
 
 | name | holds | id of its crystal |
 |---|---|---|
@@ -201,15 +201,11 @@ def glob_expression(pattern: str) -> str:
 
 
 def _below(folder: Location) -> list[fs.FileInfo]:
-    """Return what is not hidden below a folder, by path; a link that leads nowhere counts."""
+    """Return the files below a folder that are not hidden, by path."""
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
     cut = len(folder.path.rstrip("/")) + 1
     return sorted(
-        (
-            info
-            for info in infos
-            if info.type != fs.FileType.Directory and not is_hidden(info.path[cut:])
-        ),
+        (info for info in infos if info.is_file and not is_hidden(info.path[cut:])),
         key=lambda info: info.path,
     )
 

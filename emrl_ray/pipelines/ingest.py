@@ -24,7 +24,7 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.fingerprints import file_fingerprint
 from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.parser_pool import ParserPool
+from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.plan import CsvColumns, Plan, Slice, plan_slices, source_of
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, list_sources
@@ -114,7 +114,7 @@ class IngestWorker:
 
     def __call__(self, piece: Slice) -> Counts:
         """Write the slice's crystals, with their targets, and its rejects."""
-        with limited_threads(self.task.cpus):
+        with main_hidden(), limited_threads(self.task.cpus):
             crystals, sources, rejects, rows_in = self.load(piece)
             if self.task.targets is not None:
                 crystals, missing = join(crystals, self.task.targets, sources.__getitem__)
