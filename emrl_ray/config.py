@@ -37,6 +37,14 @@ class ClusterOptions:
 
 
 @dataclass(kw_only=True)
+class Resumable:
+    """A job that goes on where an earlier call with the same options stopped."""
+
+    overwrite: bool = False
+    """Start anew and delete what an earlier run left."""
+
+
+@dataclass(kw_only=True)
 class CrystalLimits:
     """What a crystal may be at most."""
 
@@ -51,7 +59,7 @@ class CrystalLimits:
 
 
 @dataclass(kw_only=True)
-class IngestConfig(ClusterOptions, CrystalLimits):
+class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
     """Read crystals from files into a crystals table."""
 
     sources: list[str] = positional()
@@ -78,8 +86,6 @@ class IngestConfig(ClusterOptions, CrystalLimits):
     """Distance (Å) within which max_pairs counts the pairs."""
     files_per_slice: int = 500
     """Files that are read and committed together."""
-    overwrite: bool = False
-    """Start anew and delete what an earlier run left."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
@@ -95,7 +101,7 @@ class IngestConfig(ClusterOptions, CrystalLimits):
 
 
 @dataclass(kw_only=True)
-class FeaturizeConfig(ClusterOptions, CrystalLimits):
+class FeaturizeConfig(Resumable, ClusterOptions, CrystalLimits):
     """Find the pairs of a crystals table and write the graphs table that training reads."""
 
     crystals: str = positional()
@@ -106,8 +112,6 @@ class FeaturizeConfig(ClusterOptions, CrystalLimits):
     """Longest pair distance, Å."""
     block_rows: int = 2048
     """Crystals that are computed and committed together."""
-    overwrite: bool = False
-    """Start anew and delete what an earlier run left."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
@@ -117,7 +121,7 @@ class FeaturizeConfig(ClusterOptions, CrystalLimits):
 
 
 @dataclass(kw_only=True)
-class LibraryConfig(ClusterOptions):
+class LibraryConfig(Resumable, ClusterOptions):
     """Generate a library of candidate crystals from prototypes and ions."""
 
     out: str
@@ -134,8 +138,6 @@ class LibraryConfig(ClusterOptions):
     """Exact property to add: the Ewald electrostatic energy per atom (eV/atom) of the formal charges."""
     block_rows: int = 2048
     """Crystals that are written together."""
-    overwrite: bool = False
-    """Start anew and delete what an earlier run left."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
@@ -178,6 +180,9 @@ PRESETS: dict[str, Preset] = {
 }
 """SI Table 2 by name."""
 
+ONE_CYCLE_PEAK = 4.0
+"""Peak of the one-cycle schedule, in learning rates that suit a constant one."""
+
 HEADS = ("linear", "neural", "boosted")
 """Names of the regressors: EMRL-LR, EMRL-NN and EMRL-GB of the paper."""
 
@@ -208,12 +213,12 @@ class OptimizationConfig:
     """Margin α of the loss (default: the preset's)."""
     batch_norm: Literal["shared", "three_pass"] = "shared"
     """Embed a batch once, or anchors, positives and negatives in passes with statistics of their own."""
-    epochs: int = 300
+    epochs: int = 400
     """Passes over the training set."""
     batch_size: int | None = None
     """Crystals in a global batch, over all workers (default: the preset's)."""
     learning_rate: float | None = None
-    """Learning rate of Adam, the peak of the schedule (default: the preset's)."""
+    """Learning rate of Adam, for one_cycle its peak (default: the preset's, four times it for one_cycle)."""
     l2: float | None = None
     """L2 penalty (default: the preset's)."""
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
@@ -234,7 +239,7 @@ class OptimizationConfig:
 
 
 @dataclass(kw_only=True)
-class TrainConfig(NetworkConfig, OptimizationConfig, CrystalLimits):
+class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Train an embedding network and its heads on a crystals table."""
 
     crystals: str = positional()
@@ -267,19 +272,15 @@ class TrainConfig(NetworkConfig, OptimizationConfig, CrystalLimits):
     """Epochs between checkpoints."""
     max_failures: int = 3
     """Lost workers to recover from before giving up."""
-    overwrite: bool = False
-    """Start anew and delete what an earlier run left."""
 
     def __post_init__(self) -> None:
         OptimizationConfig.__post_init__(self)
         CrystalLimits.__post_init__(self)
         if self.preset is not None and self.preset not in PRESETS:
             raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
-        for head in self.heads:
+        for head in self.heads or [""]:
             if head not in HEADS:
                 raise ConfigError(f"--heads {head}: choose from {', '.join(HEADS)}")
-        if not self.heads:
-            raise ConfigError(f"--heads: name at least one of {', '.join(HEADS)}")
         _between("calibration", self.calibration, 0, 0.5)
         _between("test", self.test, 0, 0.9)
         _at_least("workers", self.workers, 1)
@@ -291,6 +292,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, CrystalLimits):
 
     def _fill_from_preset(self) -> None:
         preset = PRESETS[self.preset or "HOIP"]
+        if self.learning_rate is None and self.schedule == "one_cycle":
+            self.learning_rate = ONE_CYCLE_PEAK * preset.learning_rate
         for entry in fields(preset):
             if getattr(self, entry.name) is None:
                 setattr(self, entry.name, getattr(preset, entry.name))
@@ -315,7 +318,7 @@ class PredictConfig(CrystalLimits):
 
 
 @dataclass(kw_only=True)
-class ScreenConfig(ClusterOptions, CrystalLimits):
+class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """Predict and rank a whole library of candidates."""
 
     model: str = positional()
@@ -340,8 +343,6 @@ class ScreenConfig(ClusterOptions, CrystalLimits):
     """Rows of the shortlist."""
     block_rows: int = 4096
     """Crystals that are computed and committed together."""
-    overwrite: bool = False
-    """Start anew and delete what an earlier run left."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
