@@ -15,7 +15,7 @@ def cif(sites, symmetry="", cell=(5, 5, 5, 90, 90, 90), columns=SITE_COLUMNS, na
     return "\n".join(lines)
 
 
-def salt(edge=5.0):
+def salt(edge=5):
     """Return the CIF of a cubic cell of NaCl; another edge (Å) makes another crystal."""
     return cif(["Na1 Na 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1"], cell=(edge, edge, edge, 90, 90, 90))
 

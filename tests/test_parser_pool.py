@@ -1,25 +1,18 @@
 """A file that hangs or kills its parser costs itself alone."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 
+import bad_parsers
 import pytest
+from crystal_files import cif
 
-from emrl_ray.crystals import parser_pool, readers
+from emrl_ray.crystals import parser_pool
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.parser_pool import Document, ParserPool
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.tables import RejectReason
-
-CIF = (
-    "data_x\n"
-    + "".join(f"_cell_{name} 5\n" for name in ("length_a", "length_b", "length_c"))
-    + "".join(f"_cell_angle_{name} 90\n" for name in ("alpha", "beta", "gamma"))
-    + "loop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
-)
 
 
 def document(text):
@@ -27,29 +20,13 @@ def document(text):
 
 
 def good(number):
-    return document(CIF + "Na 0 0 0\n" * number)
-
-
-def read_badly(text):
-    """Stand in for a parser that a file can hang or kill."""
-    if text == "hang":
-        time.sleep(600)
-    if text == "exit":
-        os._exit(7)
-    if text == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return readers.read_cif(text)
+    return document(cif([f"Na Na {index / 9} 0 0 1" for index in range(number)]))
 
 
 @pytest.fixture
-def badly_read(monkeypatch):
-    """Let documents be read by `read_badly`, in the processes of a pool as well."""
-    monkeypatch.setattr(parser_pool, "_read_party", _read_party_badly)
-
-
-def _read_party_badly(party, seconds):
-    readers.READERS[Format.CIF] = read_badly
-    return [readers.read_document(*entry) for entry in party]
+def bad_parser(monkeypatch):
+    """Let pools use a parser that a file can hang or kill."""
+    monkeypatch.setattr(parser_pool, "_read_party", bad_parsers.read_party)
 
 
 def test_documents_come_back_in_order():
@@ -58,7 +35,7 @@ def test_documents_come_back_in_order():
     assert [len(crystal.atomic_numbers) for (crystal,) in found] == [1, 2, 3] * 66 + [1, 2]
 
 
-def test_a_file_that_hangs_or_kills_its_parser_costs_itself_alone(badly_read):
+def test_a_file_that_hangs_or_kills_its_parser_costs_itself_alone(bad_parser):
     documents = [good(1), document("hang"), good(2), document("exit"), document("kill"), good(3)]
     with ParserPool(1, 0.5) as pool:
         found = [entry for (entry,) in pool.read(documents)]

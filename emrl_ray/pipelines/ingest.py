@@ -84,6 +84,7 @@ def ingest(config: IngestConfig) -> IngestResult:
     _open(config, _inputs(config, listing))
     if _is_finished(config, plan, output):
         print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+        remove(locate(config.out) / STAGING)
         return IngestResult(config.out, _counts(plan.slices, output), time.monotonic() - began)
     connect(config.address)
     run_slices(
