@@ -69,9 +69,9 @@ def guard(name: str, work: Callable[[], Any]) -> int:
     try:
         outcome = work()
     except (ValueError, OSError, ImportError) as error:
-        if not _is_for_the_user(error):
+        if (message := _message(error)) is None:
             raise
-        return _refuse(name, str(error))
+        return _refuse(name, message)
     except KeyboardInterrupt:
         return _refuse(name, "interrupted; the same command goes on from here", status=130)
     return 0 if getattr(outcome, "passed", True) else 1
@@ -113,17 +113,30 @@ def _overview() -> str:
     )
 
 
-def _is_for_the_user(error: BaseException) -> bool:
-    """Return whether this package raised `error` on purpose; any other ValueError is a bug."""
-    if isinstance(error, ConfigError | OSError):
-        return "\n" not in str(error).strip()
+def _message(error: Exception) -> str | None:
+    """Return the line that tells the user of `error`; None for a bug.
+
+    What this package raises on purpose is for the user, and so is what the operating system says of
+    a file. Any other ValueError is a bug, and so is what comes from another process (its text
+    holds a traceback).
+    """
+    text = str(error).strip()
+    if "\n" in text:
+        return None
+    if isinstance(error, ConfigError) or _raised_here(error):
+        return text
+    return f"{type(error).__name__}: {text}" if isinstance(error, OSError) else None
+
+
+def _raised_here(error: Exception) -> bool:
+    """Return whether a `raise` statement of this package raised `error`."""
     frame = error.__traceback__
     while frame and frame.tb_next:
         frame = frame.tb_next
-    if frame is None:
+    if frame is None or not frame.tb_frame.f_globals["__name__"].startswith("emrl_ray."):
         return False
-    line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno).strip()
-    return line.startswith("raise ") and frame.tb_frame.f_globals["__name__"].startswith("emrl_ray")
+    line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno)
+    return line.strip().startswith("raise ")
 
 
 def _refuse(name: str, message: str, status: int = 2) -> int:

@@ -184,15 +184,22 @@ def test_an_outcome_that_cannot_fail_exits_0(verb):
 
 
 @pytest.mark.parametrize(
-    "error", [ConfigError("--out o: is taken"), FileNotFoundError("--out o: is taken")]
+    ("error", "message"),
+    [
+        (ConfigError("--out o: is taken"), "--out o: is taken"),
+        (FileNotFoundError("o/rows"), "FileNotFoundError: o/rows"),
+        (PermissionError(13, "Permission denied", "o"), "PermissionError: [Errno 13] "),
+    ],
 )
-def test_an_error_of_the_users_is_one_line_and_exit_status_2(verb, capsys, error):
+def test_an_error_of_the_users_is_one_line_and_exit_status_2(verb, capsys, error, message):
     def fail(config):
         raise error
 
     verb(fail)
     assert cli.main(["library", "--out", "o"]) == 2
-    assert capsys.readouterr().err == "emrl-ray library: --out o: is taken\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"emrl-ray library: {message}")
+    assert said.count("\n") == 1
 
 
 def test_a_value_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, tmp_path, capsys):
@@ -206,9 +213,13 @@ def test_a_value_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, 
         cli.main(["library", "--out", "o"])
 
 
-def test_a_bug_keeps_its_traceback(verb):
-    verb(lambda config: {}["missing"])
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize("error", [KeyError("missing"), ValueError("shapes"), OSError("a\nb")])
+def test_a_bug_keeps_its_traceback(verb, error):
+    def fail(config):
+        raise error
+
+    verb(fail)
+    with pytest.raises(type(error)):
         cli.main(["library", "--out", "o"])
 
 
