@@ -62,3 +62,15 @@ def test_loading_a_parser_does_not_count_against_the_time_of_a_file():
     with ParserPool(1, 0.5, [Format.POSCAR]) as pool:
         ((found,),) = pool.read([Document(poscar, Format.POSCAR)])
     assert isinstance(found, Crystal), found
+
+
+def test_a_script_without_a_guard_is_not_run_again_in_the_processes_of_a_pool(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from emrl_ray.crystals.parser_pool import Document, ParserPool, main_hidden\n"
+        "print('once')\n"
+        "with main_hidden(), ParserPool(1, 30) as pool:\n"
+        "    print(len([*pool.read([Document(b'', 'cif')])]))\n"
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert said.stdout == "once\n1\n"
