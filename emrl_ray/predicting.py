@@ -7,8 +7,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,7 +14,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, IngestConfig, PredictConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.loading import Loaded, Loader
-from emrl_ray.crystals.parser_pool import ParserPool
+from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.plan import CsvColumns, Plan, TableSlice, plan_slices
 from emrl_ray.crystals.sources import Listing, list_sources
 from emrl_ray.crystals.storage import locate, remove, write_csv, write_json, write_parquet
@@ -80,24 +78,10 @@ def _load(plan: Plan, config: PredictConfig, cutoff: float, threads: int) -> Ite
     """Yield what the slices hold; files are read as `ingest` reads them by default."""
     of_rows = Limits(config.max_atoms, config.max_pairs, cutoff)
     of_files = of_rows._replace(min_distance=IngestConfig.min_distance)
-    with _main_hidden(), ParserPool(threads, IngestConfig.timeout, plan.kinds) as pool:
+    with main_hidden(), ParserPool(threads, IngestConfig.timeout, plan.kinds) as pool:
         for piece in plan.slices:
             limits = of_rows if isinstance(piece, TableSlice) else of_files
             yield Loader(plan.columns, limits, pool, CsvColumns())(piece)
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep new processes from importing `__main__`: a script would run again in each of them.
-
-    Parsers need nothing of it, and a caller's script need not have a guard against that.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _with_source(reject: Reject, loaded: Loaded) -> Reject:

@@ -177,7 +177,7 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
     output = Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
     options = altered(config, head="boosted", target_window=None, minimize=True)
     ranking, elements = Ranking(None, largest=False), element_filter(["Pb"], [])
-    worker = ScreenWorker(options, ranking, elements, output)
+    worker = ScreenWorker(options, model, ranking, elements, output)
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
     listed, _ = shortlist(list_files(locate(output.rows)), ranking, 3)

@@ -64,6 +64,11 @@ def locate(uri: str | os.PathLike[str]) -> Location:
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
 
 
+def absolute(uri: str) -> str:
+    """Return a URI as it is and a local path from the root on: other processes work elsewhere."""
+    return uri if "://" in uri else locate(uri).path
+
+
 def root_of(uri: str) -> str:
     """Return a URI of the file system that `uri` is in, empty for the local one."""
     if "://" not in uri:

@@ -7,10 +7,8 @@ manifest, written last, makes the run valid.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -20,6 +18,7 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
+    absolute,
     list_files,
     locate,
     read_json,
@@ -31,7 +30,7 @@ from emrl_ray.crystals.storage import (
 )
 from emrl_ray.crystals.tables import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.machine import description, limited_threads, peak_memory, versions
+from emrl_ray.machine import description, limited_threads, versions
 from emrl_ray.model import Model
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
@@ -40,11 +39,11 @@ from emrl_ray.pipelines.slices import (
     COUNTS_KEY,
     Output,
     RowSlice,
-    SliceReport,
     plan_rows,
     read_slice,
     run_slices,
 )
+from emrl_ray.pipelines.usage import Usage
 from emrl_ray.report.shortlist import (
     ALLOWED,
     P_IN_WINDOW,
@@ -56,6 +55,8 @@ from emrl_ray.report.shortlist import (
 )
 
 MANIFEST_FORMAT = 1
+MANY_READINGS = 16
+"""Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
 
 
 class ScreenResult(NamedTuple):
@@ -75,11 +76,12 @@ class ScreenResult(NamedTuple):
 def screen(config: ScreenConfig) -> ScreenResult:
     """Predict all crystals of a library, rank them, and write the run's folder.
 
-    The same call again goes on where a killed one stopped, and returns at once if the run is
-    finished. Raises ConfigError or another ValueError, in one line and before any work, for
-    options that cannot be met, and for a run whose arguments, model or library were others.
+    The unit is the row: rows with one id are predicted and ranked each on its own. The same call
+    again goes on where a killed one stopped, and returns at once if the run is finished. Raises
+    ConfigError or another ValueError, in one line and before any work, for options that cannot be
+    met, and for a run whose arguments, model or library were others.
     """
-    usage = _Usage()
+    usage = Usage()
     ranking = Ranking(config.window() if config.target_window else None, config.maximize)
     elements = element_filter(config.exclude_elements, config.only_elements)
     run = _Run.at(config.out)
@@ -101,7 +103,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
             pieces,
             run.output,
             ScreenWorker,
-            (config, ranking, elements, run.output),
+            (config, absolute(config.model), ranking, elements, run.output),
             workers=config.workers,
             cpus_per_worker=config.cpus_per_worker,
             progress=Progress("screen"),
@@ -124,7 +126,12 @@ class ScreenWorker:
     """A process of the pool: it holds the model and computes one slice after another."""
 
     def __init__(
-        self, config: ScreenConfig, ranking: Ranking, elements: ElementFilter, output: Output
+        self,
+        config: ScreenConfig,
+        model: str,
+        ranking: Ranking,
+        elements: ElementFilter,
+        output: Output,
     ) -> None:
         self.ranking = ranking
         self.elements = elements
@@ -132,7 +139,7 @@ class ScreenWorker:
         self.limits = _limits(config)
         self.threads = config.cpus_per_worker
         with limited_threads(self.threads):
-            self.model = Model.load(config.model, self.threads)
+            self.model = Model.load(model, self.threads)
         self.head = self.model.head_name(config.head)
 
     def __call__(self, piece: RowSlice) -> Counts:
@@ -179,7 +186,7 @@ class _Run(NamedTuple):
 
     @classmethod
     def at(cls, out: str) -> _Run:
-        root, folder = out.rstrip("/"), locate(out)
+        root, folder = absolute(out).rstrip("/"), locate(out)
         return cls(
             folder,
             Output(f"{root}/predictions", f"{root}/rejects"),
@@ -197,30 +204,6 @@ class _Run(NamedTuple):
         remove(self.record)
 
 
-@dataclass
-class _Usage:
-    """What a call took: seconds a stage, and the reports of the slices it computed."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    slices: int = 0
-    crystals: int = 0
-    worker_seconds: float = 0.0
-    peak_memory: dict[str, int] = field(default_factory=dict)
-    """Largest resident memory of each worker, bytes."""
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - began, 3)
-
-    def observe(self, report: SliceReport) -> None:
-        self.slices += 1
-        self.crystals += report.counts.rows_in
-        self.worker_seconds += report.seconds
-        self.peak_memory[report.worker] = report.peak_memory
-
-
 def _limits(config: ScreenConfig) -> Limits:
     return Limits(max_atoms=config.max_atoms, max_pairs=config.max_pairs)
 
@@ -230,6 +213,13 @@ def _plan(config: ScreenConfig) -> list[RowSlice]:
     pieces = plan_rows(config.crystals, config.block_rows)
     if not pieces:
         raise ConfigError(f"{config.crystals}: the table has no rows")
+    readings = max(Counter((piece.file, piece.row_group) for piece in pieces).values())
+    if readings > MANY_READINGS:
+        print(
+            f"screen: {config.crystals} has large row groups, each of which is read up to "
+            f"{readings} times; a table that `ingest` wrote has small ones and is faster",
+            flush=True,
+        )
     return pieces
 
 
@@ -277,13 +267,12 @@ def _write_shortlist(table: pa.Table, folder: Location) -> None:
 def _manifest(
     config: ScreenConfig,
     inputs: dict[str, str],
-    usage: _Usage,
+    usage: Usage,
     pieces: list[RowSlice],
     counts: Counts,
     tally: Tally,
     listed: int,
 ) -> dict[str, Any]:
-    seconds = usage.seconds["predict"]
     return {
         "format": MANIFEST_FORMAT,
         "config": asdict(config),
@@ -300,18 +289,8 @@ def _manifest(
             "shortlisted": listed,
         },
         "seconds": usage.seconds,
-        "throughput": {
-            "crystals": usage.crystals,
-            "crystals_per_second": round(usage.crystals / max(seconds, 1e-9), 1),
-            "crystals_per_worker_second": round(
-                usage.crystals / max(usage.worker_seconds, 1e-9), 1
-            ),
-            "workers": len(usage.peak_memory),
-        },
-        "peak_memory_bytes": {
-            "driver": peak_memory(),
-            "largest_worker": max(usage.peak_memory.values(), default=0),
-        },
+        "throughput": usage.throughput("predict"),
+        "peak_memory_bytes": usage.peak_memory_bytes(),
         "versions": versions(),
         "machine": description(),
     }

@@ -1,0 +1,55 @@
+"""What a call of a long verb took: seconds a stage, throughput, peak memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from emrl_ray.machine import peak_memory
+from emrl_ray.pipelines.slices import SliceReport
+
+
+class Usage:
+    """Gathers what a call takes; `observe` is what `slices.run_slices` asks for."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.slices = 0
+        self.crystals = 0
+        self.worker_seconds = 0.0
+        self.workers: dict[str, int] = {}
+        """Largest resident memory of each worker, bytes."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note the seconds that pass within the context."""
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - began, 3)
+
+    def observe(self, report: SliceReport) -> None:
+        """Note what a slice took."""
+        self.slices += 1
+        self.crystals += report.counts.rows_in
+        self.worker_seconds += report.seconds
+        self.workers[report.worker] = report.peak_memory
+
+    def throughput(self, stage: str) -> dict[str, Any]:
+        """Return how many crystals were done in `stage`, and how fast, for a manifest."""
+        return {
+            "crystals": self.crystals,
+            "crystals_per_second": _rate(self.crystals, self.seconds[stage]),
+            "crystals_per_worker_second": _rate(self.crystals, self.worker_seconds),
+            "workers": len(self.workers),
+        }
+
+    def peak_memory_bytes(self) -> dict[str, int]:
+        """Return the largest resident memory of the driver and of any worker."""
+        largest = max(self.workers.values(), default=0)
+        return {"driver": peak_memory(), "largest_worker": largest}
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 1) if seconds > 0 else 0.0
