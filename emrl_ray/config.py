@@ -364,7 +364,7 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
             bounds = (float(low or "-inf"), float(high or "inf"))
         except ValueError:
             bounds = (1.0, 0.0)
-        if not bounds[0] < bounds[1]:
+        if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
             raise ConfigError(
                 f"--target-window {self.target_window}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7"
             )

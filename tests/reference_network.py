@@ -37,7 +37,9 @@ class PlainTGNN(nn.Module):
         neighbor = torch.from_numpy(graphs.pairs.neighbor.astype(np.int64))
         pairs = torch.cat([atoms[center], atoms[neighbor], bonds], dim=1)
         pairs = self.readout_layer(torch.relu(self.pair_norm(self.pair_layer(pairs))))
-        crystals = torch.stack([part.mean(0) for part in pairs.split(graphs.pairs.n_pairs.tolist())])
+        crystals = torch.stack(
+            [part.mean(0) for part in pairs.split(graphs.pairs.n_pairs.tolist())]
+        )
         hidden = torch.relu(self.hidden_norm(self.hidden_layer(crystals)))
         output = self.output_layer(hidden)
         return output / output.norm(dim=1, keepdim=True)

@@ -145,7 +145,9 @@ def test_published_weights_give_the_published_embeddings(data_dir, reference_dir
     golden = pq.read_table(reference_dir / "emrl_hoip_embeddings.parquet")
     crystals = pq.read_table(data_dir / "hoip.parquet")
     rows = {name: row for row, name in enumerate(crystals["id"].to_pylist())}
-    batch = CrystalBatch.from_arrow(crystals).take([rows[name] for name in golden["id"].to_pylist()])
+    batch = CrystalBatch.from_arrow(crystals).take(
+        [rows[name] for name in golden["id"].to_pylist()]
+    )
     expected = np.array(golden["embedding"].to_pylist())
     assert expected.shape == (1076, 128)
     with torch.no_grad():

@@ -100,9 +100,7 @@ def crystals_table(
         pa.ListArray.from_arrays(pa.array(offsets * 3), pa.array(batch.frac_coords.reshape(-1))),
         *columns.values(),
     ]
-    extra = [
-        fields.get(name, pa.field(name, column.type)) for name, column in columns.items()
-    ]
+    extra = [fields.get(name, pa.field(name, column.type)) for name, column in columns.items()]
     return pa.Table.from_arrays(arrays, schema=pa.schema([*CRYSTAL_SCHEMA, *extra]))
 
 
@@ -121,9 +119,7 @@ def check_crystal_schema(schema: pa.Schema, source: str) -> None:
             )
         found = schema.field(field.name).type
         if field.name != "id" and not _is_list(found):
-            raise ValueError(
-                f"{source}: column {field.name!r} must be {field.type}, it is {found}"
-            )
+            raise ValueError(f"{source}: column {field.name!r} must be {field.type}, it is {found}")
 
 
 def _is_list(kind: pa.DataType) -> bool:

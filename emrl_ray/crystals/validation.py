@@ -43,7 +43,6 @@ def validate(
     rejected for the first of these that holds: no id, a cell that is null, non-finite or without
     volume, no atoms, an atomic number outside 1..118, coordinates that are not 3N finite numbers,
     more than `max_atoms`, more expected pairs than `max_pairs`, sites nearer than `min_distance`.
-    Expected are (N²/V) (4/3) π cutoff³ pairs, those of N atoms evenly spread in the volume V.
 
     Raises ValueError, in one line, if the columns are not those of a crystals table.
     """
@@ -56,6 +55,16 @@ def validate(
     if findings.good.all():
         return table, []
     return table.take(np.flatnonzero(findings.good)), findings.rejects(table.column("id"), source)
+
+
+def expected_pairs(batch: CrystalBatch, cutoff: float) -> NDArray[np.float64]:
+    """Return (B,) the ordered pairs within `cutoff` (Å) of atoms evenly spread in their cells.
+
+    N atoms in the volume V have (N²/V) (4/3) π cutoff³ of them.
+    """
+    with np.errstate(all="ignore"):
+        volume = np.abs(np.linalg.det(batch.lattice))
+        return batch.n_atoms.astype(float) ** 2 / volume * (4 / 3) * np.pi * cutoff**3
 
 
 class _Findings:
@@ -160,7 +169,6 @@ def _check_crystals(
         volume = np.abs(np.linalg.det(batch.lattice))
         lengths = np.linalg.norm(batch.lattice, axis=2).prod(axis=1)
         flat = np.flatnonzero(~(np.isfinite(lengths) & (volume > FLATNESS * lengths)))
-        density = batch.n_atoms.astype(float) ** 2 / volume
     findings.reject(
         rows[flat], RejectReason.BAD_CELL, lambda i: f"the volume is {volume[flat[i]]:.3g} Å³"
     )
@@ -171,7 +179,7 @@ def _check_crystals(
         lambda i: f"{batch.n_atoms[big[i]]} atoms, at most {limits.max_atoms}",
     )
     if limits.cutoff is not None:
-        pairs = density * (4 / 3) * np.pi * limits.cutoff**3
+        pairs = expected_pairs(batch, limits.cutoff)
         dense = np.flatnonzero(pairs > limits.max_pairs)
         findings.reject(
             rows[dense],

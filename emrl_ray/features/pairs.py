@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+
+TOLERANCE = 1e-8
+"""Distances up to the cutoff and this (Å) count."""
 
 
 class Pairs(NamedTuple):
@@ -40,20 +44,25 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
 
     All periodic images count. A crystal without neighbours has no pairs.
     """
-    from vesin import NeighborList  # here, because training from a graphs table does without it
+    # Here, because training from a graphs table does without it.
+    from pymatgen.optimization.neighbors import find_points_in_spheres
 
-    search = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
-    positions = cartesian(batch)
+    positions, periodic = cartesian(batch), np.ones(3, np.int64)
     halves = []
-    for index, (first, last) in enumerate(zip(batch.offsets[:-1], batch.offsets[1:], strict=True)):
-        i, j, distance = search.compute(
-            points=positions[first:last],
-            box=batch.lattice[index],
-            periodic=True,
-            quantities="ijd",
+    for index, (first, last) in enumerate(pairwise(batch.offsets)):
+        points = positions[first:last]
+        lattice = np.ascontiguousarray(batch.lattice[index])
+        i, j, image, distance = find_points_in_spheres(
+            points, points, cutoff, periodic, lattice, TOLERANCE
         )
-        halves.append((i + first, j + first, distance))
+        half = (i < j) | ((i == j) & _is_forward(image))
+        halves.append((i[half] + first, j[half] + first, distance[half]))
     return _mirrored(halves)
+
+
+def _is_forward(image: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which of the images (P, 3) to count, one of each pair of opposite ones, not (0, 0, 0)."""
+    return image @ np.array([1e12, 1e6, 1.0]) > 0
 
 
 def cartesian(batch: CrystalBatch) -> NDArray[np.float64]:

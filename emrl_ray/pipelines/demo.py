@@ -15,11 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
+from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate, read_table, write_json
 from emrl_ray.evaluation import mae
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library import ENERGY, library
-from emrl_ray.pipelines.progress import duration
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.config import FeaturizeConfig
+from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import locate, table_schema, write_json
 from emrl_ray.crystals.tables import Reject, Stage, check_crystal_schema
@@ -17,9 +18,9 @@ from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress, account
+from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import resume_or_start
-from emrl_ray.pipelines.slices import Counts, Output, RowSlice, plan_rows, read_slice, run_slices
+from emrl_ray.pipelines.slices import Output, RowSlice, plan_rows, read_slice, run_slices
 
 GEOMETRY = ("lattice", "frac_coords")
 """Columns that a graphs table leaves out."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError, LibraryConfig
+from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.combinations import Combinations, combinations
 from emrl_ray.crystals.ewald import ewald_energies
 from emrl_ray.crystals.generation import generate
@@ -17,9 +18,9 @@ from emrl_ray.crystals.storage import Location, locate, write_json
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress, account
+from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import resume_or_start
-from emrl_ray.pipelines.slices import Counts, Output, run_slices
+from emrl_ray.pipelines.slices import Output, run_slices
 
 ENERGY = pa.field(
     "ewald_energy",

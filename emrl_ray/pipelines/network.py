@@ -19,14 +19,14 @@ from ray.train.torch import TorchTrainer, get_device
 from torch import nn
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.storage import locate, table_schema
+from emrl_ray.crystals.accounting import duration
+from emrl_ray.crystals.storage import absolute, table_schema
 from emrl_ray.features.compiled import State
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
 from emrl_ray.fitting import Labels
 from emrl_ray.networks import network_type
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
-from emrl_ray.pipelines.progress import duration
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
 from emrl_ray.training import EpochRecord, Shard, Trainer
@@ -77,16 +77,11 @@ def _make_trainer(
         ),
         run_config=ray.train.RunConfig(
             name="network",
-            storage_path=_absolute(work),
+            storage_path=absolute(work),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-
-
-def _absolute(folder: str) -> str:
-    """Return a URI as it is and a local path from the root on, as Ray Train needs it."""
-    return folder if "://" in folder else locate(folder).path
 
 
 def load_shards(
@@ -102,8 +97,10 @@ def load_shards(
     shards = []
     for first, last in pairwise(bounds):
         read = partial(_read_rows, rows=rows[first:last], targets=targets[first:last], first=first)
-        chosen = [{"item": piece} for piece in pieces if _overlaps(piece, rows[first:last])]
-        dataset = ray.data.from_items(chosen).map_batches(read, batch_size=1)
+        chosen = [piece for piece in pieces if _overlaps(piece, rows[first:last])]
+        dataset = ray.data.from_items(
+            [{"piece": ray.cloudpickle.dumps(piece)} for piece in chosen]
+        ).map_batches(read, batch_size=1)
         shards.append(dataset.materialize())
     return shards
 
@@ -117,7 +114,7 @@ def _read_rows(
     batch: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.float64], first: int
 ) -> pa.Table:
     """Return the given rows of one slice: their number among the training rows, target, graph."""
-    (piece,) = batch["item"]
+    piece = ray.cloudpickle.loads(batch["piece"][0])
     begin, end = np.searchsorted(
         rows, [piece.first_row, piece.first_row + piece.stop - piece.start]
     )

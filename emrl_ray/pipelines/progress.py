@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 
-from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.accounting import account as account
-from emrl_ray.crystals.accounting import duration as duration
+from emrl_ray.crystals.accounting import Counts, duration
 
 SECONDS_BETWEEN_LINES = 2.0
 

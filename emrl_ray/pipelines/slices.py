@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from emrl_ray.crystals.accounting import Counts as Counts
+from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.storage import (
     Location,
     leftovers,

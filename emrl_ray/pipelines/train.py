@@ -10,6 +10,7 @@ import pyarrow as pa
 import ray
 
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
+from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
@@ -31,9 +32,7 @@ from emrl_ray.networks import network_type
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import TrainedNetwork, train_network
-from emrl_ray.pipelines.progress import account
 from emrl_ray.pipelines.runs import resume_or_start
-from emrl_ray.pipelines.slices import Counts
 
 WORK = "_training"
 RECORD = "_run.json"
