@@ -24,6 +24,7 @@ def connect(address: str | None = None) -> None:
     """
     if ray.is_initialized():
         return
+    logging.getLogger("ray").setLevel(logging.WARNING)
     if address is None and in_job():
         address = "auto"
     if address is None:
@@ -32,3 +33,4 @@ def connect(address: str | None = None) -> None:
     else:
         ray.init(address=address)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # our lines show it
