@@ -88,6 +88,12 @@ def _filesystem(root: str) -> fs.FileSystem:
     return locate(root).filesystem
 
 
+def names_in(folder: Location) -> set[str]:
+    """Return the names of the files and folders directly in `folder`; none if it does not exist."""
+    selector = fs.FileSelector(folder.path, allow_not_found=True)
+    return {info.base_name for info in folder.filesystem.get_file_info(selector)}
+
+
 def list_files(folder: Location, suffix: str = "") -> list[Location]:
     """Return the files directly in `folder` whose names end in `suffix`, sorted by name.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,8 @@ import pyarrow as pa
 from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, table_schema, write_json
+from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.storage import list_files, locate, table_schema, write_json
 from emrl_ray.crystals.tables import Reject, Stage, check_crystal_schema
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
@@ -19,8 +20,9 @@ from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.runs import open_folder
 from emrl_ray.pipelines.slices import Output, RowSlice, plan_rows, read_slice, run_slices
+from emrl_ray.pipelines.usage import Usage
 
 GEOMETRY = ("lattice", "frac_coords")
 """Columns that a graphs table leaves out."""
@@ -39,24 +41,43 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
     check_crystal_schema(table_schema(config.crystals), config.crystals)
     folder = locate(config.out)
     output = Output(config.out, f"{config.out}/_rejects")
-    if config.overwrite:
-        output.clear()
-    resume_or_start(folder / "_run.json", asdict(config))
+    inputs = {"crystals": table_fingerprint(config.crystals)}
+    open_folder(folder, asdict(config), config.overwrite, inputs)
     pieces = plan_rows(config.crystals, config.block_rows)
+    usage = Usage()
     connect(config.address)
-    counts = run_slices(
-        pieces,
-        output,
-        FeaturizeWorker,
-        (Limits(config.max_atoms, config.max_pairs, config.cutoff), output),
-        workers=config.workers,
-        cpus_per_worker=config.cpus_per_worker,
-        progress=Progress("featurize"),
-    )
+    with usage.timed("featurize"):
+        counts = run_slices(
+            pieces,
+            output,
+            FeaturizeWorker,
+            (Limits(config.max_atoms, config.max_pairs, config.cutoff), output),
+            workers=config.workers,
+            cpus_per_worker=config.cpus_per_worker,
+            progress=Progress("featurize"),
+            observe=usage.observe,
+        )
     output.sweep()
-    write_json({"counts": counts._asdict()}, folder / "_manifest.json")
-    print(account("featurize", counts), flush=True)
+    manifest = {
+        "counts": counts._asdict(),
+        "bytes": sum(file.info.size for file in list_files(folder, ".parquet")),
+        "throughput": usage.throughput("featurize"),
+        "peak_memory_bytes": usage.peak_memory_bytes(),
+    }
+    write_json(manifest, folder / "_manifest.json")
+    _summarize(counts, manifest)
     return FeaturizeResult(config.out, counts)
+
+
+def _summarize(counts: Counts, manifest: dict[str, Any]) -> None:
+    print(account("featurize", counts))
+    pace, memory = manifest["throughput"], manifest["peak_memory_bytes"]
+    print(
+        f"featurize: {pace['crystals_per_second']:,.0f} crystals/s on {pace['workers']} workers, "
+        f"{manifest['bytes'] / max(counts.rows_out, 1):,.0f} bytes a crystal, peak memory "
+        f"{memory['driver'] >> 20:,} MiB (driver), {memory['largest_worker'] >> 20:,} MiB (worker)",
+        flush=True,
+    )
 
 
 class FeaturizeWorker:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
@@ -35,10 +34,9 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.runs import RECORD, clear, refuse_foreign, resume_or_start
 from emrl_ray.pipelines.slices import Output, run_slices
 
-RECORD = "_run.json"
 MANIFEST = "_manifest.json"
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""
@@ -132,13 +130,8 @@ def _read_targets(config: IngestConfig) -> Targets | None:
 def _plan(config: IngestConfig, listing: Listing) -> Plan:
     """Return the slices, once it is sure that the output folder is one that we may write to."""
     folder = locate(config.out)
-    selector = fs.FileSelector(folder.path, allow_not_found=True)
-    found = {info.base_name for info in folder.filesystem.get_file_info(selector)}
-    if found - {STAGING} and RECORD not in found:
-        raise ConfigError(
-            f"{config.out} holds files but no {RECORD} that tells whose they are: use another --out"
-        )
-    if RECORD in found and not config.overwrite:
+    refuse_foreign(folder, {STAGING})
+    if (folder / RECORD).exists() and not config.overwrite:
         resume_or_start(folder / RECORD, _arguments(config), _inputs(config, listing))
     plan = plan_slices(
         listing,
@@ -182,11 +175,7 @@ def _open(config: IngestConfig, inputs: dict[str, str]) -> None:
     """Make the output folder this call's own, or refuse."""
     folder = locate(config.out)
     if config.overwrite:
-        selector = fs.FileSelector(folder.path, allow_not_found=True)
-        names = {info.base_name for info in folder.filesystem.get_file_info(selector)}
-        for name in sorted(names - {STAGING, RECORD}):
-            remove(folder / name)
-        remove(folder / RECORD)  # last: it guards the rest
+        clear(folder, {STAGING})
     resume_or_start(folder / RECORD, _arguments(config), inputs)
 
 

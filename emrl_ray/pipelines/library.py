@@ -19,7 +19,7 @@ from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.runs import open_folder
 from emrl_ray.pipelines.slices import Output, run_slices
 
 ENERGY = pa.field(
@@ -56,9 +56,7 @@ def library(config: LibraryConfig) -> LibraryResult:
     folder = locate(config.out)
     output = Output(config.out, f"{config.out}/_rejects")
     worker = LibraryWorker(config, output)
-    if config.overwrite:
-        output.clear()
-    resume_or_start(folder / "_run.json", asdict(config))
+    open_folder(folder, asdict(config), config.overwrite)
     blocks = _blocks(config.count, config.block_rows)
     progress = Progress("library")
     if config.label == "none":

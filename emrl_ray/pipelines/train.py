@@ -32,10 +32,9 @@ from emrl_ray.networks import network_type
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import TrainedNetwork, train_network
-from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.runs import open_folder
 
 WORK = "_training"
-RECORD = "_run.json"
 
 
 class TrainResult(NamedTuple):
@@ -50,10 +49,8 @@ def train(config: TrainConfig) -> TrainResult:
     """Train a model; called again with the same options it goes on from the last checkpoint."""
     _check(config)
     folder, work = locate(config.out), f"{config.out}/{WORK}"
-    if config.overwrite:
-        for name in (CARD, RECORD, WORK):
-            remove(folder / name)
-    resume_or_start(folder / RECORD, asdict(config))
+    dataset = table_fingerprint(config.crystals)
+    open_folder(folder, asdict(config), config.overwrite, {"crystals": dataset})
     if (folder / CARD).exists():
         print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
         return TrainResult(config.out, read_card(config.out))
@@ -63,7 +60,6 @@ def train(config: TrainConfig) -> TrainResult:
     labels, rejects = read_labels(graphs, config.target, config.crystals)
     split = split_labels(labels, config)
     trained = train_network(config, graphs, labels, split.train, work)
-    dataset = table_fingerprint(config.crystals)
     fit = ray.remote(_fit_and_save).options(num_cpus=config.cpus_per_worker)
     card = ray.get(fit.remote(config, trained, graphs, labels, split, dataset))
     counts = _write_rejects(folder, graphs, labels, rejects)
