@@ -239,11 +239,11 @@ def test_json_may_hold_a_list_or_a_mapping_of_structures():
     assert [crystal.id for crystal in named] == ["mp-1", "mp-2"]
 
 
-def test_atoms_stay_in_the_order_of_the_file():
+def test_atoms_stand_by_electronegativity_and_then_in_the_order_of_the_file():
     sites = ["O1 O 0.1 0 0 1", "Na1 Na 0.5 0 0 1", "O2 O 0.3 0 0 1"]
     crystal = only(cif(sites), Format.CIF)
-    assert crystal.atomic_numbers.tolist() == [8, 11, 8]
-    np.testing.assert_allclose(crystal.frac_coords[:, 0], [0.1, 0.5, 0.3])
+    assert crystal.atomic_numbers.tolist() == [11, 8, 8]
+    np.testing.assert_allclose(crystal.frac_coords[:, 0], [0.5, 0.1, 0.3])
 
 
 def test_reading_cif_does_not_import_pymatgen():

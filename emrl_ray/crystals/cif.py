@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
-from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.elements import ATOMIC_NUMBERS, by_electronegativity
 from emrl_ray.crystals.tables import RejectReason
 
 CELL_TAGS = tuple(
@@ -53,7 +53,11 @@ def read_cif(text: str) -> list[Crystal | Flaw]:
 
 
 def read_block(block: gemmi.cif.Block) -> Crystal:
-    """Return the crystal of a block; raises ReadError if it is none."""
+    """Return the crystal of a block; raises ReadError if it is none.
+
+    Its atoms stand by rising electronegativity, as pymatgen's reader orders them, and within that as
+    in the file.
+    """
     lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
     columns = {name: [*block.find_values(f"_atom_site_{name}")] for name in SITE_COLUMNS}
     _check_sites(columns)
@@ -66,7 +70,9 @@ def read_block(block: gemmi.cif.Block) -> Crystal:
     operations = _operations(gemmi.make_small_structure_from_block(block))
     orbits = _orbits(sites, _seitz_matrices(operations), lattice)
     sizes = [len(orbit) for orbit in orbits]
-    return Crystal(lattice, np.repeat(np.array(numbers, np.uint8), sizes), np.concatenate(orbits))
+    atoms = np.repeat(np.array(numbers, np.uint8), sizes)
+    order = by_electronegativity(atoms)
+    return Crystal(lattice, atoms[order], np.concatenate(orbits)[order])
 
 
 def _cell_value(block: gemmi.cif.Block, tag: str) -> float:

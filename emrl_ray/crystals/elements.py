@@ -41,6 +41,7 @@ Hs inf Lv inf Mc inf Mt inf Ne inf Nh inf Og inf Rf inf Rg inf Sg inf Ts inf
 _PAIRS = _BY_ELECTRONEGATIVITY.split()
 _ELECTRONEGATIVITY = dict(zip(_PAIRS[::2], map(float, _PAIRS[1::2]), strict=True))
 """Pauling electronegativity by symbol, in the order in which a formula names the elements."""
+_ELECTRONEGATIVITY_OF = np.array([0, *(_ELECTRONEGATIVITY[symbol] for symbol in SYMBOLS)])
 _RANK = np.array([0, *(list(_ELECTRONEGATIVITY).index(symbol) for symbol in SYMBOLS)])
 
 _POLYANION_GAP = 1.65
@@ -58,6 +59,11 @@ class Element(NamedTuple):
 
     symbol: str
     amount: int
+
+
+def by_electronegativity(atomic_numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the order (N,) of atoms by rising electronegativity; equal ones keep theirs."""
+    return np.argsort(_ELECTRONEGATIVITY_OF[atomic_numbers], kind="stable")
 
 
 def reduced_formula(atomic_numbers: NDArray[np.integer]) -> str:

@@ -47,12 +47,6 @@ def element_features(content: bytes, filling: Filling) -> NDArray[np.float64]:
     return np.vstack([np.zeros((1, rows.shape[1])), rows])
 
 
-def symbols() -> list[str]:
-    """Return the element symbols by atomic number; index 0 is empty."""
-    rows = csv.DictReader(io.StringIO(default_csv().decode()))
-    return ["", *(row["symbol"] for row in rows)]
-
-
 def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
     rows = list(csv.DictReader(io.StringIO(content.decode())))
     names = [name for name in rows[0] if name != "symbol"]
