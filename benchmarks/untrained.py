@@ -1,6 +1,6 @@
 """The floor of an untrained embedding: the same heads and splits on a network's first weights.
 
-    python benchmarks/untrained.py benchmarks/configs/hoip.yaml hoip.parquet --name hoip --seeds 0 1 2
+python benchmarks/untrained.py benchmarks/configs/hoip.yaml hoip.parquet --name hoip --seeds 0 1 2
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def twin(verb: str) -> Callable[..., Any]:
     kind = VERBS[verb].config
 
     def function(**options: Any) -> Any:
-        return call(verb, kind(**options))
+        return call(verb, parse(kind, [], options, name=verb))
 
     function.__name__ = function.__qualname__ = verb
     function.__doc__ = kind.__doc__

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from emrl_ray.presets import PRESETS
+
 
 def positional(**options: Any) -> Any:
     """Return a dataclass field that the command line takes by position."""
@@ -52,10 +54,13 @@ class CrystalLimits:
     """Most atoms in a cell; larger ones are rejected."""
     max_pairs: int = 400_000
     """Most pairs within the cutoff that a cell may be expected to have."""
+    min_distance: float = 0.3
+    """Sites nearer than this (Å) overlap, and the crystal is rejected."""
 
     def __post_init__(self) -> None:
         _at_least("max_atoms", self.max_atoms, 1)
         _at_least("max_pairs", self.max_pairs, 1)
+        _at_least("min_distance", self.min_distance, 0)
 
 
 @dataclass(kw_only=True)
@@ -80,8 +85,6 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
     """Column of a CSV or Parquet source that holds the ids; without it an id is a hash of the content."""
     timeout: float = 30.0
     """Seconds that one file may take before it is rejected."""
-    min_distance: float = 0.3
-    """Sites nearer than this (Å) overlap, and the crystal is rejected."""
     cutoff: float = 5.0
     """Distance (Å) within which max_pairs counts the pairs."""
     files_per_slice: int = 500
@@ -95,7 +98,6 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
         if self.target_names and self.targets is None:
             raise ConfigError(f"--target-names {' '.join(self.target_names)}: needs --targets")
         _above("timeout", self.timeout, 0)
-        _at_least("min_distance", self.min_distance, 0)
         _above("cutoff", self.cutoff, 0)
         _at_least("files_per_slice", self.files_per_slice, 1)
 
@@ -158,28 +160,6 @@ class LibraryConfig(Resumable, ClusterOptions):
         return number, parts
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Hyperparameters of one data set (Na 2022, SI Table 2)."""
-
-    margin: float
-    learning_rate: float
-    l2: float
-    batch_size: int
-    cutoff: float
-
-
-PRESETS: dict[str, Preset] = {
-    "MPB": Preset(0.2, 5e-4, 5e-6, 48, 5.0),
-    "MPS-FE": Preset(0.2, 5e-4, 5e-6, 48, 5.0),
-    "MPS-BG": Preset(0.08, 5e-4, 5e-4, 48, 4.0),
-    "MPL-FE": Preset(0.2, 5e-4, 5e-4, 16, 5.0),
-    "MPL-BG": Preset(0.08, 5e-4, 5e-4, 16, 5.0),
-    "HOIP": Preset(0.2, 5e-4, 5e-6, 32, 5.0),
-    "NLHM": Preset(0.2, 5e-4, 5e-6, 32, 5.0),
-}
-"""SI Table 2 by name."""
-
 ONE_CYCLE_PEAK = 4.0
 """Peak of the one-cycle schedule, in learning rates that suit a constant one."""
 
@@ -236,6 +216,8 @@ class OptimizationConfig:
             _at_least("margin", self.margin, 0)
         if self.learning_rate is not None:
             _above("learning_rate", self.learning_rate, 0)
+        if self.l2 is not None:
+            _at_least("l2", self.l2, 0)
 
 
 @dataclass(kw_only=True)
@@ -283,9 +265,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
                 raise ConfigError(f"--heads {head}: choose from {', '.join(HEADS)}")
         _between("calibration", self.calibration, 0, 0.5)
         _between("test", self.test, 0, 0.9)
-        _at_least("workers", self.workers, 1)
-        _at_least("cpus_per_worker", self.cpus_per_worker, 1)
-        _at_least("checkpoint_every", self.checkpoint_every, 1)
+        for option in ("width", "workers", "cpus_per_worker", "checkpoint_every"):
+            _at_least(option, getattr(self, option), 1)
         if self.precision == "bfloat16" and not self.gpu:
             raise ConfigError("--precision bfloat16: needs --gpu")
         self._fill_from_preset()
@@ -299,6 +280,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
                 setattr(self, entry.name, getattr(preset, entry.name))
         assert self.cutoff is not None
         _above("cutoff", self.cutoff, 0)
+        if self.basis == "reference" and self.cutoff <= 3:
+            raise ConfigError(f"--cutoff {self.cutoff}: the reference basis needs more than 3 Å")
 
 
 @dataclass(kw_only=True)
@@ -313,8 +296,15 @@ class PredictConfig(CrystalLimits):
     """File for the predictions (.parquet, .csv or .json); none prints a table."""
     head: str | None = None
     """Regressor to use (default: the one the model's card names best)."""
+    cif_column: str = "cif"
+    """Column of a CSV source that holds the CIF text."""
     threads: int | None = None
     """Threads (default: all CPUs)."""
+
+    def __post_init__(self) -> None:
+        CrystalLimits.__post_init__(self)
+        if self.threads is not None:
+            _at_least("threads", self.threads, 1)
 
 
 @dataclass(kw_only=True)

@@ -37,6 +37,12 @@ class Labels(NamedTuple):
     theory: str | None
 
 
+def count_labels(table: str, target: str) -> int:
+    """Return how many rows of a table have a finite `target`."""
+    values = read_table(table, columns=[target]).column(target).cast(pa.float64())
+    return int(np.isfinite(values.fill_null(np.nan).to_numpy()).sum())
+
+
 def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Reject]]:
     """Return the labelled rows of a graphs table, and a reject for each row without a label.
 

@@ -79,8 +79,8 @@ def _similarity(ratio: Tensor) -> Tensor:
 def _distance(one: Tensor, other: Tensor) -> Tensor:
     """Return |one - other| by row, with a gradient of 0 where the rows are equal."""
     squared = (one - other).square().sum(-1)
-    positive = squared > 0
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+    equal = squared == 0
+    return torch.where(equal, 0.0, torch.where(equal, 1.0, squared).sqrt())
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"emrl": emrl_loss}

@@ -6,6 +6,7 @@ never from the caller. Nothing in it is pickled, and predicting needs no torch.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from emrl_ray.crystals.batch import CrystalBatch
@@ -40,6 +42,7 @@ from emrl_ray.trust import Calibration
 
 FORMAT_VERSION = 1
 CARD = "card.json"
+PREDICTED = ("prediction", "lower", "upper")
 GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
 
 
@@ -132,6 +135,7 @@ class Model:
         `limits` is the model's.
         """
         name = self.head_name(head)
+        check_free_columns(crystals.schema, source)
         good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
         embeddings = self.embed(CrystalBatch.from_arrow(good))
         lonely = np.isnan(embeddings[:, 0])
@@ -195,21 +199,24 @@ class Model:
         """
         folder = locate(uri)
         card = read_card(uri)
-        elements_csv = (folder / "elements.csv").read_bytes()
-        state = safetensors.load((folder / "network.safetensors").read_bytes())
-        calibrations = {
-            name: Calibration.from_json(values)
-            for name, values in read_json(folder / "calibration.json").items()
-        }
-        return cls(
-            card,
-            open_network(card, state, elements_csv, threads),
-            _Heads(folder, list(card.heads), threads),
-            calibrations,
-            read_table(f"{uri}/reference.parquet"),
-            state,
-            elements_csv,
-        )
+        try:
+            elements_csv = (folder / "elements.csv").read_bytes()
+            state = safetensors.load((folder / "network.safetensors").read_bytes())
+            network = open_network(card, state, elements_csv, threads)
+            calibrations = read_json(folder / "calibration.json").items()
+            intervals = {name: Calibration.from_json(values) for name, values in calibrations}
+            reference = read_table(f"{uri}/reference.parquet")
+        except (SafetensorError, OSError, KeyError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+            raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+        heads = _Heads(folder, list(card.heads), threads)
+        return cls(card, network, heads, intervals, reference, state, elements_csv)
+
+
+def check_free_columns(schema: pa.Schema, source: str) -> None:
+    """Raise ValueError, in one line, if a table has columns with the names of predictions."""
+    for name in PREDICTED:
+        if name in schema.names:
+            raise ValueError(f"{source}: has a column {name!r}, as predictions have; rename it")
 
 
 def read_card(uri: str) -> Card:
@@ -217,7 +224,10 @@ def read_card(uri: str) -> Card:
     place = locate(uri) / CARD
     if not place.is_file():
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
-    values = read_json(place)
+    try:
+        values = read_json(place)
+    except json.JSONDecodeError:
+        raise ValueError(f"{uri}: a damaged model: {CARD} is no JSON") from None
     version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -251,10 +261,14 @@ class _Heads(Mapping[str, Head]):
         if name not in self.names:
             raise KeyError(name)
         if name not in self.loaded:
+            files = [
+                file for file in list_files(self.folder) if file.name.startswith(f"head_{name}.")
+            ]
+            if not files:
+                raise ValueError(f"{self.folder.path}: a damaged model: head_{name} is missing")
             with tempfile.TemporaryDirectory() as scratch:
-                for file in list_files(self.folder):
-                    if file.name.startswith(f"head_{name}."):
-                        (Path(scratch) / file.name).write_bytes(file.read_bytes())
+                for file in files:
+                    (Path(scratch) / file.name).write_bytes(file.read_bytes())
                 self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
         return self.loaded[name]
 

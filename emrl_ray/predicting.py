@@ -15,7 +15,7 @@ from emrl_ray.config import ConfigError, IngestConfig, PredictConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.loading import Loaded, Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
-from emrl_ray.crystals.plan import CsvColumns, Plan, TableSlice, plan_slices
+from emrl_ray.crystals.plan import CsvColumns, Plan, plan_slices
 from emrl_ray.crystals.sources import Listing, list_sources
 from emrl_ray.crystals.storage import locate, remove, write_csv, write_json, write_parquet
 from emrl_ray.crystals.tables import Reject, rejects_table
@@ -57,13 +57,15 @@ def predict(config: PredictConfig) -> PredictResult:
         model = Model.load(config.model, threads)
         head = model.head_name(config.head)
         listing = list_sources([config.source])
-        plan = plan_slices(listing, staging, FILES_PER_SLICE)
+        columns = CsvColumns(config.cif_column)
+        plan = plan_slices(listing, staging, FILES_PER_SLICE, columns)
         if not plan.slices:
             raise ConfigError(f"{config.source}: no crystals there")
         tables, rejects = [], []
-        for loaded in _load(plan, config, model.cutoff, threads):
-            limits = Limits(config.max_atoms, config.max_pairs)
-            found, unpredicted = model.predict(loaded.crystals, limits, head)
+        limits = Limits.of(config, model.cutoff)
+        checked = limits._replace(min_distance=None)  # the loader did
+        for loaded in _load(plan, limits, columns, threads):
+            found, unpredicted = model.predict(loaded.crystals, checked, head)
             tables.append(found)
             rejects += loaded.rejects
             rejects += [_with_source(reject, loaded) for reject in unpredicted]
@@ -74,14 +76,11 @@ def predict(config: PredictConfig) -> PredictResult:
     return result
 
 
-def _load(plan: Plan, config: PredictConfig, cutoff: float, threads: int) -> Iterator[Loaded]:
+def _load(plan: Plan, limits: Limits, columns: CsvColumns, threads: int) -> Iterator[Loaded]:
     """Yield what the slices hold; files are read as `ingest` reads them by default."""
-    of_rows = Limits(config.max_atoms, config.max_pairs, cutoff)
-    of_files = of_rows._replace(min_distance=IngestConfig.min_distance)
     with main_hidden(), ParserPool(threads, IngestConfig.timeout, plan.kinds) as pool:
         for piece in plan.slices:
-            limits = of_rows if isinstance(piece, TableSlice) else of_files
-            yield Loader(plan.columns, limits, pool, CsvColumns())(piece)
+            yield Loader(plan.columns, limits, pool, columns)(piece)
 
 
 def _with_source(reject: Reject, loaded: Loaded) -> Reject:

@@ -240,3 +240,12 @@ def test_the_module_runs_as_a_command():
     )
     assert result.returncode == 2
     assert result.stderr == "emrl-ray train: --epochs x: must be a whole number\n"
+
+
+def test_a_twin_refuses_what_the_command_line_refuses():
+    with pytest.raises(ConfigError, match="--schedule"):
+        emrl_ray.train(crystals="c", target="y", out="m", schedule="onecycle")
+    with pytest.raises(ConfigError, match=r"--epochs three: must be a whole number"):
+        emrl_ray.train(crystals="c", target="y", out="m", epochs="three")
+    with pytest.raises(ConfigError, match=r"epoch: no option of train; did you mean epochs\?"):
+        emrl_ray.train(crystals="c", target="y", out="m", epoch=3)

@@ -185,7 +185,7 @@ def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, ray_sessio
 def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_call(tmp_path):
     source = write(tmp_path / "source", a__cif=NACL)
     write(source / "z", a__cif=NACL, b__cif=NACL)
-    plan = module._plan(config(tmp_path, source), module.list_sources([str(source)]))
+    plan = module.plan_slices(module.list_sources([str(source)]), str(tmp_path / "_staged"), 500)
     output = module.Output(str(tmp_path / "out"), str(tmp_path / "out" / "_rejects"))
     table = pa.table({"id": ["a", "a", "b"]})
     name = plan.slices[0].name

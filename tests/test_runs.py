@@ -1,37 +1,67 @@
 """What guards an output folder: other options, other inputs, and files that are not ours."""
 
+from pathlib import Path
+
 import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import locate
-from emrl_ray.pipelines.runs import RECORD, open_folder
+from emrl_ray.pipelines.runs import RECORD, Job, refuse_input_as_output
 
 
-def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path):
+def job(folder: Path, verb: str = "train", inputs: str = "a1", **arguments: int) -> Job:
+    return Job(verb, locate(folder), arguments, {"crystals": inputs})
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("precious")
-    for overwrite in (False, True):
-        with pytest.raises(ConfigError, match=r"holds files but no _run\.json .*another --out$"):
-            open_folder(locate(tmp_path), {"epochs": 1}, overwrite)
-    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ConfigError, match=r"holds files but no _run\.json .*another --out$"):
+        job(tmp_path, epochs=1).open(overwrite)
+    assert names(tmp_path) == {"thesis.tex"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("record", ['{"verb": "ingest"}', "{}"])
+def test_the_folder_of_another_verb_is_refused_and_left_alone(tmp_path, overwrite, record):
+    (tmp_path / RECORD).write_text(record)
+    (tmp_path / "slice-000000.parquet").write_text("")
+    with pytest.raises(ConfigError, match=r"holds the work of (ingest|another program): use"):
+        job(tmp_path, epochs=1).open(overwrite)
+    assert names(tmp_path) == {RECORD, "slice-000000.parquet"}
 
 
 def test_overwrite_deletes_what_a_job_left_and_nothing_else(tmp_path):
-    assert open_folder(locate(tmp_path), {"epochs": 1}, False) is False
+    assert job(tmp_path, epochs=1).open(False) is False
     (tmp_path / "card.json").write_text("{}")
+    (tmp_path / "head_boosted.ubj").write_text("")
     (tmp_path / "_training").mkdir()
     (tmp_path / "_training" / "state").write_text("")
-    (tmp_path / "slice-000000.parquet").write_text("")
     (tmp_path / "notes.txt").write_text("mine")
-    assert open_folder(locate(tmp_path), {"epochs": 2}, True) is False
-    assert {file.name for file in tmp_path.iterdir()} == {"notes.txt", RECORD}
+    assert job(tmp_path, epochs=2).open(True) is False
+    assert names(tmp_path) == {"notes.txt", RECORD}
 
 
-def test_the_same_job_goes_on_and_another_is_told_what_differs(tmp_path):
-    folder = locate(tmp_path)
-    inputs = {"crystals": "a1"}
-    open_folder(folder, {"epochs": 1, "workers": 1}, False, inputs)
-    assert open_folder(folder, {"epochs": 1, "workers": 4}, False, inputs) is True
+def test_the_same_job_goes_on_wherever_it_runs(tmp_path):
+    job(tmp_path, epochs=1, workers=1).open(False)
+    assert job(tmp_path, epochs=1, workers=4).open(False) is True
+
+
+def test_a_job_is_told_what_differs(tmp_path):
+    job(tmp_path, epochs=1).open(False)
     with pytest.raises(ConfigError, match=r"--epochs was 1, is 2.*use --overwrite or another"):
-        open_folder(folder, {"epochs": 2, "workers": 1}, False, inputs)
+        job(tmp_path, epochs=2).open(False)
     with pytest.raises(ConfigError, match="what --crystals names is not what it was"):
-        open_folder(folder, {"epochs": 1}, False, {"crystals": "b2"})
+        job(tmp_path, inputs="b2", epochs=1).open(False)
+
+
+@pytest.mark.parametrize("inner", ["", "/crystals.parquet"])
+def test_an_input_is_never_the_output(tmp_path, inner):
+    with pytest.raises(ConfigError, match=r"--out .*: --crystals .* lies there; use another --out"):
+        refuse_input_as_output(str(tmp_path), crystals=f"{tmp_path}{inner}")
+    refuse_input_as_output(f"{tmp_path}/model", crystals=str(tmp_path), graphs=None)
+    refuse_input_as_output(f"{tmp_path}/a", crystals=f"{tmp_path}/ab")

@@ -29,7 +29,7 @@ from emrl_ray.report.shortlist import Ranking, element_filter, shortlist
 from tests.tiny_model import make_model, random_crystals, write_library
 
 ROWS = 300
-LIMITS = Limits(max_atoms=5, max_pairs=400_000)
+LIMITS = Limits(max_atoms=5, max_pairs=400_000, min_distance=0.3)
 
 
 def broken(crystals: pa.Table) -> pa.Table:
@@ -212,7 +212,7 @@ def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
 
 def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config, tmp_path):
     shutil.copytree(run / "predictions", tmp_path / "run" / "predictions")
-    with pytest.raises(ConfigError, match=r"holds predictions but no run.json"):
+    with pytest.raises(ConfigError, match=r"holds files but no run\.json"):
         screen(altered(config, out=str(tmp_path / "run")))
 
 

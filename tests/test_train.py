@@ -151,8 +151,9 @@ def test_a_finished_model_is_left_alone_and_other_options_are_refused(
 
 
 def wait_for_checkpoint(out: Path, alive) -> None:
+    """Wait for the second checkpoint: the first one is registered by then."""
     deadline = time.monotonic() + 120
-    while not list((out / "_training" / "network").glob("checkpoint_*/state.pt")):
+    while len(list((out / "_training" / "network").glob("checkpoint_*/state.pt"))) < 2:
         assert alive(), "the training ended before its first checkpoint"
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -214,6 +215,11 @@ def test_a_killed_driver_called_again_changes_nothing(undisturbed, crystals, tmp
         ({"network": "gnn"}, "--network gnn: choose from tgnn"),
         ({"loss": "l3"}, "--loss l3: choose from emrl"),
         ({"workers": 99}, r"--workers 99: needs 99 CPUs, the cluster has 4"),
+        ({"test": 0.85, "calibration": 0.1}, r"--test 0.85 --calibration 0.1: leave 8 rows"),
+        ({"basis": "reference", "cutoff": 3.0}, r"--cutoff 3.0: the reference basis needs more"),
+        ({"width": 0}, r"--width 0: must be at least 1"),
+        ({"l2": -1.0}, r"--l2 -1.0: must be at least 0"),
+        ({"graphs": "nowhere"}, r"--graphs nowhere: no such Parquet file"),
     ],
 )
 def test_options_that_cannot_be_met_are_one_clear_line(
@@ -222,3 +228,25 @@ def test_options_that_cannot_be_met_are_one_clear_line(
     with pytest.raises(ValueError, match=message) as caught:
         train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
     assert "\n" not in str(caught.value)
+
+
+def test_graphs_of_other_crystals_are_refused(crystals, tmp_path, ray_session):
+    other = write_crystals(tmp_path / "other.parquet", rows=20)
+    graphs = str(tmp_path / "graphs")
+    featurize(FeaturizeConfig(crystals=str(other), out=graphs, cutoff=4.0))
+    with pytest.raises(ConfigError, match=r"--graphs .* was not made from .*crystals\.parquet"):
+        train(TrainConfig(**options(crystals, tmp_path / "model", graphs=graphs)))
+
+
+def test_too_few_labels_are_one_clear_line_before_any_work(tmp_path):
+    few = write_crystals(tmp_path / "few.parquet", rows=8)
+    with pytest.raises(ConfigError, match=r"8 rows with a heft, at least 10 are needed$"):
+        train(TrainConfig(**options(few, tmp_path / "model")))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_column_with_the_name_of_a_graph_column_is_refused(crystals, tmp_path):
+    table = pq.read_table(crystals).append_column("distance", pa.nulls(ROWS + 1, pa.float64()))
+    pq.write_table(table, tmp_path / "odd.parquet")
+    with pytest.raises(ValueError, match=r"has a column 'distance', as graphs have; rename it$"):
+        featurize(FeaturizeConfig(crystals=str(tmp_path / "odd.parquet"), out=str(tmp_path / "g")))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from emrl_ray.config import CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 from emrl_ray.crystals.overlaps import find_overlaps
@@ -32,6 +33,11 @@ class Limits(NamedTuple):
     """Longest pair distance, Å; None leaves the pairs unchecked."""
     min_distance: float | None = None
     """Sites nearer than this (Å) overlap; None leaves the distances unchecked."""
+
+    @classmethod
+    def of(cls, options: CrystalLimits, cutoff: float | None = None) -> Limits:
+        """Return the limits of a verb's options; a `min_distance` of 0 leaves distances unchecked."""
+        return cls(options.max_atoms, options.max_pairs, cutoff, options.min_distance or None)
 
 
 def validate(

@@ -13,6 +13,8 @@ from emrl_ray.crystals.batch import CrystalBatch, ragged_take
 from emrl_ray.features.pairs import Pairs, find_pairs, take_pairs, within
 
 CUTOFF_KEY = b"emrl_ray.cutoff"
+SOURCE_KEY = b"emrl_ray.crystals"
+"""Metadata of a graphs table: the fingerprint of the crystals table that it was made from."""
 GRAPH_COLUMNS = ("atomic_numbers", "center", "neighbor", "distance")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +12,15 @@ from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import list_files, locate, table_schema, write_json
+from emrl_ray.crystals.storage import absolute, list_files, locate, table_schema, write_json
 from emrl_ray.crystals.tables import Reject, Stage, check_crystal_schema
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
+from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import open_folder
+from emrl_ray.pipelines.runs import MANIFEST, Job, refuse_input_as_output
 from emrl_ray.pipelines.slices import Output, RowSlice, plan_rows, read_slice, run_slices
 from emrl_ray.pipelines.usage import Usage
 
@@ -38,11 +38,13 @@ class FeaturizeResult(NamedTuple):
 
 def featurize(config: FeaturizeConfig) -> FeaturizeResult:
     """Write the graphs table of a crystals table; called again it goes on where it stopped."""
-    check_crystal_schema(table_schema(config.crystals), config.crystals)
+    config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
+    refuse_input_as_output(config.out, crystals=config.crystals)
+    _check_columns(config.crystals)
     folder = locate(config.out)
     output = Output(config.out, f"{config.out}/_rejects")
     inputs = {"crystals": table_fingerprint(config.crystals)}
-    open_folder(folder, asdict(config), config.overwrite, inputs)
+    Job("featurize", folder, asdict(config), inputs).open(config.overwrite)
     pieces = plan_rows(config.crystals, config.block_rows)
     usage = Usage()
     connect(config.address)
@@ -51,7 +53,7 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
             pieces,
             output,
             FeaturizeWorker,
-            (Limits(config.max_atoms, config.max_pairs, config.cutoff), output),
+            (Limits.of(config, config.cutoff), output, inputs["crystals"]),
             workers=config.workers,
             cpus_per_worker=config.cpus_per_worker,
             progress=Progress("featurize"),
@@ -64,9 +66,18 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
         "throughput": usage.throughput("featurize"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
     }
-    write_json(manifest, folder / "_manifest.json")
+    write_json(manifest, folder / MANIFEST)
     _summarize(counts, manifest)
     return FeaturizeResult(config.out, counts)
+
+
+def _check_columns(crystals: str) -> None:
+    """Raise ValueError, in one line, for a table that is none of crystals or has columns of ours."""
+    schema = table_schema(crystals)
+    check_crystal_schema(schema, crystals)
+    for name in set(GRAPH_COLUMNS) - {"atomic_numbers"}:
+        if name in schema.names:
+            raise ValueError(f"{crystals}: has a column {name!r}, as graphs have; rename it")
 
 
 def _summarize(counts: Counts, manifest: dict[str, Any]) -> None:
@@ -83,14 +94,16 @@ def _summarize(counts: Counts, manifest: dict[str, Any]) -> None:
 class FeaturizeWorker:
     """Computes and commits one slice of crystals."""
 
-    def __init__(self, limits: Limits, output: Output) -> None:
-        self.limits, self.output = limits, output
+    def __init__(self, limits: Limits, output: Output, source: str) -> None:
+        self.limits, self.output, self.source = limits, output, source
 
     def __call__(self, piece: RowSlice) -> Counts:
         """Write the graphs of the slice's crystals and the rejects."""
         with limited_threads(1):
             crystals = read_slice(piece)
             graphs, rejects = graph_table(crystals, self.limits, piece.file)
+            metadata = {**(graphs.schema.metadata or {}), SOURCE_KEY: self.source.encode()}
+            graphs = graphs.replace_schema_metadata(metadata)
             return self.output.commit(piece.name, graphs, rejects, crystals.num_rows)
 
 
@@ -104,5 +117,4 @@ def graph_table(crystals: pa.Table, limits: Limits, source: str) -> tuple[pa.Tab
     if without_pairs:
         graphs = graphs.take(np.flatnonzero(~lonely))
     columns = kept.drop_columns([*GEOMETRY, "atomic_numbers"])
-    assert not set(columns.column_names) & set(GRAPH_COLUMNS)
     return graphs.to_table(limits.cutoff, columns), rejects + without_pairs

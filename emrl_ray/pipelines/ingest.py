@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,17 +27,16 @@ from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.plan import CsvColumns, Plan, Slice, plan_slices, source_of
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, list_sources
-from emrl_ray.crystals.storage import Location, list_files, locate, remove, write_json
+from emrl_ray.crystals.storage import Location, absolute, list_files, locate, remove, write_json
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 from emrl_ray.crystals.targets import Targets, annotated, join, read_targets
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import RECORD, clear, refuse_foreign, resume_or_start
+from emrl_ray.pipelines.runs import MANIFEST, Job
 from emrl_ray.pipelines.slices import Output, run_slices
 
-MANIFEST = "_manifest.json"
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""
 READERS = 16
@@ -74,12 +73,14 @@ def ingest(config: IngestConfig) -> IngestResult:
     for sources and targets that are not there or not what they should be.
     """
     began = time.monotonic()
+    config = replace(config, out=absolute(config.out))
     output = Output(config.out, f"{config.out}/_rejects")
     listing = list_sources(config.sources, [config.out, *filter(None, [config.targets])])
     targets = _read_targets(config)
-    plan = _plan(config, listing)
+    job = Job("ingest", locate(config.out), asdict(config), _inputs(config, listing))
+    plan = _plan(config, listing, job)
     task = _task(config, plan, targets)
-    _open(config, _inputs(config, listing))
+    job.open(config.overwrite, {STAGING})
     if _is_finished(config, plan, output):
         print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
         remove(locate(config.out) / STAGING)
@@ -127,12 +128,9 @@ def _read_targets(config: IngestConfig) -> Targets | None:
     return read_targets(config.targets, config.target_names, config.unit, config.theory)
 
 
-def _plan(config: IngestConfig, listing: Listing) -> Plan:
+def _plan(config: IngestConfig, listing: Listing, job: Job) -> Plan:
     """Return the slices, once it is sure that the output folder is one that we may write to."""
-    folder = locate(config.out)
-    refuse_foreign(folder, {STAGING})
-    if (folder / RECORD).exists() and not config.overwrite:
-        resume_or_start(folder / RECORD, _arguments(config), _inputs(config, listing))
+    job.check(config.overwrite, {STAGING})
     plan = plan_slices(
         listing,
         f"{config.out}/{STAGING}",
@@ -163,20 +161,12 @@ def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
     return Task(
         columns,
         targets,
-        Limits(config.max_atoms, config.max_pairs, config.cutoff, config.min_distance),
+        Limits.of(config, config.cutoff),
         CsvColumns(config.cif_column, config.id_column),
         plan.kinds,
         config.timeout,
         config.cpus_per_worker,
     )
-
-
-def _open(config: IngestConfig, inputs: dict[str, str]) -> None:
-    """Make the output folder this call's own, or refuse."""
-    folder = locate(config.out)
-    if config.overwrite:
-        clear(folder, {STAGING})
-    resume_or_start(folder / RECORD, _arguments(config), inputs)
 
 
 def _is_finished(config: IngestConfig, plan: Plan, output: Output) -> bool:
@@ -188,10 +178,6 @@ def _is_finished(config: IngestConfig, plan: Plan, output: Output) -> bool:
         return True
     remove(manifest)
     return False
-
-
-def _arguments(config: IngestConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config).items() if name != "out"}
 
 
 def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:

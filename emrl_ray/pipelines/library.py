@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,12 @@ from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.combinations import Combinations, combinations
 from emrl_ray.crystals.ewald import ewald_energies
 from emrl_ray.crystals.generation import generate
-from emrl_ray.crystals.storage import Location, locate, write_json
+from emrl_ray.crystals.storage import Location, absolute, locate, write_json
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import open_folder
+from emrl_ray.pipelines.runs import MANIFEST, Job
 from emrl_ray.pipelines.slices import Output, run_slices
 
 ENERGY = pa.field(
@@ -53,10 +53,11 @@ def library(config: LibraryConfig) -> LibraryResult:
     Generating takes milliseconds a block and runs here; labels are computed on Ray. Raises
     ConfigError, in one line, for a part that holds no combination.
     """
+    config = replace(config, out=absolute(config.out))
     folder = locate(config.out)
     output = Output(config.out, f"{config.out}/_rejects")
     worker = LibraryWorker(config, output)
-    open_folder(folder, asdict(config), config.overwrite)
+    Job("library", folder, asdict(config), {}).open(config.overwrite)
     blocks = _blocks(config.count, config.block_rows)
     progress = Progress("library")
     if config.label == "none":
@@ -140,7 +141,7 @@ def _nothing() -> Counts:
 
 def _finish(result: LibraryResult, folder: Location) -> None:
     counts = result.counts._asdict()
-    write_json({"counts": counts, "combinations": result.combinations}, folder / "_manifest.json")
+    write_json({"counts": counts, "combinations": result.combinations}, folder / MANIFEST)
     print(account("library", result.counts))
     print(
         f"library: {result.counts.rows_out:,} crystals of {result.combinations:,} combinations of "

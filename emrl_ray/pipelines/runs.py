@@ -4,86 +4,97 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import Location, names_in, read_json, remove, write_json
+from emrl_ray.crystals.storage import Location, absolute, names_in, read_json, remove, write_json
 
 RECORD = "_run.json"
-"""The job's arguments, in its output folder: they tell whose the rest is."""
+"""Whose an output folder is: the verb and its options, written there first."""
+MANIFEST = "_manifest.json"
+"""What a verb did, written last."""
 WRITTEN = (
     *("_*", "slice-*.parquet", "rejects.parquet"),  # tables
     *("card.json", "head_*", "network.safetensors", "elements.csv"),  # models
     *("calibration.json", "reference.parquet", "learning_curve.json"),
+    *("predictions", "rejects", "shortlist.parquet", "shortlist.csv", "manifest.json"),  # runs
 )
-"""Names of what ingest, library, featurize and train write."""
-
+"""Names of what the verbs write into their output folders."""
 PLACEMENT = {
-    *("address", "workers", "cpus_per_worker", "gpu", "threads"),
+    *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
     *("max_failures", "checkpoint_every", "overwrite"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""
-INPUTS = "inputs"
-"""Key of the record for the fingerprints of what the job reads."""
+VERB, INPUTS = "verb", "inputs"
+"""Keys of the record for the verb and for the fingerprints of what it reads."""
 
 
-def open_folder(
-    folder: Location,
-    arguments: Mapping[str, Any],
-    overwrite: bool,
-    inputs: Mapping[str, str] | None = None,
-) -> bool:
-    """Return whether the job in `folder` goes on; else the folder is made this job's own.
+class Job(NamedTuple):
+    """A call of a long verb and the folder that it writes to."""
 
-    With `overwrite` what an earlier job left is deleted, and nothing else. Raises ConfigError, in one
-    line, if the folder holds another job, or files that are no job's. `inputs` as in
-    `resume_or_start`.
-    """
-    refuse_foreign(folder)
-    if overwrite:
-        clear(folder)
-    return resume_or_start(folder / RECORD, arguments, inputs)
+    verb: str
+    folder: Location
+    arguments: Mapping[str, Any]
+    """Its options."""
+    inputs: Mapping[str, str]
+    """Fingerprints of what it reads, by the name of the option that tells where."""
+    record: str = RECORD
+    """Name of the file in the folder that holds all of this."""
 
+    def open(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
+        """Return whether an earlier call goes on; else make the folder this job's own.
 
-def refuse_foreign(folder: Location, besides: Collection[str] = ()) -> None:
-    """Raise ConfigError, in one line, if `folder` holds files (`besides` some) but no record."""
-    names = names_in(folder)
-    if names - set(besides) and RECORD not in names:
-        raise ConfigError(
-            f"{folder.path} holds files but no {RECORD} that tells whose they are: "
-            "use another --out"
-        )
-
-
-def clear(folder: Location, besides: Collection[str] = ()) -> None:
-    """Delete what a job left in `folder`, the record last: it guards the rest."""
-    for name in sorted(names_in(folder) - {RECORD, *besides}):
-        if any(fnmatch(name, pattern) for pattern in WRITTEN):
-            remove(folder / name)
-    remove(folder / RECORD)
-
-
-def resume_or_start(
-    record: Location, arguments: Mapping[str, Any], inputs: Mapping[str, str] | None = None
-) -> bool:
-    """Return whether the job that left `record` goes on; a new one leaves its arguments there.
-
-    `inputs` are fingerprints of what the job reads, by the name of the option that tells where.
-    Raises ConfigError, in one line, if the output holds a job with other arguments or inputs.
-    """
-    meant = {name: value for name, value in arguments.items() if name not in PLACEMENT}
-    if inputs is not None:
-        meant[INPUTS] = dict(inputs)
-    if not record.exists():
-        write_json(meant, record)
+        With `overwrite` what an earlier call left is deleted, `besides` some names, and nothing
+        that is not ours. Raises ConfigError as `check` does.
+        """
+        self.check(overwrite, besides)
+        if overwrite:
+            for name in sorted(names_in(self.folder) - {self.record, *besides}):
+                if any(fnmatch(name, pattern) for pattern in WRITTEN):
+                    remove(self.folder / name)
+            remove(self.folder / self.record)  # last: it guards the rest
+        if (self.folder / self.record).exists():
+            return True
+        write_json(self._content(), self.folder / self.record)
         return False
-    differing = _differences(read_json(record), meant)
-    if differing:
-        raise ConfigError(
-            f"{record.path.rsplit('/', 1)[0]} holds a run with other arguments "
-            f"({'; '.join(differing)}): use --overwrite or another --out"
-        )
-    return True
+
+    def check(self, overwrite: bool, besides: Collection[str] = ()) -> None:
+        """Raise ConfigError, in one line, if the folder is not one that the job may write to.
+
+        That is a folder with files (`besides` some) but no record, or the folder of another verb,
+        or, unless it is to be overwritten, of the same verb with other options or inputs.
+        """
+        names = names_in(self.folder)
+        if self.record not in names:
+            if names - set(besides):
+                raise ConfigError(
+                    f"{self.folder.path} holds files but no {self.record} that tells whose they "
+                    "are: use another --out"
+                )
+            return
+        earlier, meant = read_json(self.folder / self.record), self._content()
+        if earlier.get(VERB) != self.verb:
+            raise ConfigError(
+                f"{self.folder.path} holds the work of {earlier.get(VERB) or 'another program'}: "
+                "use another --out"
+            )
+        differing = _differences(earlier, meant)
+        if differing and not overwrite:
+            raise ConfigError(
+                f"{self.folder.path} holds a run with other arguments "
+                f"({'; '.join(differing)}): use --overwrite or another --out"
+            )
+
+    def _content(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.arguments.items() if name not in PLACEMENT}
+        return {VERB: self.verb, **kept, INPUTS: dict(self.inputs)}
+
+
+def refuse_input_as_output(out: str, **inputs: str | None) -> None:
+    """Raise ConfigError, in one line, if an input is the output folder or lies in it."""
+    for option, path in inputs.items():
+        if path is not None and f"{absolute(path)}/".startswith(f"{absolute(out).rstrip('/')}/"):
+            raise ConfigError(f"--out {out}: --{option} {path} lies there; use another --out")
 
 
 def _differences(earlier: dict[str, Any], meant: dict[str, Any]) -> list[str]:

@@ -22,7 +22,6 @@ from emrl_ray.crystals.storage import (
     list_files,
     locate,
     read_json,
-    remove,
     table_schema,
     write_csv,
     write_json,
@@ -31,10 +30,10 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.crystals.tables import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
-from emrl_ray.model import Model
+from emrl_ray.model import Model, check_free_columns
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import resume_or_start
+from emrl_ray.pipelines.runs import Job, refuse_input_as_output
 from emrl_ray.pipelines.slices import (
     COUNTS_KEY,
     Output,
@@ -85,6 +84,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
     ranking = Ranking(config.window() if config.target_window else None, config.maximize)
     elements = element_filter(config.exclude_elements, config.only_elements)
     run = _Run.at(config.out)
+    refuse_input_as_output(config.out, crystals=config.crystals, model=config.model)
     with usage.timed("prepare"):
         pieces = _plan(config)
         _check_model(config)
@@ -92,7 +92,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
             "model": folder_fingerprint(config.model),
             "crystals": table_fingerprint(config.crystals),
         }
-        _open(run, config, inputs)
+        Job("screen", run.folder, asdict(config), inputs, "run.json").open(config.overwrite)
     if run.manifest.exists():
         print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
         return ScreenResult(run.shortlist, read_json(run.manifest))
@@ -136,7 +136,7 @@ class ScreenWorker:
         self.ranking = ranking
         self.elements = elements
         self.output = output
-        self.limits = _limits(config)
+        self.limits = Limits.of(config)
         self.threads = config.cpus_per_worker
         with limited_threads(self.threads):
             self.model = Model.load(model, self.threads)
@@ -180,7 +180,6 @@ class _Run(NamedTuple):
 
     folder: Location
     output: Output
-    record: Location
     manifest: Location
     shortlist: str
 
@@ -190,26 +189,15 @@ class _Run(NamedTuple):
         return cls(
             folder,
             Output(f"{root}/predictions", f"{root}/rejects"),
-            folder / "run.json",
             folder / "manifest.json",
             f"{root}/shortlist.parquet",
         )
 
-    def clear(self) -> None:
-        """Delete what an earlier run left: first what makes it valid, last what guards it."""
-        remove(self.manifest)
-        for name in ("shortlist.parquet", "shortlist.csv"):
-            remove(self.folder / name)
-        self.output.clear()
-        remove(self.record)
-
-
-def _limits(config: ScreenConfig) -> Limits:
-    return Limits(max_atoms=config.max_atoms, max_pairs=config.max_pairs)
-
 
 def _plan(config: ScreenConfig) -> list[RowSlice]:
-    check_crystal_schema(table_schema(config.crystals), config.crystals)
+    schema = table_schema(config.crystals)
+    check_crystal_schema(schema, config.crystals)
+    check_free_columns(schema, config.crystals)
     pieces = plan_rows(config.crystals, config.block_rows)
     if not pieces:
         raise ConfigError(f"{config.crystals}: the table has no rows")
@@ -231,20 +219,6 @@ def _check_model(config: ScreenConfig) -> None:
             f"--target-window {config.target_window}: {config.model} has no calibration; "
             "train it with --calibration 0.1, or use --maximize or --minimize"
         )
-
-
-def _open(run: _Run, config: ScreenConfig, inputs: dict[str, str]) -> None:
-    """Make the run's folder this call's own, or refuse."""
-    if config.overwrite:
-        run.clear()
-    if not run.record.exists() and list_files(locate(run.output.rows)):
-        raise ConfigError(
-            f"{config.out} holds predictions but no run.json that tells whose they are: "
-            "use --overwrite or another --out"
-        )
-    arguments = asdict(config)
-    del arguments["out"]
-    resume_or_start(run.record, arguments, inputs)
 
 
 def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:

@@ -106,11 +106,6 @@ class Output(NamedTuple):
             for file in leftovers(folder):
                 remove(file)
 
-    def clear(self) -> None:
-        """Delete all that earlier runs left."""
-        remove(locate(self.rejects))
-        remove(locate(self.rows))
-
 
 def _read_counts(file: Location) -> Counts:
     metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
+    absolute,
     list_files,
     locate,
     read_table,
@@ -23,18 +24,20 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 from emrl_ray.crystals.tables import Reject, check_crystal_schema, check_target, rejects_table
-from emrl_ray.evaluation import Split
-from emrl_ray.features.graphs import table_cutoff
-from emrl_ray.fitting import Labels, fit_model, read_labels, split_labels
+from emrl_ray.evaluation import LEAST_ROWS, Split
+from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
+from emrl_ray.fitting import Labels, count_labels, fit_model, read_labels, split_labels
 from emrl_ray.losses import loss_function
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.networks import network_type
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import TrainedNetwork, train_network
-from emrl_ray.pipelines.runs import open_folder
+from emrl_ray.pipelines.runs import Job, refuse_input_as_output
 
 WORK = "_training"
+LEAST_CALIBRATION = 9
+"""Rows below which a 90 % interval is infinite (`trust.Calibration`)."""
 
 
 class TrainResult(NamedTuple):
@@ -47,10 +50,14 @@ class TrainResult(NamedTuple):
 
 def train(config: TrainConfig) -> TrainResult:
     """Train a model; called again with the same options it goes on from the last checkpoint."""
+    config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
     _check(config)
     folder, work = locate(config.out), f"{config.out}/{WORK}"
     dataset = table_fingerprint(config.crystals)
-    open_folder(folder, asdict(config), config.overwrite, {"crystals": dataset})
+    inputs = {"crystals": dataset}
+    if config.graphs:
+        inputs["graphs"] = table_fingerprint(config.graphs)
+    Job("train", folder, asdict(config), inputs).open(config.overwrite)
     if (folder / CARD).exists():
         print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
         return TrainResult(config.out, read_card(config.out))
@@ -59,6 +66,11 @@ def train(config: TrainConfig) -> TrainResult:
     graphs = config.graphs or _featurize(config, f"{work}/graphs")
     labels, rejects = read_labels(graphs, config.target, config.crystals)
     split = split_labels(labels, config)
+    if len(split.train) < LEAST_ROWS:
+        raise ConfigError(
+            f"--test {config.test} --calibration {config.calibration}: leave {len(split.train)} rows "
+            f"for training, at least {LEAST_ROWS} are needed"
+        )
     trained = train_network(config, graphs, labels, split.train, work)
     fit = ray.remote(_fit_and_save).options(num_cpus=config.cpus_per_worker)
     card = ray.get(fit.remote(config, trained, graphs, labels, split, dataset))
@@ -70,16 +82,35 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _check(config: TrainConfig) -> None:
     """Raise ConfigError or ValueError, in one line and before any work, for what cannot be done."""
+    refuse_input_as_output(config.out, crystals=config.crystals, graphs=config.graphs)
     network_type(config.network)
     loss_function(config.loss)
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_target(schema, config.target, config.crystals)
-    assert config.cutoff is not None
-    if config.graphs and (made_with := table_cutoff(table_schema(config.graphs))) < config.cutoff:
+    labelled = count_labels(config.crystals, config.target)
+    if labelled < LEAST_ROWS:
         raise ConfigError(
-            f"--graphs {config.graphs}: has pairs up to {made_with} Å, --cutoff is {config.cutoff}"
+            f"{config.crystals}: {labelled} rows with a {config.target}, at least {LEAST_ROWS} are needed"
         )
+    if config.graphs:
+        _check_graphs(config, config.graphs)
+
+
+def _check_graphs(config: TrainConfig, graphs: str) -> None:
+    """Raise ConfigError, in one line, for a graphs table that is not one of these crystals."""
+    try:
+        schema = table_schema(graphs)
+        made_with = table_cutoff(schema)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--graphs {error}") from None
+    assert config.cutoff is not None
+    if made_with < config.cutoff:
+        raise ConfigError(
+            f"--graphs {graphs}: has pairs up to {made_with} Å, --cutoff is {config.cutoff}"
+        )
+    if (schema.metadata or {}).get(SOURCE_KEY) != table_fingerprint(config.crystals).encode():
+        raise ConfigError(f"--graphs {graphs}: was not made from {config.crystals} as it is now")
 
 
 def _check_resources(config: TrainConfig) -> None:
@@ -150,4 +181,10 @@ def _summarize(config: TrainConfig, card: Card, counts: Counts) -> None:
                 f"train: {part} ({card.rows[part]:,} rows) {kind}{name}: "
                 f"MAE {figures['mae']:.4f}{unit}, R² {figures['r2']:.4f}"
             )
-    print(f"train: model in {config.out}, best head {card.best_head}", flush=True)
+    if 0 < card.rows["calibration"] < LEAST_CALIBRATION:
+        print(
+            f"train: {card.rows['calibration']} calibration rows are too few for 90 % intervals "
+            f"(at least {LEAST_CALIBRATION}): they are infinite"
+        )
+    chosen = "best head" if card.rows["calibration"] else "default head (none was compared)"
+    print(f"train: model in {config.out}, {chosen} {card.best_head}", flush=True)
