@@ -30,7 +30,7 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, Stage
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.compiled import CompiledTGNN, State
@@ -43,7 +43,6 @@ from emrl_ray.trust import Calibration
 FORMAT_VERSION = 1
 CARD = "card.json"
 PREDICTED = ("prediction", "lower", "upper")
-GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
 
 
 @dataclass(frozen=True)

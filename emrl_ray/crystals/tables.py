@@ -22,6 +22,9 @@ CRYSTAL_SCHEMA = pa.schema(
 )
 """The columns that every crystals table has; any further column is a target or metadata."""
 
+GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
+"""The columns that hold the structure itself."""
+
 ROW_GROUP_ROWS = 8192
 """Largest row group that we write."""
 

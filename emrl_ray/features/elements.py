@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ATOMIC_NUMBER = 118
+from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
+
 AFFINITY = "electron_affinity_eV"
 Filling = Literal["mean", "reference"]
 

@@ -29,6 +29,7 @@ def connect(address: str | None = None) -> None:
         address = "auto"
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
         ray.init(address="local", include_dashboard=False, log_to_driver=False)
     else:
         ray.init(address=address)

@@ -13,7 +13,7 @@ from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import absolute, list_files, locate, table_schema, write_json
-from emrl_ray.crystals.tables import Reject, Stage, check_crystal_schema
+from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
@@ -23,9 +23,6 @@ from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import MANIFEST, Job, refuse_input_as_output
 from emrl_ray.pipelines.slices import Output, RowSlice, plan_rows, read_slice, run_slices
 from emrl_ray.pipelines.usage import Usage
-
-GEOMETRY = ("lattice", "frac_coords")
-"""Columns that a graphs table leaves out."""
 
 
 class FeaturizeResult(NamedTuple):
@@ -116,5 +113,5 @@ def graph_table(crystals: pa.Table, limits: Limits, source: str) -> tuple[pa.Tab
     kept, without_pairs = reject_lonely(good, lonely, limits.cutoff, source, Stage.FEATURIZE)
     if without_pairs:
         graphs = graphs.take(np.flatnonzero(~lonely))
-    columns = kept.drop_columns([*GEOMETRY, "atomic_numbers"])
+    columns = kept.drop_columns(list(GEOMETRY))
     return graphs.to_table(limits.cutoff, columns), rejects + without_pairs

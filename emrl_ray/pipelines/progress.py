@@ -28,7 +28,7 @@ class Progress:
         self.calls += 1
         if self.calls == 1:
             resumed = f", {finished:,} of them done by an earlier call" if finished else ""
-            self._say(f"{planned:,} slices{resumed}")
+            self._say(f"{planned:,} {'slice' if planned == 1 else 'slices'}{resumed}")
         elif self.calls == 2:
             self.base = finished, counts.rows_in
             self.began = time.monotonic()
