@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs: `emrl-ray VERB --help` needs neith
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import sys
 from collections.abc import Callable, Sequence
@@ -92,6 +93,7 @@ def twin(verb: str) -> Callable[..., Any]:
 
     function.__name__ = function.__qualname__ = verb
     function.__doc__ = kind.__doc__
+    function.__signature__ = inspect.signature(kind).replace(return_annotation=Any)  # type: ignore[attr-defined]
     return function
 
 

@@ -15,7 +15,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 """Read by libraries when they are loaded, so for those that are not loaded yet."""
 
 PACKAGES = (
-    *("emrl-ray", "numpy", "pyarrow", "numba", "scikit-learn"),
+    *("emrl-ray", "numpy", "pyarrow", "numba"),
     *("xgboost", "xgboost-cpu", "torch", "ray"),
 )
 """Those that can change a result or its speed."""
