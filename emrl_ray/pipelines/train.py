@@ -136,6 +136,7 @@ def _featurize(config: TrainConfig, out: str) -> str:
             cutoff=config.cutoff,
             max_atoms=config.max_atoms,
             max_pairs=config.max_pairs,
+            min_distance=config.min_distance,
         )
     ).graphs
 
