@@ -174,7 +174,7 @@ def field_docs(kind: type) -> dict[str, str]:
         body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
         for statement, below in pairwise(body):
             if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
-                docs[statement.target.id] = ast.literal_eval(below.value)  # type: ignore
+                docs[statement.target.id] = ast.literal_eval(below.value)  # type: ignore[union-attr]
     return docs
 
 
