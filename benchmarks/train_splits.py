@@ -8,30 +8,20 @@ A split that has its file already is left out, so an interrupted run goes on.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
-import yaml
+from arguments import RESULTS, read_arguments
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.storage import locate, read_json, write_json
 from emrl_ray.machine import description
 from emrl_ray.pipelines.train import train
 
-RESULTS = Path(__file__).parent / "results"
-
 
 def main() -> None:
     """Run the splits that have no result yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="YAML of training options")
-    parser.add_argument("crystals", help="crystals table")
-    parser.add_argument("--name", required=True, help="folder of the results")
-    parser.add_argument("--models", default="runs", help="folder for the models")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    words = parser.parse_args()
-    options = yaml.safe_load(Path(words.config).read_text())
+    words, options = read_arguments(__doc__)
     for seed in words.seeds:
         result = RESULTS / words.name / f"random-{seed}.json"
         if result.exists():

@@ -5,11 +5,9 @@ python benchmarks/untrained.py benchmarks/configs/hoip.yaml hoip.parquet --name 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from pathlib import Path
 
-import yaml
+from arguments import RESULTS, read_arguments
 
 from emrl_ray.config import FeaturizeConfig, TrainConfig
 from emrl_ray.crystals.storage import locate, write_json
@@ -18,18 +16,10 @@ from emrl_ray.machine import description
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import make_network
 
-RESULTS = Path(__file__).parent / "results"
-
 
 def main() -> None:
     """Fit the heads for every seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="YAML of training options")
-    parser.add_argument("crystals", help="crystals table")
-    parser.add_argument("--name", required=True, help="folder of the results")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    words = parser.parse_args()
-    options = yaml.safe_load(Path(words.config).read_text())
+    words, options = read_arguments(__doc__)
     with tempfile.TemporaryDirectory() as graphs:
         for seed in words.seeds:
             config = TrainConfig(crystals=words.crystals, out="", seed=seed, **options)
