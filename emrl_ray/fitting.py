@@ -124,7 +124,7 @@ def embed_graphs(representation: CompiledTGNN, graphs: str, cutoff: float) -> ND
     parts = [np.zeros((0, representation.width), np.float32)]
     for table in iter_tables(graphs):
         batch = Graphs.from_table(table, cutoff)
-        parts.append(representation.embed_pairs(batch.atomic_numbers, batch.pairs))
+        parts.append(representation.embed_graphs(batch))
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -111,17 +111,6 @@ def test_threads_do_not_change_the_result():
     assert (outputs[0] - outputs[1]).abs().max() < 1e-13
 
 
-def test_compiled_form_equals_the_network():
-    batch = random_batch(12)
-    network = make_network().eval()
-    with torch.no_grad():
-        expected = network(Graphs.from_crystals(batch, 5.0), torch.ones(1, 12))[0].numpy()
-    compiled = network.compile()
-    assert np.abs(compiled.embed(batch) - expected).max() < 1e-5
-    compiled.threads = 3
-    assert np.abs(compiled.embed(batch) - expected).max() < 1e-5
-
-
 def test_a_crystal_without_a_pair_gets_a_row_of_nan():
     lonely = CrystalBatch(
         12.0 * np.eye(3)[None], np.array([18], np.uint8), np.zeros((1, 3)), np.array([0, 1])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.overlaps import find_overlaps, reduced_lattice
+from emrl_ray.crystals.overlaps import find_overlaps
 
 
 def batch_of(*crystals):
@@ -59,16 +59,6 @@ def test_a_skewed_cell_has_the_overlaps_of_the_plain_one(seed):
     plain = find_overlaps(batch_of((lattice, coords)), 0.4)
     skewed = find_overlaps(batch_of((shear @ lattice, coords @ np.linalg.inv(shear))), 0.4)
     assert bool(plain) == bool(skewed)
-    np.testing.assert_allclose(
-        sorted(np.linalg.norm(reduced_lattice(shear @ lattice), axis=1)),
-        sorted(np.diag(lattice)),
-        rtol=1e-6,
-    )
-
-
-def test_three_coplanar_vectors_at_120_degrees_are_reduced():
-    flat = np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [-0.5, -(3**0.5) / 2, 0.1]])
-    assert np.linalg.norm(reduced_lattice(flat)[0]) == pytest.approx(0.1)
 
 
 def test_an_overlap_names_the_sites_and_their_distance_across_the_boundary():

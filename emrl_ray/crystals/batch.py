@@ -35,6 +35,17 @@ class CrystalBatch(NamedTuple):
         """(B,) atoms of each crystal."""
         return np.diff(self.offsets)
 
+    def slice(self, start: int, stop: int) -> CrystalBatch:
+        """Return the crystals `start:stop`, as views."""
+        offsets = self.offsets[start : stop + 1]
+        atoms = slice(offsets[0], offsets[-1])
+        return CrystalBatch(
+            self.lattice[start:stop],
+            self.atomic_numbers[atoms],
+            self.frac_coords[atoms],
+            offsets - offsets[0],
+        )
+
     def take(self, indices: NDArray[np.integer] | Sequence[int]) -> CrystalBatch:
         """Return the crystals at `indices` (repeats allowed), in that order."""
         index = np.asarray(indices, dtype=np.int64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
+from emrl_ray.crystals.neighbors import expected_pairs
 from emrl_ray.crystals.overlaps import find_overlaps
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage, check_crystal_schema
 
@@ -61,16 +62,6 @@ def validate(
     if findings.good.all():
         return table, []
     return table.take(np.flatnonzero(findings.good)), findings.rejects(table.column("id"), source)
-
-
-def expected_pairs(batch: CrystalBatch, cutoff: float) -> NDArray[np.float64]:
-    """Return (B,) the ordered pairs within `cutoff` (Å) of atoms evenly spread in their cells.
-
-    N atoms in the volume V have (N²/V) (4/3) π cutoff³ of them.
-    """
-    with np.errstate(all="ignore"):
-        volume = np.abs(np.linalg.det(batch.lattice))
-        return batch.n_atoms.astype(float) ** 2 / volume * (4 / 3) * np.pi * cutoff**3
 
 
 class _Findings:

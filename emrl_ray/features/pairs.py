@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
+from emrl_ray.crystals.neighbors import unordered_pairs
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
-
-TOLERANCE = 1e-8
-"""Distances up to the cutoff and this (Å) count."""
 
 
 class Pairs(NamedTuple):
@@ -44,32 +41,20 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
 
     All periodic images count. A crystal without neighbours has no pairs.
     """
-    # Here, because training from a graphs table does without it.
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    positions, periodic = cartesian(batch), np.ones(3, np.int64)
-    halves = []
-    for index, (first, last) in enumerate(pairwise(batch.offsets)):
-        points = positions[first:last]
-        lattice = np.ascontiguousarray(batch.lattice[index])
-        i, j, image, distance = find_points_in_spheres(
-            points, points, cutoff, periodic, lattice, TOLERANCE
-        )
-        half = (i < j) | ((i == j) & _is_forward(image))
-        halves.append((i[half] + first, j[half] + first, distance[half]))
-    return _mirrored(halves)
-
-
-def _is_forward(image: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which of the images (P, 3) to count, one of each pair of opposite ones, not (0, 0, 0)."""
-    return image @ np.array([1e12, 1e6, 1.0]) > 0
-
-
-def cartesian(batch: CrystalBatch) -> NDArray[np.float64]:
-    """Return the Cartesian coordinates (N, 3), Å, of the atoms, each moved into its cell."""
-    crystal = np.repeat(np.arange(batch.n_crystals), batch.n_atoms)
-    wrapped = batch.frac_coords - np.floor(batch.frac_coords)
-    return np.einsum("ni,nij->nj", wrapped, batch.lattice[crystal])
+    first, second, distance, bounds = unordered_pairs(batch, cutoff)
+    counts = np.diff(bounds)
+    one_way = np.arange(bounds[-1]) + np.repeat(bounds[:-1], counts)
+    other_way = one_way + np.repeat(counts, counts)
+    pairs = Pairs(
+        np.empty(2 * len(first), np.int32),
+        np.empty(2 * len(first), np.int32),
+        np.empty(2 * len(first)),
+        2 * bounds,
+    )
+    pairs.center[one_way], pairs.center[other_way] = first, second
+    pairs.neighbor[one_way], pairs.neighbor[other_way] = second, first
+    pairs.distance[one_way] = pairs.distance[other_way] = distance
+    return pairs
 
 
 def unordered(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -115,17 +100,4 @@ def take_pairs(pairs: Pairs, atom_offsets: NDArray[np.int64], crystals: NDArray[
         pairs.neighbor[elements] + shift,
         pairs.distance[elements],
         offsets,
-    )
-
-
-def _mirrored(halves: list[tuple[NDArray, NDArray, NDArray]]) -> Pairs:
-    centers = [np.concatenate([i, j]) for i, j, _ in halves]
-    neighbors = [np.concatenate([j, i]) for i, j, _ in halves]
-    distances = [np.concatenate([distance, distance]) for _, _, distance in halves]
-    counts = [0, *(len(center) for center in centers)]
-    return Pairs(
-        np.concatenate([np.zeros(0, np.int32), *centers]).astype(np.int32),
-        np.concatenate([np.zeros(0, np.int32), *neighbors]).astype(np.int32),
-        np.concatenate([np.zeros(0), *distances]),
-        np.cumsum(counts, dtype=np.int64),
     )

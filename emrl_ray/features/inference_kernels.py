@@ -1,0 +1,278 @@
+"""Compiled loops of inference: from crystals to pooled hidden vectors, a crystal at a time.
+
+The hidden vector of a crystal is the mean of ReLU(A[Z_i] + B[Z_j] + C(d)) over its ordered pairs,
+F numbers. Pairs of the same two elements and the same distance, of which symmetric crystals have
+many, are counted and computed once. What is left is sorted by its two elements, so that A[Z_i] +
+B[Z_j] is made once for all of them and a pair costs one look at the table of C: with
+m = -(A[Z_i] + B[Z_j]), ReLU(C - m) = max(C, m) - m.
+
+The functions hold no Python lock and start no threads: the caller splits the work. numba caches
+them on disk and looks at this file alone for changes: after a change in `crystals.kernels`, which is
+compiled into them, touch this file too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.kernels import NO_ROOM, search
+
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+QUANTUM = 2.0**-20
+"""Distances are the same if they round to the same multiple of this (Å)."""
+BLOCK = 64
+"""Pairs whose sum is kept in single precision."""
+ELEMENTS = 119
+FREE = -1
+HASH = -7046029254386353131
+"""2⁶⁴ divided by the golden ratio, as a signed number: multiplying with it spreads keys (Knuth)."""
+
+
+class Tables(NamedTuple):
+    """A pair network's first layer with batch norm folded in, F features."""
+
+    center: NDArray[np.float32]
+    """A, (119, F)."""
+    neighbor: NDArray[np.float32]
+    """B, (119, F)."""
+    bond: NDArray[np.float32]
+    """C at the knots, (K, F)."""
+    knots: NDArray[np.float64]
+    """(K,) Å, ascending from 0; knot k is less than half a spacing away from k · `spacing`."""
+    spacing: float
+    """Å."""
+
+
+class Scratch(NamedTuple):
+    """Memory for one crystal at a time with at most `room` pairs."""
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    distance: NDArray[np.float64]
+    """The pairs, as they are found."""
+    keys: NDArray[np.int64]
+    places: NDArray[np.int64]
+    """A hash table of the distinct pairs: key, and place among them."""
+    kind: NDArray[np.int64]
+    """Elements of a distinct pair: s · S + t, for the elements s ≤ t of the crystal's S."""
+    length: NDArray[np.float64]
+    times: NDArray[np.float32]
+    """Distance of a distinct pair, Å, and how often it occurs."""
+    sorted_length: NDArray[np.float64]
+    sorted_times: NDArray[np.float32]
+    """The same sorted by kind."""
+    ends: NDArray[np.int64]
+    """End of each kind's run in the sorted pairs."""
+    number: NDArray[np.int64]
+    """(119,) the number of an element among those of the crystal."""
+    elements: NDArray[np.int64]
+    """Its inverse."""
+    floor: NDArray[np.float32]
+    other_floor: NDArray[np.float32]
+    """-(A[Z_i] + B[Z_j]) of two elements, in both orders, (F,)."""
+    part: NDArray[np.float32]
+    """A sum over pairs, (F,)."""
+
+
+@njit(nogil=True, cache=True)
+def pool_crystals(tables, cutoff, lattice, coords, numbers, offsets, start, stop, room, pooled):
+    """Write the hidden vectors of the crystals `start:stop` into their rows of `pooled` (B, F) f8.
+
+    Returns the first crystal that was not done because it has more than `room` pairs, or `stop`. A
+    crystal without pairs gets NaN.
+    """
+    scratch = _scratch(room, pooled.shape[1])
+    for crystal in range(start, stop):
+        atoms = slice(offsets[crystal], offsets[crystal + 1])
+        n_pairs = search(
+            lattice[crystal],
+            coords[atoms],
+            cutoff,
+            scratch.first,
+            scratch.second,
+            scratch.distance,
+        )
+        if n_pairs == NO_ROOM:
+            return crystal
+        _pool(tables, numbers[atoms], n_pairs, scratch, pooled[crystal])
+    return stop
+
+
+@njit(nogil=True, cache=True)
+def pool_graphs(
+    tables, numbers, offsets, center, neighbor, distance, pair_offsets, start, stop, room, pooled
+):
+    """The same for crystals whose ordered pairs are known, in the order of `features.pairs.Pairs`.
+
+    None of them may have more than `room` unordered pairs.
+    """
+    scratch = _scratch(room, pooled.shape[1])
+    for crystal in range(start, stop):
+        atoms = slice(offsets[crystal], offsets[crystal + 1])
+        n_pairs = (pair_offsets[crystal + 1] - pair_offsets[crystal]) // 2
+        for pair in range(n_pairs):
+            scratch.first[pair] = center[pair_offsets[crystal] + pair] - atoms.start
+            scratch.second[pair] = neighbor[pair_offsets[crystal] + pair] - atoms.start
+            scratch.distance[pair] = distance[pair_offsets[crystal] + pair]
+        _pool(tables, numbers[atoms], n_pairs, scratch, pooled[crystal])
+
+
+@njit(nogil=True, cache=True)
+def _scratch(room, width):
+    slots = _slots(room)
+    return Scratch(
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+        np.empty(room),
+        np.empty(slots, np.int64),
+        np.empty(slots, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room),
+        np.empty(room, np.float32),
+        np.empty(room),
+        np.empty(room, np.float32),
+        np.empty(ELEMENTS * ELEMENTS, np.int64),
+        np.empty(ELEMENTS, np.int64),
+        np.empty(ELEMENTS, np.int64),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
+
+
+@njit(nogil=True, cache=True)
+def _slots(n_pairs):
+    """Return the size of a hash table for so many pairs: a power of two, half of it free."""
+    slots = 16
+    while slots < 2 * n_pairs:
+        slots *= 2
+    return slots
+
+
+@njit(nogil=True, cache=True)
+def _pool(tables, numbers, n_pairs, scratch, pooled):
+    """Write the hidden vector of the crystal whose unordered pairs `scratch` holds."""
+    if n_pairs == 0:
+        pooled[:] = np.nan
+        return
+    n_elements = _number_elements(numbers, scratch)
+    n_kinds = n_elements * n_elements
+    n_distinct = _merge(numbers, n_pairs, n_elements, scratch)
+    _sort(n_distinct, n_kinds, scratch)
+    pooled[:] = 0
+    start = 0
+    for kind in range(n_kinds):
+        stop = scratch.ends[kind]
+        if start < stop:
+            _add_kind(
+                tables,
+                scratch.elements[kind // n_elements],
+                scratch.elements[kind % n_elements],
+                scratch.sorted_length[start:stop],
+                scratch.sorted_times[start:stop],
+                scratch.floor,
+                scratch.other_floor,
+                scratch.part,
+                pooled,
+            )
+        start = stop
+    pooled /= 2 * n_pairs
+
+
+@njit(nogil=True, cache=True)
+def _number_elements(numbers, scratch):
+    """Number the elements of a crystal and return how many there are."""
+    scratch.number[:] = FREE
+    found = 0
+    for number in numbers:
+        if scratch.number[number] == FREE:
+            scratch.number[number] = found
+            scratch.elements[found] = number
+            found += 1
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _merge(numbers, n_pairs, n_elements, scratch):
+    """Write the distinct pairs and how often each occurs; return how many there are."""
+    first, second, distance = scratch.first, scratch.second, scratch.distance
+    keys, places, ends = scratch.keys, scratch.places, scratch.ends
+    slots = _slots(n_pairs)
+    keys[:slots] = FREE
+    ends[: n_elements * n_elements] = 0
+    found = 0
+    for pair in range(n_pairs):
+        s, t = scratch.number[numbers[first[pair]]], scratch.number[numbers[second[pair]]]
+        kind = min(s, t) * n_elements + max(s, t)
+        key = (kind << 40) | np.int64(distance[pair] / QUANTUM + 0.5)
+        slot = ((key * HASH) >> 32) & (slots - 1)
+        while keys[slot] != FREE and keys[slot] != key:  # `in` takes much longer
+            slot = (slot + 1) & (slots - 1)
+        if keys[slot] == key:
+            scratch.times[places[slot]] += 1
+        else:
+            keys[slot], places[slot] = key, found
+            scratch.kind[found], scratch.length[found] = kind, distance[pair]
+            scratch.times[found] = 1
+            ends[kind] += 1
+            found += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _sort(n_distinct, n_kinds, scratch):
+    """Sort the distinct pairs by kind; `ends` holds the number of each kind, then their ends."""
+    ends = scratch.ends
+    start = 0
+    for kind in range(n_kinds):
+        ends[kind], start = start, start + ends[kind]
+    for pair in range(n_distinct):
+        place = ends[scratch.kind[pair]]
+        ends[scratch.kind[pair]] += 1
+        scratch.sorted_length[place] = scratch.length[pair]
+        scratch.sorted_times[place] = scratch.times[pair]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _add_kind(tables, i, j, length, times, floor, other_floor, part, pooled):
+    """Add the activations of pairs of the elements i and j, in both orders."""
+    width = len(pooled)
+    bond = tables.bond
+    for f in range(width):
+        floor[f] = -(tables.center[i, f] + tables.neighbor[j, f])
+        other_floor[f] = -(tables.center[j, f] + tables.neighbor[i, f])
+    for start in range(0, len(length), BLOCK):
+        stop = min(start + BLOCK, len(length))
+        part[:] = 0
+        for pair in range(start, stop, 2):  # two at a time: half the traffic with `part`
+            other = min(pair + 1, stop - 1)
+            times_n, times_m = times[pair], times[other] * np.float32(other > pair)
+            n, left_n, right_n = _place(length[pair], tables.knots, tables.spacing)
+            m, left_m, right_m = _place(length[other], tables.knots, tables.spacing)
+            for f in range(width):
+                one = left_n * bond[n, f] + right_n * bond[n + 1, f]
+                two = left_m * bond[m, f] + right_m * bond[m + 1, f]
+                part[f] += times_n * (max(one, floor[f]) + max(one, other_floor[f])) + times_m * (
+                    max(two, floor[f]) + max(two, other_floor[f])
+                )
+        total = np.float32(0)
+        for pair in range(start, stop):
+            total += times[pair]
+        for f in range(width):
+            pooled[f] += part[f] - total * (floor[f] + other_floor[f])
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _place(distance, knots, spacing):
+    """Return the knot below a distance, and the weights of it and of the next one."""
+    knot = min(int(distance / spacing), len(knots) - 2)
+    if distance < knots[knot]:
+        knot -= 1
+    elif distance >= knots[knot + 1]:
+        knot = min(knot + 1, len(knots) - 2)
+    right = np.float32((distance - knots[knot]) / (knots[knot + 1] - knots[knot]))
+    return knot, np.float32(1) - right, right

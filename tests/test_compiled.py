@@ -1,0 +1,142 @@
+"""The form for inference: the plain network's embeddings, whatever the cell, in any company."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from crystals_for_tests import random_batch
+from reference_network import plain_twin
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.features import compiled, inference_kernels
+from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.networks.tgnn import TGNN
+
+ROCK_SALT = CrystalBatch(
+    2.8 * np.array([[[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]]),
+    np.array([11, 17], np.uint8),
+    np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
+    np.array([0, 2]),
+)
+POLONIUM = CrystalBatch(
+    3.35 * np.eye(3)[None], np.array([84], np.uint8), np.zeros((1, 3)), np.array([0, 1])
+)
+
+
+def trained_network(cutoff: float, basis: str = "reference", filling: str = "reference") -> TGNN:
+    """Return a network in double precision whose batch norm has seen crystals."""
+    torch.manual_seed(3)
+    network = TGNN(element_features(default_csv(), filling), cutoff, basis).double()
+    for norm in (network.pair_norm, network.hidden_norm):
+        norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.normal_(0, 0.3)
+    for _ in range(20):
+        network(Graphs.from_crystals(random_batch(16, seed=7), cutoff), torch.ones(1, 16))
+    return network.eval()
+
+
+def sheared(batch: CrystalBatch) -> CrystalBatch:
+    shear = np.array([[1, 0, 0], [3, 1, 0], [-2, 5, 1]])
+    return batch._replace(
+        lattice=shear @ batch.lattice, frac_coords=batch.frac_coords @ np.linalg.inv(shear)
+    )
+
+
+def all_kinds() -> CrystalBatch:
+    """Return random, skewed, symmetric, one-atom and large crystals."""
+    return CrystalBatch.concatenate(
+        [
+            random_batch(10),
+            sheared(random_batch(4, seed=1)),
+            ROCK_SALT,
+            POLONIUM,
+            random_batch(1, seed=2, atoms=(300, 301)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("cutoff", [4.0, 5.0, 6.0, 7.0, 8.0])
+@pytest.mark.parametrize(("basis", "filling"), [("reference", "reference"), ("uniform", "mean")])
+def test_the_fast_path_equals_the_plain_form(cutoff, basis, filling):
+    batch, network = all_kinds(), trained_network(cutoff, basis, filling)
+    twin = plain_twin(network, element_features(default_csv(), filling), basis).eval()
+    with torch.no_grad():
+        plain = twin(Graphs.from_crystals(batch, cutoff)).numpy()
+    assert np.abs(network.compile().embed(batch) - plain).max() < 1e-5
+
+
+def test_known_pairs_give_what_searched_ones_give():
+    batch, fast = all_kinds(), trained_network(5.0).compile()
+    graphs = Graphs.from_crystals(batch, 5.0)
+    assert np.array_equal(fast.embed_graphs(graphs), fast.embed(batch))
+    fast.threads = 3
+    assert np.array_equal(fast.embed_graphs(graphs), fast.embed(batch))
+
+
+def test_a_crystal_has_the_same_hidden_vector_in_any_company():
+    batch, fast = all_kinds(), trained_network(5.0).compile()
+    together = fast.embed(batch)
+    alone = [fast.embed(batch.take([row])) for row in range(batch.n_crystals)]
+    assert np.abs(np.concatenate(alone) - together).max() < 1e-7
+
+
+def test_threads_and_blocks_change_nothing(monkeypatch):
+    batch, fast = all_kinds(), trained_network(5.0).compile()
+    expected = fast.embed(batch)
+    monkeypatch.setattr(compiled, "CRYSTALS_AT_ONCE", 5)
+    for fast.threads in (1, 2, 40):
+        assert np.abs(fast.embed(batch) - expected).max() < 1e-7
+
+
+def test_a_crystal_with_more_pairs_than_memory_was_made_for_is_done_with_more(monkeypatch):
+    batch, fast = all_kinds(), trained_network(5.0).compile()
+    expected = fast.embed(batch)
+    monkeypatch.setattr(compiled, "LEAST_ROOM", 3)
+    monkeypatch.setattr(compiled, "expected_pairs", lambda *_: np.ones(batch.n_crystals))
+    assert np.array_equal(fast.embed(batch), expected)
+
+
+def test_an_empty_batch_has_no_embeddings():
+    empty, fast = random_batch(1).take([]), trained_network(5.0).compile()
+    assert fast.embed(empty).shape == fast.embed_graphs(Graphs.from_crystals(empty, 5.0)).shape
+    assert fast.embed(empty).shape == (0, 128)
+
+
+def test_pairs_of_one_distance_are_computed_once():
+    scratch = inference_kernels._scratch(100, 4)
+    distance = np.array([2.0, 3.0, 2.0 + 1e-9, 2.0, 2.5])
+    scratch.first[:5], scratch.second[:5], scratch.distance[:5] = 0, [1, 1, 1, 2, 2], distance
+    numbers = np.array([11, 17, 11], np.uint8)
+    assert inference_kernels._number_elements(numbers, scratch) == 2
+    assert inference_kernels._merge(numbers, 5, 2, scratch) == 4  # 2.0 is Na-Cl twice, Na-Na once
+    assert sorted(scratch.times[:4].tolist()) == [1, 1, 1, 2]
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    program = (
+        "import numpy as np\n"
+        "from emrl_ray.crystals.batch import CrystalBatch\n"
+        "from emrl_ray.crystals.neighbors import unordered_pairs\n"
+        "from emrl_ray.crystals import kernels\n"
+        "one = CrystalBatch(4 * np.eye(3)[None], np.array([3], np.uint8), np.zeros((1, 3)), np.array([0, 1]))\n"
+        "unordered_pairs(one, 5.0)\n"
+        "stats = kernels.search_on.stats\n"
+        "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for _ in range(2)
+    )
+    assert first == ["0", "1"]
+    assert second == ["1", "0"]
