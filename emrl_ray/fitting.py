@@ -116,7 +116,7 @@ def fit_model(
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
     reference = _reference(labels, embeddings, split.train, config.target)
-    return Model(card, representation, heads, calibrations, reference, state, elements_csv)
+    return Model(card, representation, heads, calibrations, lambda: reference, state, elements_csv)
 
 
 def embed_graphs(representation: CompiledTGNN, graphs: str, cutoff: float) -> NDArray[np.float32]:

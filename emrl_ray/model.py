@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from safetensors import numpy as safetensors
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import (
     Location,
+    absolute,
     list_files,
     locate,
     read_json,
     read_table,
+    table_schema,
     write_bytes,
     write_json,
     write_parquet,
@@ -38,11 +42,14 @@ from emrl_ray.features.elements import element_features
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import HEADS, Head
-from emrl_ray.trust import Calibration
+from emrl_ray.trust import Calibration, NearestKnown
 
 FORMAT_VERSION = 1
 CARD = "card.json"
-PREDICTED = ("prediction", "lower", "upper")
+REFERENCE = "reference.parquet"
+NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
+PREDICTED = ("prediction", "lower", "upper", *NEAREST)
+IN_UNIT_OF_TARGET = ("prediction", "lower", "upper", "nearest_target")
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,26 @@ class Model:
         representation: Representation,
         heads: Mapping[str, Head],
         calibrations: Mapping[str, Calibration],
-        reference: pa.Table,
+        reference: Callable[[], pa.Table],
         state: State,
         elements_csv: bytes,
     ) -> None:
-        """Put a model together; `reference` has id, formula, target and embedding of its rows."""
+        """Put a model together; `reference` is called when its rows are first needed."""
         self.card, self.representation = card, representation
         self.heads, self.calibrations = heads, calibrations
-        self.reference, self.state, self.elements_csv = reference, state, elements_csv
+        self.state, self.elements_csv = state, elements_csv
+        self._read_reference = reference
+
+    @cached_property
+    def reference(self) -> pa.Table:
+        """The training rows: id, formula, target and embedding."""
+        return self._read_reference()
+
+    @cached_property
+    def nearest_known(self) -> NearestKnown:
+        """The search for the nearest of the reference rows."""
+        embeddings = self.reference.column("embedding").combine_chunks().flatten()
+        return NearestKnown(embeddings.to_numpy().reshape(-1, self.card.width))
 
     @property
     def cutoff(self) -> float:
@@ -130,8 +149,9 @@ class Model:
         """Return the predictions of a crystals table, and a reject for each row without one.
 
         Columns: id, formula, prediction, lower and upper (90 % interval, null for a model without
-        calibration), in the target's unit, then what came in besides the geometry. The cutoff of
-        `limits` is the model's.
+        calibration), id, formula and true target of the nearest reference row, and its distance in
+        embedding space (null for a model without such rows), then what came in besides the
+        geometry. Targets are in the target's unit. The cutoff of `limits` is the model's.
         """
         name = self.head_name(head)
         check_free_columns(crystals.schema, source)
@@ -141,33 +161,48 @@ class Model:
         kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
         embeddings = embeddings[~lonely]
         values = self.heads[name].predict(embeddings) if kept.num_rows else np.zeros(0)
-        return self._table(kept, values, self.calibrations.get(name)), rejects + without_pairs
+        predicted = self._predicted(values, self.calibrations.get(name))
+        return self._table(kept, predicted | self._nearest(embeddings)), rejects + without_pairs
 
-    def _table(
-        self, crystals: pa.Table, values: NDArray[np.float64], calibration: Calibration | None
-    ) -> pa.Table:
+    def _predicted(
+        self, values: NDArray[np.float64], calibration: Calibration | None
+    ) -> dict[str, pa.Array]:
         bounds = calibration.interval(values) if calibration else (None, None)
         lower, upper = (
             pa.nulls(len(values), pa.float64()) if bound is None else pa.array(bound)
             for bound in bounds
         )
-        unit = {"unit": self.card.unit} if self.card.unit else None
+        return {"prediction": pa.array(values, pa.float64()), "lower": lower, "upper": upper}
+
+    def _nearest(self, embeddings: NDArray[np.float32]) -> dict[str, pa.Array]:
+        index, distance = self.nearest_known.query(embeddings)
+        known = self.reference.select(["id", "formula", self.card.target])
+        found = known.take(pa.array(index, mask=index < 0))
+        columns = [*found.columns, pa.array(distance, mask=index < 0)]
+        return dict(zip(NEAREST, columns, strict=True))
+
+    def _table(self, crystals: pa.Table, found: Mapping[str, pa.Array]) -> pa.Table:
+        """Return the columns that were found, between those of the crystals."""
         given = crystals.column_names
         columns = {
             "id": crystals.column("id"),
             "formula": crystals.column("formula")
             if "formula" in given
-            else pa.nulls(len(values), pa.string()),
-            "prediction": pa.array(values, pa.float64()),
-            "lower": lower,
-            "upper": upper,
+            else pa.nulls(crystals.num_rows, pa.string()),
+            **found,
         }
+        unit = {"unit": self.card.unit} if self.card.unit else None
         further = [name for name in given if name not in (*columns, *GEOMETRY)]
         schema = pa.schema(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 CRYSTAL_SCHEMA.field("formula"),
-                *(pa.field(name, pa.float64(), metadata=unit) for name in list(columns)[2:]),
+                *(
+                    pa.field(
+                        name, column.type, metadata=unit if name in IN_UNIT_OF_TARGET else None
+                    )
+                    for name, column in found.items()
+                ),
                 *(crystals.schema.field(name) for name in further),
             ]
         )
@@ -187,7 +222,7 @@ class Model:
         write_bytes(self.elements_csv, folder / "elements.csv")
         calibrations = {name: made.to_json() for name, made in self.calibrations.items()}
         write_json(calibrations, folder / "calibration.json")
-        write_parquet(self.reference, folder / "reference.parquet")
+        write_parquet(self.reference, folder / REFERENCE)
         write_json(asdict(self.card), folder / CARD)
 
     @classmethod
@@ -198,17 +233,39 @@ class Model:
         """
         folder = locate(uri)
         card = read_card(uri)
-        try:
+        with _damage_reported(uri):
             elements_csv = (folder / "elements.csv").read_bytes()
             state = safetensors.load((folder / "network.safetensors").read_bytes())
             network = open_network(card, state, elements_csv, threads)
             calibrations = read_json(folder / "calibration.json").items()
             intervals = {name: Calibration.from_json(values) for name, values in calibrations}
-            reference = read_table(f"{uri}/reference.parquet")
-        except (SafetensorError, OSError, KeyError, pa.ArrowInvalid, json.JSONDecodeError) as error:
-            raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+        reference = _reference_reader(uri, card)
         heads = _Heads(folder, list(card.heads), threads)
         return cls(card, network, heads, intervals, reference, state, elements_csv)
+
+
+def _reference_reader(uri: str, card: Card) -> Callable[[], pa.Table]:
+    """Return what reads the reference rows of a model folder, whose columns are looked at now."""
+    place = f"{absolute(uri)}/{REFERENCE}"
+    with _damage_reported(uri):
+        schema = table_schema(place)
+        for name in ("id", "formula", card.target, "embedding"):
+            schema.field(name)
+
+    def read() -> pa.Table:
+        with _damage_reported(uri):
+            return read_table(place)
+
+    return read
+
+
+@contextmanager
+def _damage_reported(uri: str) -> Iterator[None]:
+    """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+        raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
 
 
 def check_free_columns(schema: pa.Schema, source: str) -> None:

@@ -27,14 +27,18 @@ ENDINGS = (".parquet", ".csv", ".json")
 FILES_PER_SLICE = 500
 """Files that are parsed, and predicted, together."""
 ROWS_SHOWN = 50
-"""Rows that are printed where no file is asked for."""
+SHOWN = [
+    *("id", "formula", "prediction", "lower", "upper"),
+    *("nearest_formula", "nearest_target", "nearest_distance"),
+]
+"""Rows and columns that are printed where no file is asked for."""
 
 
 class PredictResult(NamedTuple):
     """What predict found."""
 
     predictions: pa.Table
-    """A row a crystal, in the order of the source: id, formula, prediction, lower, upper, ..."""
+    """A row a crystal, in the order of the source, with the columns of `Model.predict`."""
     rejects: pa.Table
     """A row for each file or crystal without a prediction."""
 
@@ -130,14 +134,14 @@ def _summarize(result: PredictResult, out: str | None, listing: Listing, plan: P
 
 
 def _print_table(predictions: pa.Table) -> None:
-    names = ["id", "formula", "prediction", "lower", "upper"]
-    rows = predictions.select(names).slice(0, ROWS_SHOWN).to_pylist()
-    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    rows = predictions.select(SHOWN).slice(0, ROWS_SHOWN).to_pylist()
+    cells = [SHOWN, *([_cell(row[name]) for name in SHOWN] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(SHOWN))]
+    texts = [pa.types.is_string(predictions.schema.field(name).type) for name in SHOWN]
     for row in cells:
         aligned = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if text else cell.rjust(width)
+            for cell, width, text in zip(row, widths, texts, strict=True)
         ]
         print("  ".join(aligned).rstrip())
     if predictions.num_rows > ROWS_SHOWN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,10 @@ from emrl_ray.model import Model
 from emrl_ray.predicting import predict
 from tests.tiny_model import make_model, random_crystals
 
-COLUMNS = ["id", "formula", "prediction", "lower", "upper"]
+COLUMNS = [
+    *("id", "formula", "prediction", "lower", "upper"),
+    *("nearest_id", "nearest_formula", "nearest_target", "nearest_distance"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +128,85 @@ def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(model, 
     result = predict(PredictConfig(model=model, source=str(source), head="boosted", threads=1))
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0].split() == COLUMNS
+    assert lines[0].split() == [name for name in COLUMNS if name != "nearest_id"]
     first = result.predictions.slice(0, 1).to_pylist()[0]
     assert lines[1].split()[:3] == [first["id"], first["formula"], f"{first['prediction']:.4f}"]
     assert lines[-1] == f"... {result.predictions.num_rows - 50} more, --out FILE keeps them all"
     assert "70 rows in" in said.err
     first = result.rejects.slice(0, 1).to_pylist()[0]
     assert f"predict: rejected {first['id']}, {first['reason']} {first['detail']} (" in said.err
+
+
+def test_the_nearest_known_crystal_comes_with_its_true_value_and_distance(model, expected):
+    opened = Model.load(model)
+    known = opened.reference.to_pylist()
+    references = np.array([row["embedding"] for row in known])
+    embeddings = opened.embed(CrystalBatch.from_arrow(random_crystals(40, 3)))
+    embeddings = embeddings[~np.isnan(embeddings[:, 0])]
+    for row, embedding in zip(expected.to_pylist(), embeddings, strict=True):
+        distances = np.linalg.norm(references - embedding.astype(np.float64), axis=1)
+        nearest = known[distances.argmin()]
+        assert row["nearest_id"] == nearest["id"]
+        assert row["nearest_formula"] == nearest["formula"]
+        assert row["nearest_target"] == nearest["volume_per_atom"]
+        assert row["nearest_distance"] == pytest.approx(distances.min(), rel=1e-9)
+    for name in ("prediction", "nearest_target"):
+        assert expected.schema.field(name).metadata == {b"unit": b"angstrom^3"}
+    assert expected.schema.field("nearest_distance").metadata is None
+
+
+def test_a_training_crystal_is_the_nearest_to_itself(model):
+    found, _ = Model.load(model).predict(random_crystals(80, 0), Limits(1000, 400_000))
+    known = set(Model.load(model).reference.column("id").to_pylist())
+    rows = [row for row in found.to_pylist() if row["id"] in known]
+    assert len(rows) > 20
+    for row in rows:
+        assert (row["nearest_id"], row["nearest_target"]) == (row["id"], row["volume_per_atom"])
+        assert row["nearest_distance"] < 1e-4
+
+
+def test_without_reference_rows_the_nearest_is_null(model, expected, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(model, bare)
+    reference = bare / "reference.parquet"
+    write_parquet(read_table(str(reference)).slice(0, 0), locate(reference))
+    found, _ = Model.load(str(bare)).predict(random_crystals(40, 3), Limits(1000, 400_000))
+    nearest = COLUMNS[-4:]
+    assert all(found.column(name).null_count == found.num_rows for name in nearest)
+    assert found.drop_columns(nearest).equals(expected.drop_columns(nearest))
+    assert found.schema == expected.schema
+
+
+def test_the_reference_rows_are_read_at_the_first_prediction(model, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    reference = damaged / "reference.parquet"
+    opened = Model.load(str(damaged))
+    content = reference.read_bytes()
+    reference.write_bytes(b"PAR1" + bytes(len(content) // 2) + content[len(content) // 2 + 4 :])
+    with pytest.raises(ValueError, match="damaged: a damaged model") as caught:
+        opened.predict(random_crystals(3, 3), Limits(1000, 400_000))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["volume_per_atom", "embedding"])
+def test_a_reference_without_a_column_or_none_at_all_is_a_damaged_model(model, tmp_path, column):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    reference = damaged / "reference.parquet"
+    write_parquet(read_table(str(reference)).drop_columns(column), locate(reference))
+    with pytest.raises(ValueError, match=f"a damaged model: .*{column}"):
+        Model.load(str(damaged))
+    reference.unlink()
+    with pytest.raises(ValueError, match=r"a damaged model: .*reference\.parquet"):
+        Model.load(str(damaged))
+
+
+@pytest.mark.parametrize("name", COLUMNS[2:])
+def test_a_table_with_a_column_named_as_ours_is_refused(model, crystals, name):
+    taken = crystals.append_column(name, pa.nulls(40))
+    with pytest.raises(ValueError, match=f"new: has a column '{name}', as predictions have"):
+        Model.load(model).predict(taken, Limits(1000, 400_000), source="new")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import pytest
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.storage import list_files, locate, read_table
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.model import Model
+from emrl_ray.model import NEAREST, Model
 from emrl_ray.pipelines.screen import ScreenWorker, screen
 from emrl_ray.pipelines.slices import Output, plan_rows
 from emrl_ray.report.shortlist import Ranking, element_filter, shortlist
@@ -100,14 +100,17 @@ def test_the_predictions_are_those_of_the_model(run, model, library):
     expected, _ = Model.load(model).predict(read_table(library), LIMITS)
     found = read_table(str(run / "predictions"))
     assert found.column_names == [
-        *("id", "formula", "prediction", "lower", "upper", "p_in_window"),
+        *("id", "formula", "prediction", "lower", "upper", "p_in_window", *NEAREST),
         *("volume_per_atom", "elements_allowed"),
     ]
     assert found.column("id").to_pylist() == expected.column("id").to_pylist()
-    for name in ("prediction", "lower", "upper", "volume_per_atom"):
+    for name in ("nearest_id", "nearest_formula", "nearest_target"):
+        assert found.column(name).equals(expected.column(name))
+    for name in ("prediction", "lower", "upper", "nearest_distance", "volume_per_atom"):
         values = found.column(name).to_numpy()
         np.testing.assert_allclose(values, expected.column(name).to_numpy(), rtol=1e-6)
-    assert found.schema.field("prediction").metadata == {b"unit": b"angstrom^3"}
+    for name in ("prediction", "nearest_target"):
+        assert found.schema.field(name).metadata == {b"unit": b"angstrom^3"}
 
 
 def test_the_shortlist_is_ranked_by_the_window_and_has_no_excluded_element(run):
@@ -122,6 +125,7 @@ def test_the_shortlist_is_ranked_by_the_window_and_has_no_excluded_element(run):
     parquet = read_table(str(run / "shortlist.parquet"))
     assert parquet.column("id").to_pylist() == listed.column("id").to_pylist()
     assert "elements_allowed" not in parquet.column_names
+    assert set(NEAREST) <= set(listed.column_names)
 
 
 def test_the_manifest_tells_inputs_counts_and_costs(run, config):
