@@ -60,7 +60,7 @@ def run(verb: str, words: Sequence[str]) -> int:
     0 is success, 1 an outcome that did not pass, 2 an error of the user's (said in one line).
     Whatever else goes wrong is a bug and keeps its traceback.
     """
-    atexit.register(gc.freeze)  # else Python looks for garbage as it ends, for up to 0.5 s
+    atexit.register(gc.freeze)  # else Python looks for garbage as it ends, for about 0.5 s
     return guard(
         f"emrl-ray {verb}", lambda: call(verb, parse(VERBS[verb].config, words, name=verb))
     )

@@ -11,7 +11,7 @@ from crystals_for_tests import random_batch
 from reference_network import plain_twin
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features import compiled, inference_kernels
+from emrl_ray.features import compiled
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks.tgnn import TGNN
@@ -104,16 +104,6 @@ def test_an_empty_batch_has_no_embeddings():
     empty, fast = random_batch(1).take([]), trained_network(5.0).compile()
     assert fast.embed(empty).shape == fast.embed_graphs(Graphs.from_crystals(empty, 5.0)).shape
     assert fast.embed(empty).shape == (0, 128)
-
-
-def test_pairs_of_one_distance_are_computed_once():
-    scratch = inference_kernels._scratch(100, 4)
-    distance = np.array([2.0, 3.0, 2.0 + 1e-9, 2.0, 2.5])
-    scratch.first[:5], scratch.second[:5], scratch.distance[:5] = 0, [1, 1, 1, 2, 2], distance
-    numbers = np.array([11, 17, 11], np.uint8)
-    assert inference_kernels._number_elements(numbers, scratch) == 2
-    assert inference_kernels._merge(numbers, 5, 2, scratch) == 4  # 2.0 is Na-Cl twice, Na-Na once
-    assert sorted(scratch.times[:4].tolist()) == [1, 1, 1, 2]
 
 
 def test_a_second_process_compiles_nothing(tmp_path):

@@ -8,7 +8,7 @@ m = -(A[Z_i] + B[Z_j]), ReLU(C - m) = max(C, m) - m.
 
 The functions hold no Python lock and start no threads: the caller splits the work. numba caches
 them on disk and looks at this file alone for changes: after a change in `crystals.kernels`, which is
-compiled into them, touch this file too.
+compiled into them as `merge_kernels` is, touch this file too.
 """
 
 from __future__ import annotations
@@ -20,16 +20,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.kernels import NO_ROOM, search
+from emrl_ray.features.merge_kernels import ELEMENTS, fill, make_scratch, merge, number_elements
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
-QUANTUM = 2.0**-20
-"""Distances are the same if they round to the same multiple of this (Å)."""
 BLOCK = 64
 """Pairs whose sum is kept in single precision."""
-ELEMENTS = 119
-FREE = -1
-HASH = -7046029254386353131
-"""2⁶⁴ divided by the golden ratio, as a signed number: multiplying with it spreads keys (Knuth)."""
 
 
 class Tables(NamedTuple):
@@ -47,35 +42,19 @@ class Tables(NamedTuple):
     """Å."""
 
 
-class Scratch(NamedTuple):
-    """Memory for one crystal at a time with at most `room` pairs."""
+class Sorted(NamedTuple):
+    """Memory for the distinct pairs of a crystal, sorted by kind, and for F features."""
 
-    first: NDArray[np.int32]
-    second: NDArray[np.int32]
-    distance: NDArray[np.float64]
-    """The pairs, as they are found."""
-    keys: NDArray[np.int64]
-    places: NDArray[np.int64]
-    """A hash table of the distinct pairs: key, and place among them."""
-    kind: NDArray[np.int64]
-    """Elements of a distinct pair: s · S + t, for the elements s ≤ t of the crystal's S."""
     length: NDArray[np.float64]
     times: NDArray[np.float32]
-    """Distance of a distinct pair, Å, and how often it occurs."""
-    sorted_length: NDArray[np.float64]
-    sorted_times: NDArray[np.float32]
-    """The same sorted by kind."""
+    """Distance of a pair, Å, and how often it occurs."""
     ends: NDArray[np.int64]
-    """End of each kind's run in the sorted pairs."""
-    number: NDArray[np.int64]
-    """(119,) the number of an element among those of the crystal."""
-    elements: NDArray[np.int64]
-    """Its inverse."""
+    """End of each kind's run."""
     floor: NDArray[np.float32]
     other_floor: NDArray[np.float32]
-    """-(A[Z_i] + B[Z_j]) of two elements, in both orders, (F,)."""
+    """-(A[Z_i] + B[Z_j]) of two elements, in both orders."""
     part: NDArray[np.float32]
-    """A sum over pairs, (F,)."""
+    """A sum over pairs."""
 
 
 @njit(nogil=True, cache=True)
@@ -85,7 +64,7 @@ def pool_crystals(tables, cutoff, lattice, coords, numbers, offsets, start, stop
     Returns the first crystal that was not done because it has more than `room` pairs, or `stop`. A
     crystal without pairs gets NaN.
     """
-    scratch = _scratch(room, pooled.shape[1])
+    scratch, kinds = make_scratch(room), _make_sorted(room, pooled.shape[1])
     for crystal in range(start, stop):
         atoms = slice(offsets[crystal], offsets[crystal + 1])
         n_pairs = search(
@@ -98,7 +77,7 @@ def pool_crystals(tables, cutoff, lattice, coords, numbers, offsets, start, stop
         )
         if n_pairs == NO_ROOM:
             return crystal
-        _pool(tables, numbers[atoms], n_pairs, scratch, pooled[crystal])
+        _pool(tables, numbers[atoms], n_pairs, scratch, kinds, pooled[crystal])
     return stop
 
 
@@ -110,34 +89,19 @@ def pool_graphs(
 
     None of them may have more than `room` unordered pairs.
     """
-    scratch = _scratch(room, pooled.shape[1])
+    scratch, kinds = make_scratch(room), _make_sorted(room, pooled.shape[1])
     for crystal in range(start, stop):
+        n_pairs = fill(scratch, crystal, offsets, center, neighbor, distance, pair_offsets)
         atoms = slice(offsets[crystal], offsets[crystal + 1])
-        n_pairs = (pair_offsets[crystal + 1] - pair_offsets[crystal]) // 2
-        for pair in range(n_pairs):
-            scratch.first[pair] = center[pair_offsets[crystal] + pair] - atoms.start
-            scratch.second[pair] = neighbor[pair_offsets[crystal] + pair] - atoms.start
-            scratch.distance[pair] = distance[pair_offsets[crystal] + pair]
-        _pool(tables, numbers[atoms], n_pairs, scratch, pooled[crystal])
+        _pool(tables, numbers[atoms], n_pairs, scratch, kinds, pooled[crystal])
 
 
 @njit(nogil=True, cache=True)
-def _scratch(room, width):
-    slots = _slots(room)
-    return Scratch(
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room),
-        np.empty(slots, np.int64),
-        np.empty(slots, np.int64),
-        np.empty(room, np.int64),
-        np.empty(room),
-        np.empty(room, np.float32),
+def _make_sorted(room, width):
+    return Sorted(
         np.empty(room),
         np.empty(room, np.float32),
         np.empty(ELEMENTS * ELEMENTS, np.int64),
-        np.empty(ELEMENTS, np.int64),
-        np.empty(ELEMENTS, np.int64),
         np.empty(width, np.float32),
         np.empty(width, np.float32),
         np.empty(width, np.float32),
@@ -145,38 +109,29 @@ def _scratch(room, width):
 
 
 @njit(nogil=True, cache=True)
-def _slots(n_pairs):
-    """Return the size of a hash table for so many pairs: a power of two, half of it free."""
-    slots = 16
-    while slots < 2 * n_pairs:
-        slots *= 2
-    return slots
-
-
-@njit(nogil=True, cache=True)
-def _pool(tables, numbers, n_pairs, scratch, pooled):
+def _pool(tables, numbers, n_pairs, scratch, kinds, pooled):
     """Write the hidden vector of the crystal whose unordered pairs `scratch` holds."""
     if n_pairs == 0:
         pooled[:] = np.nan
         return
-    n_elements = _number_elements(numbers, scratch)
+    n_elements = number_elements(numbers, scratch)
     n_kinds = n_elements * n_elements
-    n_distinct = _merge(numbers, n_pairs, n_elements, scratch)
-    _sort(n_distinct, n_kinds, scratch)
+    n_distinct = merge(numbers, n_pairs, n_elements, scratch)
+    _sort(n_distinct, n_kinds, scratch, kinds)
     pooled[:] = 0
     start = 0
     for kind in range(n_kinds):
-        stop = scratch.ends[kind]
+        stop = kinds.ends[kind]
         if start < stop:
             _add_kind(
                 tables,
                 scratch.elements[kind // n_elements],
                 scratch.elements[kind % n_elements],
-                scratch.sorted_length[start:stop],
-                scratch.sorted_times[start:stop],
-                scratch.floor,
-                scratch.other_floor,
-                scratch.part,
+                kinds.length[start:stop],
+                kinds.times[start:stop],
+                kinds.floor,
+                kinds.other_floor,
+                kinds.part,
                 pooled,
             )
         start = stop
@@ -184,57 +139,18 @@ def _pool(tables, numbers, n_pairs, scratch, pooled):
 
 
 @njit(nogil=True, cache=True)
-def _number_elements(numbers, scratch):
-    """Number the elements of a crystal and return how many there are."""
-    scratch.number[:] = FREE
-    found = 0
-    for number in numbers:
-        if scratch.number[number] == FREE:
-            scratch.number[number] = found
-            scratch.elements[found] = number
-            found += 1
-    return found
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _merge(numbers, n_pairs, n_elements, scratch):
-    """Write the distinct pairs and how often each occurs; return how many there are."""
-    first, second, distance = scratch.first, scratch.second, scratch.distance
-    keys, places, ends = scratch.keys, scratch.places, scratch.ends
-    slots = _slots(n_pairs)
-    keys[:slots] = FREE
-    ends[: n_elements * n_elements] = 0
-    found = 0
-    for pair in range(n_pairs):
-        s, t = scratch.number[numbers[first[pair]]], scratch.number[numbers[second[pair]]]
-        kind = min(s, t) * n_elements + max(s, t)
-        key = (kind << 40) | np.int64(distance[pair] / QUANTUM + 0.5)
-        slot = ((key * HASH) >> 32) & (slots - 1)
-        while keys[slot] != FREE and keys[slot] != key:  # `in` takes much longer
-            slot = (slot + 1) & (slots - 1)
-        if keys[slot] == key:
-            scratch.times[places[slot]] += 1
-        else:
-            keys[slot], places[slot] = key, found
-            scratch.kind[found], scratch.length[found] = kind, distance[pair]
-            scratch.times[found] = 1
-            ends[kind] += 1
-            found += 1
-    return found
-
-
-@njit(nogil=True, cache=True)
-def _sort(n_distinct, n_kinds, scratch):
-    """Sort the distinct pairs by kind; `ends` holds the number of each kind, then their ends."""
-    ends = scratch.ends
+def _sort(n_distinct, n_kinds, scratch, kinds):
+    """Sort the distinct pairs by kind."""
+    ends = kinds.ends
     start = 0
     for kind in range(n_kinds):
-        ends[kind], start = start, start + ends[kind]
+        ends[kind] = start
+        start += scratch.of_kind[kind]
     for pair in range(n_distinct):
         place = ends[scratch.kind[pair]]
+        kinds.length[place] = scratch.length[pair]
+        kinds.times[place] = scratch.times[pair]
         ends[scratch.kind[pair]] += 1
-        scratch.sorted_length[place] = scratch.length[pair]
-        scratch.sorted_times[place] = scratch.times[pair]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from emrl_ray.features.distinct import distinct_pairs
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.pairs import unordered
 
 
 class PairInput(NamedTuple):
-    """U unordered pairs of B crystals, all that a pair network reads."""
+    """U distinct unordered pairs of B crystals, all that a pair network reads."""
 
     first: Tensor
     """(U,) int64 atomic number of one atom."""
@@ -21,8 +20,12 @@ class PairInput(NamedTuple):
     """(U,) int64 atomic number of the other."""
     distance: Tensor
     """(U,) Å."""
+    times: Tensor
+    """(U,) how many unordered pairs it stands for."""
     bounds: Tensor
-    """(B + 1,) int64 first unordered pair of each crystal."""
+    """(B + 1,) int64 first distinct pair of each crystal."""
+    n_pairs: Tensor
+    """(B, 1) int64 ordered pairs of each crystal."""
 
     @classmethod
     def from_graphs(
@@ -31,13 +34,13 @@ class PairInput(NamedTuple):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> PairInput:
-        """Return the pairs of `graphs` on `device`, distances as `dtype`."""
-        index, bounds = unordered(graphs.pairs)
-        first = graphs.atomic_numbers[graphs.pairs.center[index]]
-        second = graphs.atomic_numbers[graphs.pairs.neighbor[index]]
+        """Return the pairs of `graphs` on `device`, distances and counts as `dtype`."""
+        pairs = distinct_pairs(graphs)
         return cls(
-            torch.from_numpy(first.astype(np.int64)).to(device),
-            torch.from_numpy(second.astype(np.int64)).to(device),
-            torch.from_numpy(graphs.pairs.distance[index]).to(device, dtype),
-            torch.from_numpy(bounds).to(device),
+            torch.from_numpy(pairs.first).to(device),
+            torch.from_numpy(pairs.second).to(device),
+            torch.from_numpy(pairs.distance).to(device, dtype),
+            torch.from_numpy(pairs.times).to(device, dtype),
+            torch.from_numpy(pairs.bounds).to(device),
+            torch.from_numpy(graphs.pairs.n_pairs).unsqueeze(1).to(device),
         )

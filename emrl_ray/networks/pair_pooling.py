@@ -3,7 +3,7 @@
 For a pair's x = A[Z_i] + B[Z_j] + C(d), the normalised value is y = scale·x + shift, and the mean of
 ReLU(y) over a crystal's n pairs is (scale·Σx + shift·Σ1) / n, both sums over the pairs with y > 0.
 The same sums give the gradients of scale and shift, so the backward pass reads x only once, to
-carry the gradient of each pair to the tables. On a CPU the loops are compiled (`features.kernels`),
+carry the gradient of each pair to the tables. On a CPU the loops are compiled (`features.training_kernels`),
 elsewhere they are tensor operations; tests hold both to the plain form.
 """
 
@@ -18,33 +18,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emrl_ray.features import kernels
+from emrl_ray.features import training_kernels as kernels
 from emrl_ray.networks.batch_norm import WeightedBatchNorm
 
 COMPILED_DEVICE = "cpu"
-"""Where the loops of `features.kernels` run."""
+"""Where the loops of `features.training_kernels` run."""
 
 
 class PairTerms(NamedTuple):
-    """The pre-activations of U unordered pairs of B crystals, as tables."""
+    """The pre-activations of U distinct pairs of B crystals, as tables."""
 
     center: Tensor
     """A, (119, F)."""
     neighbor: Tensor
     """B, (119, F)."""
     bond: Tensor
-    """C(d) of each unordered pair, (U, F)."""
+    """C(d) of each distinct pair, (U, F)."""
     first: Tensor
     """(U,) atomic number of one atom."""
     second: Tensor
     """(U,) atomic number of the other."""
+    times: Tensor
+    """(U,) how many unordered pairs it stands for."""
     bounds: Tensor
-    """(B + 1,) first unordered pair of each crystal."""
-
-    @property
-    def n_pairs(self) -> Tensor:
-        """(B, 1) ordered pairs of each crystal."""
-        return 2 * torch.diff(self.bounds).unsqueeze(1)
+    """(B + 1,) first distinct pair of each crystal."""
+    n_pairs: Tensor
+    """(B, 1) ordered pairs of each crystal."""
 
 
 def pool_pairs(terms: PairTerms, norm: WeightedBatchNorm, weights: Tensor) -> Tensor:
@@ -195,7 +194,7 @@ def _pair_gradients(
         gradient = constant[crystal] + slope[crystal] * x
         for line, level, gain in zip(scale, shift, active, strict=True):
             gradient += torch.where(line * x + level > 0, gain[crystal], 0.0)
-        gradients.append(gradient)
+        gradients.append(gradient * terms.times.unsqueeze(1))
     center, neighbor = torch.zeros_like(terms.center), torch.zeros_like(terms.neighbor)
     center.index_add_(0, terms.first, gradients[0].to(center.dtype))
     center.index_add_(0, terms.second, gradients[1].to(center.dtype))
@@ -217,13 +216,16 @@ def _crystal_of_pair(terms: PairTerms) -> Tensor:
 
 
 def _by_crystal(terms: PairTerms, values: Tensor) -> Tensor:
-    """Return the sums of (U, F) over each crystal's pairs, (B, F) float64."""
+    """Return the sums of (U, F) over each crystal's pairs, as often as they occur, (B, F) float64."""
     sums = values.new_zeros((len(terms.bounds) - 1, values.shape[1]), dtype=torch.float64)
-    return sums.index_add_(0, _crystal_of_pair(terms), values.double())
+    return sums.index_add_(
+        0, _crystal_of_pair(terms), values.double() * terms.times.double().unsqueeze(1)
+    )
 
 
 def _arrays(terms: PairTerms) -> tuple[np.ndarray, ...]:
-    return tuple(part.detach().numpy() for part in terms)
+    """Return what the loops read, in their order."""
+    return tuple(part.detach().numpy() for part in terms[:-1])
 
 
 def _split(terms: PairTerms, compute: Callable[[tuple[int, int]], Any]) -> list[Any]:

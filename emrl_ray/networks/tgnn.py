@@ -91,7 +91,9 @@ class TGNN(nn.Module):
             bond.to(weight.dtype),
             pairs.first,
             pairs.second,
+            pairs.times,
             pairs.bounds,
+            pairs.n_pairs,
         )
 
     def expand(self, distance: Tensor) -> Tensor:

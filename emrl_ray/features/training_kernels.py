@@ -2,12 +2,12 @@
 
 A pair (i, j) of a crystal has the pre-activation x = A[Z_i] + B[Z_j] + C(d), F numbers. The loops
 make x anew from the tables each time, because that costs less than reading it from memory, and keep
-only sums over the pairs of a crystal. They take each unordered pair once (`first`, `second` are its
-atomic numbers, `bond` its row C(d)) and count it in both orders.
+only sums over the pairs of a crystal. They take each distinct unordered pair once (`first`, `second` are
+its atomic numbers, `bond` its row C(d)), in both orders, and count it `times` times.
 
 Every function computes the crystals `start:stop` only, holds no Python lock, and starts no threads:
-the caller splits the work. Shapes: U unordered pairs, B crystals, K passes (sets of batch
-statistics), F features; `bounds` (B + 1,) delimits each crystal's unordered pairs.
+the caller splits the work. Shapes: U distinct pairs, B crystals, K passes (sets of batch
+statistics), F features; `bounds` (B + 1,) delimits each crystal's distinct pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK = 64
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def pair_moments(center, neighbor, bond, first, second, bounds, start, stop, total, squares):
+def pair_moments(center, neighbor, bond, first, second, times, bounds, start, stop, total, squares):
     """Add up x and x² over the ordered pairs of each crystal into `total`, `squares` (B, F) f8."""
     width = center.shape[1]
     part = np.zeros(width, bond.dtype)
@@ -30,12 +30,12 @@ def pair_moments(center, neighbor, bond, first, second, bounds, start, stop, tot
             part[:] = 0
             part_squares[:] = 0
             for pair in range(block, min(block + BLOCK, bounds[crystal + 1])):
-                i, j = first[pair], second[pair]
+                i, j, n = first[pair], second[pair], times[pair]
                 for f in range(width):
                     x = center[i, f] + neighbor[j, f] + bond[pair, f]
                     y = center[j, f] + neighbor[i, f] + bond[pair, f]
-                    part[f] += x + y
-                    part_squares[f] += x * x + y * y
+                    part[f] += n * (x + y)
+                    part_squares[f] += n * (x * x + y * y)
             for f in range(width):
                 total[crystal, f] += part[f]
                 squares[crystal, f] += part_squares[f]
@@ -43,7 +43,7 @@ def pair_moments(center, neighbor, bond, first, second, bounds, start, stop, tot
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def active_sums(
-    center, neighbor, bond, first, second, bounds, start, stop, scale, shift, count, total
+    center, neighbor, bond, first, second, times, bounds, start, stop, scale, shift, count, total
 ):
     """Add up, over the ordered pairs with scale·x + shift > 0, 1 and x.
 
@@ -56,21 +56,20 @@ def active_sums(
     y = np.empty(width, bond.dtype)
     part = np.zeros((passes, width), bond.dtype)
     part_count = np.zeros((passes, width), bond.dtype)
-    one = bond.dtype.type(1)
     none = bond.dtype.type(0)
     for crystal in range(start, stop):
         for block in range(bounds[crystal], bounds[crystal + 1], BLOCK):
             part[:] = 0
             part_count[:] = 0
             for pair in range(block, min(block + BLOCK, bounds[crystal + 1])):
-                i, j = first[pair], second[pair]
+                i, j, n = first[pair], second[pair], times[pair]
                 for f in range(width):
                     x[f] = center[i, f] + neighbor[j, f] + bond[pair, f]
                     y[f] = center[j, f] + neighbor[i, f] + bond[pair, f]
                 for k in range(passes):
                     for f in range(width):
-                        on_x = one if scale[k, f] * x[f] + shift[k, f] > 0 else none
-                        on_y = one if scale[k, f] * y[f] + shift[k, f] > 0 else none
+                        on_x = n if scale[k, f] * x[f] + shift[k, f] > 0 else none
+                        on_y = n if scale[k, f] * y[f] + shift[k, f] > 0 else none
                         part[k, f] += on_x * x[f] + on_y * y[f]
                         part_count[k, f] += on_x + on_y
             for k in range(passes):
@@ -86,6 +85,7 @@ def pair_gradients(
     bond,
     first,
     second,
+    times,
     bounds,
     start,
     stop,
@@ -113,7 +113,7 @@ def pair_gradients(
     none = bond.dtype.type(0)
     for crystal in range(start, stop):
         for pair in range(bounds[crystal], bounds[crystal + 1]):
-            i, j = first[pair], second[pair]
+            i, j, n = first[pair], second[pair], times[pair]
             for f in range(width):
                 x[f] = center[i, f] + neighbor[j, f] + bond[pair, f]
                 y[f] = center[j, f] + neighbor[i, f] + bond[pair, f]
@@ -125,6 +125,8 @@ def pair_gradients(
                     dx[f] += gain if scale[k, f] * x[f] + shift[k, f] > 0 else none
                     dy[f] += gain if scale[k, f] * y[f] + shift[k, f] > 0 else none
             for f in range(width):
+                dx[f] *= n
+                dy[f] *= n
                 bond_gradient[pair, f] = dx[f] + dy[f]
                 center_gradient[i, f] += dx[f]
                 neighbor_gradient[j, f] += dx[f]

@@ -1,0 +1,53 @@
+"""The distinct pairs of crystals: those of the same elements and distance count as one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.merge_kernels import merge_graphs
+
+
+class DistinctPairs(NamedTuple):
+    """The U distinct unordered pairs of B crystals, concatenated.
+
+    For all that reads no more of a pair than its elements and its distance. Distances are the same
+    if they round to the same multiple of 1e-6 Å.
+    """
+
+    first: NDArray[np.int64]
+    """(U,) atomic number of one atom."""
+    second: NDArray[np.int64]
+    """(U,) atomic number of the other."""
+    distance: NDArray[np.float64]
+    """(U,) Å."""
+    times: NDArray[np.float32]
+    """(U,) how many unordered pairs it stands for."""
+    bounds: NDArray[np.int64]
+    """(B + 1,) first distinct pair of each crystal."""
+
+
+def distinct_pairs(graphs: Graphs) -> DistinctPairs:
+    """Return the distinct pairs of every crystal."""
+    pairs = graphs.pairs
+    most = len(pairs.center) // 2
+    first, second = np.empty(most, np.int64), np.empty(most, np.int64)
+    distance, times = np.empty(most), np.empty(most, np.float32)
+    bounds = merge_graphs(
+        graphs.atomic_numbers,
+        graphs.atom_offsets,
+        pairs.center,
+        pairs.neighbor,
+        pairs.distance,
+        pairs.offsets,
+        int(pairs.n_pairs.max(initial=0)) // 2,
+        first,
+        second,
+        distance,
+        times,
+    )
+    found = bounds[-1]
+    return DistinctPairs(first[:found], second[:found], distance[:found], times[:found], bounds)
