@@ -24,7 +24,7 @@ from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
 
 ENDINGS = (".parquet", ".csv", ".json")
-FILES_PER_SLICE = 500
+FILES_PER_SLICE = 2000
 """Files that are parsed, and predicted, together."""
 ROWS_SHOWN = 50
 SHOWN = [

@@ -1,12 +1,13 @@
 """What each reader makes of good files and of bad ones."""
 
 import json
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from crystal_files import FRAME, NACL, POSCAR, SITE_COLUMNS, STRUCTURE, cif
+from crystal_files import FRAME, NACL, POSCAR, SITE_COLUMNS, STRUCTURE, cif, salt
 
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.readers import Format, read_document
@@ -184,6 +185,39 @@ def test_the_listed_site_stands_for_its_orbit_wherever_the_identity_is_listed():
 def test_without_symmetry_the_listed_sites_are_the_cell():
     for symmetry in ("", "_symmetry_space_group_name_H-M ?", "_symmetry_equiv_pos_as_xyz ?"):
         assert len(only(cif(["Na1 Na 0.1 0.2 0.3 1"], symmetry), Format.CIF).atomic_numbers) == 1
+
+
+def test_a_site_need_not_stand_in_a_loop():
+    looped = only(cif(["Na1 Na 0.1 0.2 0.3 1"]), Format.CIF)
+    text = cif([]).replace("loop_\n", "")
+    for name, value in zip(SITE_COLUMNS, ["Na1", "Na", "0.1", "0.2", "0.3", "1"], strict=True):
+        text = text.replace(f"_atom_site_{name}\n", f"_atom_site_{name} {value}\n")
+    alone = only(text, Format.CIF)
+    assert np.array_equal(alone.frac_coords, looped.frac_coords)
+    assert alone.atomic_numbers == looped.atomic_numbers == [11]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0.25", 0.25), ("0.25(3)", 0.25), ("-.5", -0.5), ("2.5e-1", 0.25)]
+)
+def test_coordinates_are_numbers_as_cif_writes_them(text, number):
+    crystal = only(cif([f"Na1 Na {text} 0 0 1"]), Format.CIF)
+    assert crystal.frac_coords.tolist() == [[number, 0, 0]]
+
+
+@pytest.mark.parametrize("text", ["1_0", "?", ".", "0x1", "nan"])
+def test_what_cif_does_not_call_a_number_is_none(text):
+    crystal = only(cif([f"Na1 Na {text} 0 0 1"]), Format.CIF)
+    assert np.isnan(crystal.frac_coords[0, 0])
+
+
+def test_a_crystal_comes_out_of_another_process_as_it_went_in():
+    crystal = only(salt(), Format.CIF)
+    again = pickle.loads(pickle.dumps(crystal))
+    assert type(again) is Crystal
+    for ours, theirs in zip(again, crystal, strict=True):
+        assert np.array_equal(ours, theirs)
+        assert getattr(ours, "dtype", None) == getattr(theirs, "dtype", None)
 
 
 def test_a_rounded_special_position_does_not_multiply_atoms():

@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from functools import lru_cache
 
 import gemmi
@@ -31,10 +33,14 @@ CELL_TAGS = tuple(
     for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 )
 COORDINATES = ("fract_x", "fract_y", "fract_z")
+OPERATION_TAGS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall")
+HERMANN_MAUGUIN_TAGS = ("_space_group_name_H-M_alt", "_symmetry_space_group_name_H-M")
 SITE_COLUMNS = (
     *COORDINATES,
     *("type_symbol", "label", "occupancy", "disorder_group", "calc_flag"),
 )
+SITE_TAGS = {name: f"_atom_site_{name}" for name in SITE_COLUMNS}
 OCCUPANCY_TOLERANCE = 1e-3
 SPECIAL_POSITION_TOLERANCE = 0.1
 """Å between images of a site that are one."""
@@ -59,20 +65,39 @@ def read_block(block: gemmi.cif.Block) -> Crystal:
     in the file.
     """
     lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
-    columns = {name: [*block.find_values(f"_atom_site_{name}")] for name in SITE_COLUMNS}
+    columns = _site_columns(block)
     _check_sites(columns)
     if columns["type_symbol"]:
         numbers = [_typed(symbol) for symbol in columns["type_symbol"]]
     else:
         numbers = [_labelled(label) for label in columns["label"]]
-    fractions = [columns[name] for name in COORDINATES]
-    sites = np.array([[*map(gemmi.cif.as_number, site)] for site in zip(*fractions, strict=True)])
-    operations = _operations(gemmi.make_small_structure_from_block(block))
-    orbits = _orbits(sites, _seitz_matrices(operations), lattice)
-    sizes = [len(orbit) for orbit in orbits]
-    atoms = np.repeat(np.array(numbers, np.uint8), sizes)
+    sites = np.array([_numbers(columns[name]) for name in COORDINATES]).T
+    atoms, coords = _expanded(np.array(numbers, np.uint8), sites, _operations(block), lattice)
     order = by_electronegativity(atoms)
-    return Crystal(lattice, atoms[order], np.concatenate(orbits)[order])
+    return Crystal(lattice, atoms[order], coords[order])
+
+
+def _site_columns(block: gemmi.cif.Block) -> dict[str, list[str]]:
+    """Return the values of `SITE_COLUMNS`, none for a column that is not there."""
+    loop = block.find_loop(SITE_TAGS[COORDINATES[0]]).get_loop()
+    if loop is None:
+        return {name: [*block.find_values(tag)] for name, tag in SITE_TAGS.items()}
+    tags, values = [tag.lower() for tag in loop.tags], loop.values
+    return {
+        name: values[tags.index(tag) :: len(tags)] if tag in tags else []
+        for name, tag in SITE_TAGS.items()
+    }
+
+
+def _numbers(values: list[str]) -> list[float]:
+    """Return numbers, with or without an uncertainty in brackets; NaN for what is none.
+
+    Python's own conversion is several times as fast, and takes underscores beyond CIF's numbers.
+    """
+    if "_" not in "".join(values):
+        with suppress(ValueError):
+            return [float(value) for value in values]
+    return [gemmi.cif.as_number(value) for value in values]
 
 
 def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
@@ -85,16 +110,17 @@ def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
 def _lattice(parameters: list[float]) -> NDArray[np.float64]:
     """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees)."""
     a, b, c, *degrees = parameters
-    if not (np.isfinite(parameters).all() and min(parameters) > 0 and max(degrees) < 180):
+    if not (all(map(math.isfinite, parameters)) and min(parameters) > 0 and max(degrees) < 180):
         raise ReadError(RejectReason.BAD_CELL, f"cell parameters {parameters}")
-    cosines, sines = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    cosines = [math.cos(math.radians(angle)) for angle in degrees]
+    sines = [math.sin(math.radians(angle)) for angle in degrees]
     cosine = (cosines[0] * cosines[1] - cosines[2]) / (sines[0] * sines[1])  # of γ*
     if not abs(cosine) < 1:
         raise ReadError(RejectReason.BAD_CELL, f"no cell has the angles {degrees}")
     return np.array(
         [
             [a * sines[1], 0.0, a * cosines[1]],
-            [-b * sines[0] * cosine, b * sines[0] * np.sqrt(1 - cosine**2), b * cosines[0]],
+            [-b * sines[0] * cosine, b * sines[0] * math.sqrt(1 - cosine**2), b * cosines[0]],
             [0.0, 0.0, c],
         ]
     )
@@ -110,23 +136,26 @@ def _check_sites(columns: dict[str, list[str]]) -> None:
             raise ReadError(RejectReason.BAD_COORDINATES, f"_atom_site_{name} is missing")
     if "dum" in columns["calc_flag"]:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, "a site is a dummy (calc_flag dum)")
-    for site, value in zip(named, columns["occupancy"], strict=False):
+    for value in dict.fromkeys(columns["occupancy"]):
         occupancy = 1.0 if value in UNKNOWN else gemmi.cif.as_number(value)
         if not abs(occupancy - 1) <= OCCUPANCY_TOLERANCE:
+            site = named[columns["occupancy"].index(value)]
             raise ReadError(RejectReason.DISORDERED, f"a site of {site} is filled to {value}")
     groups = {*columns["disorder_group"]} - {*UNKNOWN, "0"}
     if len(groups) > 1 or any(group.startswith("-") for group in groups):
         raise ReadError(RejectReason.DISORDERED, f"disorder groups {', '.join(sorted(groups))}")
 
 
-def _operations(structure: gemmi.SmallStructure) -> tuple[str, ...]:
+def _operations(block: gemmi.cif.Block) -> tuple[str, ...]:
     """Return the symmetry operations of the cell as triplets, the identity first."""
-    listed = [operation for operation in structure.symops if operation not in UNKNOWN]
-    if listed:
-        triplets = [gemmi.Op(operation).triplet() for operation in listed]
-        if IDENTITY not in triplets:
-            raise ReadError(RejectReason.UNREADABLE, "the symmetry operations lack the identity")
-        return (IDENTITY, *(triplet for triplet in triplets if triplet != IDENTITY))
+    for tag in OPERATION_TAGS:
+        listed = [gemmi.cif.as_string(value) for value in block.find_values(tag)]
+        listed = [operation for operation in listed if operation not in UNKNOWN]
+        if listed:
+            return _triplets(tuple(listed))
+    if _is_p1(block):
+        return (IDENTITY,)
+    structure = gemmi.make_small_structure_from_block(block)
     symbol = structure.spacegroup_hall or structure.spacegroup_hm
     if structure.spacegroup is None and not symbol:
         structure.determine_and_set_spacegroup("N")
@@ -140,20 +169,45 @@ def _operations(structure: gemmi.SmallStructure) -> tuple[str, ...]:
     return (IDENTITY,)
 
 
+def _is_p1(block: gemmi.cif.Block) -> bool:
+    """Return whether P 1 is all that is said of the symmetry."""
+    if any(block.find_value(tag) is not None for tag in HALL_TAGS):
+        return False
+    symbols = [block.find_value(tag) for tag in HERMANN_MAUGUIN_TAGS]
+    return {gemmi.cif.as_string(symbol) for symbol in symbols if symbol is not None} == {"P 1"}
+
+
+@lru_cache(maxsize=256)
+def _triplets(listed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return operations in their standard notation, the identity first."""
+    triplets = [gemmi.Op(operation).triplet() for operation in listed]
+    if IDENTITY not in triplets:
+        raise ReadError(RejectReason.UNREADABLE, "the symmetry operations lack the identity")
+    return (IDENTITY, *(triplet for triplet in triplets if triplet != IDENTITY))
+
+
 @lru_cache(maxsize=256)
 def _seitz_matrices(triplets: tuple[str, ...]) -> NDArray[np.float64]:
     """Return (S, 3, 4) rotations and translations of S operations on fractional coordinates."""
     return np.array([gemmi.Op(triplet).float_seitz()[:3] for triplet in triplets])
 
 
-def _orbits(
-    sites: NDArray[np.float64], operations: NDArray[np.float64], lattice: NDArray[np.float64]
-) -> list[NDArray[np.float64]]:
-    """Return the distinct images (M, 3) of each site, the site itself first."""
+def _expanded(
+    numbers: NDArray[np.uint8],
+    sites: NDArray[np.float64],
+    operations: tuple[str, ...],
+    lattice: NDArray[np.float64],
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return the atomic numbers (N,) and coordinates (N, 3) of the distinct images of all sites.
+
+    Images of a site stand together, the site itself first.
+    """
     if len(operations) == 1:
-        return list(sites[:, None])
-    images = np.einsum("sij,nj->nsi", operations[:, :, :3], sites) + operations[:, :, 3]
-    return [_distinct(orbit, lattice) for orbit in images]
+        return numbers, sites
+    seitz = _seitz_matrices(operations)
+    images = np.einsum("sij,nj->nsi", seitz[:, :, :3], sites) + seitz[:, :, 3]
+    orbits = [_distinct(orbit, lattice) for orbit in images]
+    return np.repeat(numbers, [len(orbit) for orbit in orbits]), np.concatenate(orbits)
 
 
 def _distinct(images: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,6 +26,20 @@ class Crystal(NamedTuple):
     id: str | None = None
     """The caller's own id, where the file gives one."""
 
+    def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[bytes | str | None, ...]]:
+        """Pickle as plain bytes: small arrays take several times as long."""
+        lattice, numbers, coords, own_id = self
+        return _unpacked, (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), own_id)
+
+
+def _unpacked(lattice: bytes, numbers: bytes, coords: bytes, own_id: str | None) -> Crystal:
+    return Crystal(
+        np.frombuffer(lattice).reshape(3, 3),
+        np.frombuffer(numbers, np.uint8),
+        np.frombuffer(coords).reshape(-1, 3),
+        own_id,
+    )
+
 
 class Flaw(NamedTuple):
     """Why there is no crystal where one was looked for."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +44,7 @@ _PAIRS = _BY_ELECTRONEGATIVITY.split()
 _ELECTRONEGATIVITY = dict(zip(_PAIRS[::2], map(float, _PAIRS[1::2]), strict=True))
 """Pauling electronegativity by symbol, in the order in which a formula names the elements."""
 _ELECTRONEGATIVITY_OF = np.array([0, *(_ELECTRONEGATIVITY[symbol] for symbol in SYMBOLS)])
-_RANK = np.array([0, *(list(_ELECTRONEGATIVITY).index(symbol) for symbol in SYMBOLS)])
+_RANK = [0, *(list(_ELECTRONEGATIVITY).index(symbol) for symbol in SYMBOLS)]
 
 _POLYANION_GAP = 1.65
 """The last two elements are a group where their electronegativities differ by less than this."""
@@ -73,11 +75,16 @@ def reduced_formula(atomic_numbers: NDArray[np.integer]) -> str:
     three or more are bracketed where they repeat as a group ("Ca3(AlGe)2"); O2, N2, F2, Cl2, H2 and
     the alkali peroxides are not reduced further.
     """
-    numbers, amounts = np.unique(atomic_numbers, return_counts=True)
-    order = np.argsort(_RANK[numbers])
-    divisor = int(np.gcd.reduce(amounts))
+    return _formula(frozenset(Counter(np.asarray(atomic_numbers).tolist()).items()))
+
+
+@lru_cache(maxsize=1 << 16)
+def _formula(composition: frozenset[tuple[int, int]]) -> str:
+    """Return the reduced formula of (atomic number, number of atoms) of each element."""
+    divisor = math.gcd(*(amount for _, amount in composition))
     elements = [
-        Element(SYMBOLS[numbers[index] - 1], int(amounts[index]) // divisor) for index in order
+        Element(SYMBOLS[number - 1], amount // divisor)
+        for number, amount in sorted(composition, key=lambda entry: _RANK[entry[0]])
     ]
     formula = _join(elements[:-2]) + _tail(elements[-2:]) if len(elements) > 2 else _join(elements)
     return _UNREDUCED.get(formula, formula)

@@ -149,11 +149,12 @@ def _documents(contents: Iterable[Content], sent: list[Content]) -> Iterator[Doc
 
 def _files(items: Iterable[Item]) -> Iterator[Content]:
     """Yield the content of files and members of archives; an archive is opened once."""
-    for (root, path), run in groupby(items, key=lambda item: (item.root, item.path)):
-        place = within(root, path)
+    for (root, path), group in groupby(items, key=lambda item: (item.root, item.path)):
+        place, run = within(root, path), list(group)
+        buffered = BUFFER_BYTES if len(run) > 1 else min(BUFFER_BYTES, run[0].span.size + 1)
         try:
             stream = io.BufferedReader(
-                cast("Any", place.filesystem.open_input_file(place.path)), BUFFER_BYTES
+                cast("Any", place.filesystem.open_input_file(place.path)), buffered
             )
         except OSError as error:
             yield from (Content(item.id, item.source, flaw_of(error)) for item in run)

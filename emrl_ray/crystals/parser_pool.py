@@ -18,7 +18,7 @@ from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.readers import Format, read_document
 from emrl_ray.crystals.tables import RejectReason
 
-PARTY = 32
+PARTY = 128
 """Documents that are sent to a process together: a trip costs as much as parsing a few of them."""
 PARTY_BYTES = 1 << 20
 """Size beyond which a party is not made larger."""

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from pyarrow import fs
@@ -125,7 +125,7 @@ def kind_of(path: str) -> Format | Container | None:
     name = path.rsplit("/", 1)[-1].lower()
     if is_archive(name):
         return Container.ARCHIVE
-    ending = PurePosixPath(name).suffix
+    ending = posixpath.splitext(name)[1]
     if ending in (".csv", ".parquet"):
         return Container(ending[1:])
     if name in NOT_CRYSTALS:
@@ -137,14 +137,14 @@ def kind_of(path: str) -> Format | Container | None:
 
 def id_of(path: str) -> str:
     """Return the id of the crystal in a file, from its path."""
-    parts = PurePosixPath(path)
-    if parts.suffix.lower() in ENDINGS:
-        stem = parts.stem
-        return parts.parent.name if stem.upper() in ("POSCAR", "CONTCAR") else stem
-    match = POSCAR_NAME.fullmatch(parts.name)
+    folder, name = posixpath.split(path)
+    stem, ending = posixpath.splitext(name)
+    if ending.lower() in ENDINGS:
+        return posixpath.basename(folder) if stem.upper() in ("POSCAR", "CONTCAR") else stem
+    match = POSCAR_NAME.fullmatch(name)
     if match is None:
-        return parts.stem
-    return match[2] or parts.parent.name or match[1]
+        return stem
+    return match[2] or posixpath.basename(folder) or match[1]
 
 
 def is_glob(source: str) -> bool:
