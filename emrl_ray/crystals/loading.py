@@ -86,6 +86,7 @@ class Loader:
         sent: list[Content] = []
         results = iter([*self.pool.read(_documents(contents, sent))])
         crystals: list[Crystal] = []
+        ids: list[str] = []
         origins: list[Content] = []
         rejects: list[Reject] = []
         for content in sent:
@@ -96,8 +97,9 @@ class Loader:
                     rejects.append(Reject(row_id, content.source, Stage.READ, *entry))
                 else:
                     crystals.append(entry)
-                    origins.append(content._replace(id=entry.id or row_id))
-        table = _tabulated(crystals, origins, self.columns)
+                    ids.append(entry.id or row_id)
+                    origins.append(content)
+        table = _tabulated(crystals, ids, origins, self.columns)
         return table, [origin.source for origin in origins], rejects
 
     def _records(self, piece: RecordSlice) -> Iterator[Content]:
@@ -141,7 +143,7 @@ def _documents(contents: Iterable[Content], sent: list[Content]) -> Iterator[Doc
     """Yield what there is to parse; every content is noted in `sent`, without its document."""
     for content in contents:
         if isinstance(content.document, Document):
-            sent.append(content._replace(document=None))
+            sent.append(Content(content.id, content.source, None, content.fields))
             yield content.document
         else:
             sent.append(content)
@@ -151,17 +153,14 @@ def _files(items: Iterable[Item]) -> Iterator[Content]:
     """Yield the content of files and members of archives; an archive is opened once."""
     for (root, path), group in groupby(items, key=lambda item: (item.root, item.path)):
         place, run = within(root, path), list(group)
-        buffered = BUFFER_BYTES if len(run) > 1 else min(BUFFER_BYTES, run[0].span.size + 1)
         try:
-            stream = io.BufferedReader(
-                cast("Any", place.filesystem.open_input_file(place.path)), buffered
-            )
+            stream = cast("Any", place.filesystem.open_input_file(place.path))
         except OSError as error:
             yield from (Content(item.id, item.source, flaw_of(error)) for item in run)
             continue
-        with stream:
+        with io.BufferedReader(stream, BUFFER_BYTES) if len(run) > 1 else stream as opened:
             for item in run:
-                yield Content(item.id, item.source, _read(stream, item))
+                yield Content(item.id, item.source, _read(opened, item))
 
 
 def _read(stream: IO[bytes], item: Item) -> Document | Flaw:
@@ -172,7 +171,10 @@ def _read(stream: IO[bytes], item: Item) -> Document | Flaw:
 
 
 def _tabulated(
-    crystals: Sequence[Crystal], origins: Sequence[Content], columns: pa.Schema
+    crystals: Sequence[Crystal],
+    ids: Sequence[str],
+    origins: Sequence[Content],
+    columns: pa.Schema,
 ) -> pa.Table:
     """Return crystals as a table, their further columns from the texts of their origins."""
     sizes = [len(crystal.atomic_numbers) for crystal in crystals]
@@ -187,7 +189,7 @@ def _tabulated(
         for field in columns
         if any(field.name in origin.fields for origin in origins)
     }
-    return crystals_table(batch, [o.id for o in origins], [""] * len(origins), further)
+    return crystals_table(batch, ids, [""] * len(ids), further)
 
 
 def _as_crystals(table: pa.Table, columns: pa.Schema) -> pa.Table:

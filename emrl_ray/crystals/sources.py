@@ -97,10 +97,11 @@ def list_sources(sources: Iterable[str], leave_out: Iterable[str] = ()) -> Listi
     one line, for a source that does not exist, names nothing, or is a file of another kind.
     """
     left_out = [locate(uri).path.rstrip("/") for uri in leave_out]
-    files: dict[tuple[fs.FileSystem, str], SourceFile] = {}
+    files: dict[tuple[str, str], SourceFile] = {}
     passed_over: list[str] = []
     for source in sources:
         root = root_of(source)
+        system = within(root, "").filesystem.type_name
         found = 0
         for info, named in _infos(source):
             if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
@@ -114,7 +115,7 @@ def list_sources(sources: Iterable[str], leave_out: Iterable[str] = ()) -> Listi
             found += 1
             size = info.size or 0
             file = SourceFile(root, info.path, kind, size, info.mtime_ns or 0)
-            files.setdefault((file.place.filesystem.type_name, info.path), file)
+            files.setdefault((system, info.path), file)
         if not found:
             raise FileNotFoundError(f"{source}: no files of crystals there (see {_choices()})")
     return Listing(list(files.values()), passed_over)
