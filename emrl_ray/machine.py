@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -19,6 +20,9 @@ PACKAGES = (
     *("xgboost", "xgboost-cpu", "torch", "ray"),
 )
 """Those that can change a result or its speed."""
+
+KEEP_FREED = ((-3, 32 << 20), (-1, (1 << 31) - 1), (-2, 256 << 20))
+"""M_MMAP_THRESHOLD at its maximum, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h, bytes."""
 
 
 def available_cpus() -> int:
@@ -46,6 +50,18 @@ def limited_threads(threads: int) -> Iterator[None]:
         pa.set_cpu_count(arrow_threads)
         for name, value in variables.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for its next use (glibc; nothing elsewhere).
+
+    A training step frees and takes tens of MB. glibc hands large blocks back to the system at once, which
+    gives them out again page by page: a fifth of the time of a step on HOIP and more.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for parameter, value in KEEP_FREED:
+            mallopt(parameter, value)
 
 
 def peak_memory() -> int:

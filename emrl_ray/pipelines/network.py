@@ -25,6 +25,7 @@ from emrl_ray.features.compiled import State
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
 from emrl_ray.fitting import Labels
+from emrl_ray.machine import keep_freed_memory
 from emrl_ray.networks import network_type
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.pipelines.relay import Say, relayed_lines
@@ -128,6 +129,7 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
     """Train on one worker of several: hold a shard, take part in every step, write checkpoints."""
     config: TrainConfig = settings["config"]
     torch.set_num_threads(config.cpus_per_worker)
+    keep_freed_memory()
     context = ray.train.get_context()
     communicator: Communicator = ProcessGroup() if context.get_world_size() > 1 else SingleProcess()
     trainer = Trainer(
