@@ -1,4 +1,5 @@
 # make demo: the whole journey on this machine.   make test: lint, types and tests.
+# make bench: speed against the usual ways.   make bench-growth: growth of the cost.
 # Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit format setup clean
+.PHONY: demo test lint types rooms unit bench bench-growth format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -25,6 +26,15 @@ rooms: setup
 
 unit: setup
 	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest
+
+# Both need EMRL_RAY_DATA, and a machine with nothing else to do.
+bench: setup
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed_page.py
+
+bench-growth: setup
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/speed_page.py
 
 format: setup
 	$(BIN)/ruff format .

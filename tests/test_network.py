@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from accuracy import published_network
 from crystals_for_tests import random_batch
 from reference_network import plain_twin
 
@@ -13,17 +14,6 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks import network_type
 from emrl_ray.networks.pair_pooling import pool_pairs
 from emrl_ray.networks.tgnn import TGNN
-
-PUBLISHED_NAMES = {
-    "atom_net": "element_layer",
-    "bond_net": "bond_layer",
-    "pair_net.fc1": "pair_layer",
-    "pair_net.bn1": "pair_norm",
-    "pair_net.fc3": "readout_layer",
-    "fc1": "hidden_layer",
-    "bn1": "hidden_norm",
-    "fc2": "output_layer",
-}
 
 
 def make_network(basis: str = "uniform", filling: str = "mean", seed: int = 0) -> TGNN:
@@ -122,15 +112,7 @@ def test_a_crystal_without_a_pair_gets_a_row_of_nan():
 
 
 def test_published_weights_give_the_published_embeddings(data_dir, reference_dir):
-    published = np.load(reference_dir / "emrl_hoip_weights.npz")
-    network = TGNN(element_features(default_csv(), "reference"), 5.0, "reference")
-    state = {}
-    for name in published:
-        layer, part = name.rsplit(".", 1)
-        if layer in PUBLISHED_NAMES and part != "num_batches_tracked":
-            state[f"{PUBLISHED_NAMES[layer]}.{part}"] = torch.from_numpy(published[name])
-    network.load_state_dict(state)
-    network.eval()
+    network = published_network(5.0)
     golden = pq.read_table(reference_dir / "emrl_hoip_embeddings.parquet")
     crystals = pq.read_table(data_dir / "hoip.parquet")
     rows = {name: row for row, name in enumerate(crystals["id"].to_pylist())}
