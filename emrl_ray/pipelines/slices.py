@@ -240,7 +240,11 @@ def _reports(
     pool = (
         ray.data.ActorPoolStrategy(size=min(workers, len(pieces)))
         if workers
-        else ray.data.ActorPoolStrategy(min_size=1, max_size=len(pieces))
+        else ray.data.ActorPoolStrategy(
+            min_size=1,
+            initial_size=_free_places(len(pieces), cpus_per_worker),  # Ray adds one by one
+            max_size=len(pieces),
+        )
     )
     items = ray.data.from_items(
         [{"piece": ray.cloudpickle.dumps(piece)} for piece in pieces],
@@ -271,3 +275,9 @@ def _reports(
             f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, for want of "
             "memory or in compiled code; all other slices are done"
         )
+
+
+def _free_places(most: int, cpus_per_worker: float) -> int:
+    """Return how many workers the cluster has free CPUs for now, at least 1 and at most `most`."""
+    free = ray.available_resources().get("CPU", 0.0)
+    return max(1, min(most, int(free // cpus_per_worker)))
