@@ -20,6 +20,7 @@ SAMPLES = {"hoip": "HOIP", "mpl": "MPL", "candidates": "candidates"}
 RATIOS = {
     "parquet_vs_published": "Parquet → prediction, against the published way from CIF",
     "cif_vs_published": "CIF → prediction, against the same",
+    "cif_verb_vs_published": "CIF → prediction by the verb `predict`, against the same",
     "embed_vs_dense": "arrays → embedding with the pair search, against the dense form with pairs given",
     "step_shared_vs_dense": "training step, shared statistics, against the dense three-pass step",
     "step_exact_vs_dense": "training step, exact three passes, against the same",

@@ -96,7 +96,6 @@ def test_a_crystal_with_more_pairs_than_memory_was_made_for_is_done_with_more(mo
     batch, fast = all_kinds(), trained_network(5.0).compile()
     expected = fast.embed(batch)
     monkeypatch.setattr(compiled, "LEAST_ROOM", 3)
-    monkeypatch.setattr(compiled, "expected_pairs", lambda *_: np.ones(batch.n_crystals))
     assert np.array_equal(fast.embed(batch), expected)
 
 

@@ -82,11 +82,11 @@ class CompiledTGNN:
 
     def _embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         batch = compact_cells(batch)
-        expected = expected_pairs(batch, self.cutoff)
+        costs = expected_pairs(batch, self.cutoff) if self.threads > 1 else batch.n_atoms
         pooled = self._empty(batch.n_crystals)
 
         def compute(start: int, stop: int) -> None:
-            room = max(LEAST_ROOM, int(expected[start:stop].max(initial=0)))
+            room = LEAST_ROOM
             while start < stop:
                 start = inference_kernels.pool_crystals(
                     self.tables,
@@ -102,7 +102,7 @@ class CompiledTGNN:
                 )
                 room *= 2
 
-        self._in_threads(compute, expected)
+        self._in_threads(compute, costs)
         return self._finish(pooled)
 
     def embed_graphs(self, graphs: Graphs) -> NDArray[np.float32]:
