@@ -118,20 +118,30 @@ def _pool(tables, numbers, n_pairs, scratch, kinds, pooled):
     n_kinds = n_elements * n_elements
     n_distinct = merge(numbers, n_pairs, n_elements, scratch)
     _sort(n_distinct, n_kinds, scratch, kinds)
+    # Taken out here: within the loop numba would count references, and threads wait for each other.
+    center, neighbor, bond, knots, spacing = tables
+    length, times, ends, floor, other_floor, part = kinds
+    elements = scratch.elements
     pooled[:] = 0
     start = 0
     for kind in range(n_kinds):
-        stop = kinds.ends[kind]
+        stop = ends[kind]
         if start < stop:
             _add_kind(
-                tables,
-                scratch.elements[kind // n_elements],
-                scratch.elements[kind % n_elements],
-                kinds.length[start:stop],
-                kinds.times[start:stop],
-                kinds.floor,
-                kinds.other_floor,
-                kinds.part,
+                center,
+                neighbor,
+                bond,
+                knots,
+                spacing,
+                elements[kind // n_elements],
+                elements[kind % n_elements],
+                length,
+                times,
+                start,
+                stop,
+                floor,
+                other_floor,
+                part,
                 pooled,
             )
         start = stop
@@ -154,21 +164,36 @@ def _sort(n_distinct, n_kinds, scratch, kinds):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
-def _add_kind(tables, i, j, length, times, floor, other_floor, part, pooled):
-    """Add the activations of pairs of the elements i and j, in both orders."""
+def _add_kind(
+    center,
+    neighbor,
+    bond,
+    knots,
+    spacing,
+    i,
+    j,
+    length,
+    times,
+    first,
+    end,
+    floor,
+    other_floor,
+    part,
+    pooled,
+):
+    """Add the activations of the pairs `first:end`, of the elements i and j, in both orders."""
     width = len(pooled)
-    bond = tables.bond
     for f in range(width):
-        floor[f] = -(tables.center[i, f] + tables.neighbor[j, f])
-        other_floor[f] = -(tables.center[j, f] + tables.neighbor[i, f])
-    for start in range(0, len(length), BLOCK):
-        stop = min(start + BLOCK, len(length))
+        floor[f] = -(center[i, f] + neighbor[j, f])
+        other_floor[f] = -(center[j, f] + neighbor[i, f])
+    for start in range(first, end, BLOCK):
+        stop = min(start + BLOCK, end)
         part[:] = 0
         for pair in range(start, stop, 2):  # two at a time: half the traffic with `part`
             other = min(pair + 1, stop - 1)
             times_n, times_m = times[pair], times[other] * np.float32(other > pair)
-            n, left_n, right_n = _place(length[pair], tables.knots, tables.spacing)
-            m, left_m, right_m = _place(length[other], tables.knots, tables.spacing)
+            n, left_n, right_n = _place(length[pair], knots, spacing)
+            m, left_m, right_m = _place(length[other], knots, spacing)
             for f in range(width):
                 one = left_n * bond[n, f] + right_n * bond[n + 1, f]
                 two = left_m * bond[m, f] + right_m * bond[m + 1, f]

@@ -99,25 +99,24 @@ def number_elements(numbers, scratch):
 @njit(nogil=True, cache=True, error_model="numpy")
 def merge(numbers, n_pairs, n_elements, scratch):
     """Write the distinct pairs and how often each occurs; return how many there are."""
-    first, second, distance = scratch.first, scratch.second, scratch.distance
-    keys, places, of_kind = scratch.keys, scratch.places, scratch.of_kind
+    first, second, distance, keys, places, kinds, length, times, of_kind, index, _ = scratch
     slots = _slots(n_pairs)
     keys[:slots] = FREE
     of_kind[: n_elements * n_elements] = 0
     found = 0
     for pair in range(n_pairs):
-        s, t = scratch.number[numbers[first[pair]]], scratch.number[numbers[second[pair]]]
+        s, t = index[numbers[first[pair]]], index[numbers[second[pair]]]
         kind = min(s, t) * n_elements + max(s, t)
         key = (kind << 40) | np.int64(distance[pair] / QUANTUM + 0.5)
         slot = ((key * HASH) >> 32) & (slots - 1)
         while keys[slot] != FREE and keys[slot] != key:  # `in` takes much longer
             slot = (slot + 1) & (slots - 1)
         if keys[slot] == key:
-            scratch.times[places[slot]] += 1
+            times[places[slot]] += 1
         else:
             keys[slot], places[slot] = key, found
-            scratch.kind[found], scratch.length[found] = kind, distance[pair]
-            scratch.times[found] = 1
+            kinds[found], length[found] = kind, distance[pair]
+            times[found] = 1
             of_kind[kind] += 1
             found += 1
     return found
