@@ -1,6 +1,6 @@
 """The published pipeline's way from a CIF to a prediction, and its training step, written plainly.
 
-Stage by stage as method.md and the SI describe it, with the libraries that it used: pymatgen reads
+Stage by stage as the paper (Na 2022) and its Supporting Information describe it, with the libraries that it used: pymatgen reads
 the file and finds the neighbours, a Python loop writes the features of each pair, torch computes
 the dense network on 32 crystals at a time, and the head predicts 32 rows a call. It is the usual
 way and meant well: neither tuned nor slowed down.

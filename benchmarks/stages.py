@@ -267,7 +267,7 @@ def measure(words: argparse.Namespace, threads: int, scratch: Path) -> None:
 
 
 def put_ratios(results: Results, timings: dict[str, Timing]) -> None:
-    """Keep the ratios that the project is held to."""
+    """Keep the ratios that say most."""
     pairs = {
         "parquet_vs_published": (PUBLISHED, FROM_PARQUET),
         "cif_vs_published": (PUBLISHED, FROM_CIF),

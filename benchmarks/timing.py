@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emrl_ray.crystals.storage import locate, read_json, write_json
+from emrl_ray.machine import THREAD_VARIABLES
 
-THREAD_VARIABLES = (
-    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
-    "NUMBA_NUM_THREADS",
-)
 LEAST_SECONDS = 0.2
 """A work shorter than this is called several times a round."""
 
@@ -182,7 +179,7 @@ def run_pinned(script: Path, arguments: Sequence[str], cpus: Sequence[int]) -> N
 
     Affinity and variables are set before it imports anything; processes that it starts inherit both.
     """
-    threads = dict.fromkeys(THREAD_VARIABLES, str(len(cpus)))
+    threads = dict.fromkeys((*THREAD_VARIABLES, "NUMBA_NUM_THREADS"), str(len(cpus)))
     subprocess.run(
         [sys.executable, script, *arguments],
         env={**os.environ, **threads},

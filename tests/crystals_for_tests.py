@@ -4,6 +4,13 @@ import numpy as np
 
 from emrl_ray.crystals.batch import CrystalBatch
 
+ROCK_SALT = CrystalBatch(
+    2.8 * np.array([[[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]]),
+    np.array([11, 17], np.uint8),
+    np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
+    np.array([0, 2]),
+)
+
 
 def random_batch(
     count: int, seed: int = 0, atoms: tuple[int, int] = (2, 8), elements: int = 60

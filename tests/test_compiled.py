@@ -1,27 +1,24 @@
 """The form for inference: the plain network's embeddings, whatever the cell, in any company."""
 
+import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from crystals_for_tests import random_batch
+from crystals_for_tests import ROCK_SALT, random_batch
 from reference_network import plain_twin
 
+from emrl_ray.crystals import kernels
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features import compiled
+from emrl_ray.features import compiled, inference_kernels, merge_kernels
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks.tgnn import TGNN
 
-ROCK_SALT = CrystalBatch(
-    2.8 * np.array([[[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]]),
-    np.array([11, 17], np.uint8),
-    np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
-    np.array([0, 2]),
-)
 POLONIUM = CrystalBatch(
     3.35 * np.eye(3)[None], np.array([84], np.uint8), np.zeros((1, 3)), np.array([0, 1])
 )
@@ -101,18 +98,37 @@ def test_a_crystal_with_more_pairs_than_memory_was_made_for_is_done_with_more(mo
 
 def test_an_empty_batch_has_no_embeddings():
     empty, fast = random_batch(1).take([]), trained_network(5.0).compile()
+    fast.threads = 3
     assert fast.embed(empty).shape == fast.embed_graphs(Graphs.from_crystals(empty, 5.0)).shape
     assert fast.embed(empty).shape == (0, 128)
 
 
-def test_a_second_process_compiles_nothing(tmp_path):
+def test_no_number_that_is_no_element_reaches_the_loops():
+    batch, fast = random_batch(2), trained_network(5.0).compile()
+    batch.atomic_numbers[0] = 200
+    with pytest.raises(ValueError, match=r"^atomic number 200: must be at most 118$"):
+        fast.embed(batch)
+    with pytest.raises(ValueError, match=r"^atomic number 200"):
+        fast.embed_graphs(Graphs.from_crystals(batch, 5.0))
+
+
+def test_the_cache_of_compiled_loops_knows_all_that_is_compiled_into_them():
+    files = (kernels.__file__, merge_kernels.__file__)
+    content = b"".join(Path(file).read_bytes() for file in files)
+    expected = hashlib.sha256(content).hexdigest()[:16]
+    assert expected == inference_kernels.COMPILED_IN
+
+
+def test_a_second_process_compiles_nothing_whatever_cells_it_meets(tmp_path):
     program = (
         "import numpy as np\n"
         "from emrl_ray.crystals.batch import CrystalBatch\n"
         "from emrl_ray.crystals.neighbors import unordered_pairs\n"
         "from emrl_ray.crystals import kernels\n"
-        "one = CrystalBatch(4 * np.eye(3)[None], np.array([3], np.uint8), np.zeros((1, 3)), np.array([0, 1]))\n"
-        "unordered_pairs(one, 5.0)\n"
+        "one = np.array([3], np.uint8), np.zeros((1, 3)), np.array([0, 1])\n"
+        "for lattice in np.eye(3), np.array([[1, 0, 0], [9, 1, 0], [0, 9, 1.0]]):\n"
+        "    batch = CrystalBatch(4 * lattice[None], *one)\n"
+        "    unordered_pairs(batch, 5.0), unordered_pairs(batch.read_only(), 5.0)\n"
         "stats = kernels.search_on.stats\n"
         "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
     )

@@ -3,19 +3,12 @@
 from collections import Counter
 
 import numpy as np
-from crystals_for_tests import random_batch
+from crystals_for_tests import ROCK_SALT, random_batch
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.distinct import distinct_pairs
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import Pairs
-
-ROCK_SALT = CrystalBatch(
-    2.8 * np.array([[[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]]),
-    np.array([11, 17], np.uint8),
-    np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
-    np.array([0, 2]),
-)
 
 
 def counted(graphs: Graphs, crystal: int) -> Counter:

@@ -35,6 +35,18 @@ class CrystalBatch(NamedTuple):
         """(B,) atoms of each crystal."""
         return np.diff(self.offsets)
 
+    def read_only(self) -> CrystalBatch:
+        """Return views that cannot be written; numba compiles anew for each mixture with others."""
+        views = CrystalBatch(
+            self.lattice.view(),
+            self.atomic_numbers.view(),
+            self.frac_coords.view(),
+            self.offsets.view(),
+        )
+        for part in views:
+            part.flags.writeable = False
+        return views
+
     def slice(self, start: int, stop: int) -> CrystalBatch:
         """Return the crystals `start:stop`, as views."""
         offsets = self.offsets[start : stop + 1]

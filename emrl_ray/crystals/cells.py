@@ -28,14 +28,14 @@ def compact_cells(batch: CrystalBatch) -> CrystalBatch:
     volume = np.abs(np.linalg.det(batch.lattice))
     skewed = np.flatnonzero(volume > SKEWNESS * plane_spacings(batch.lattice).prod(axis=1))
     if not len(skewed):
-        return batch
+        return batch.read_only()
     lattice, coords = batch.lattice.copy(), batch.frac_coords.copy()
     for crystal in skewed:
         atoms = slice(*batch.offsets[crystal : crystal + 2])
         lattice[crystal] = reduced_lattice(batch.lattice[crystal])
         change = batch.lattice[crystal] @ np.linalg.inv(lattice[crystal])
-        coords[atoms] = coords[atoms] @ np.rint(change)
-    return batch._replace(lattice=lattice, frac_coords=coords)
+        coords[atoms] = (coords[atoms] - np.floor(coords[atoms])) @ np.rint(change)
+    return batch._replace(lattice=lattice, frac_coords=coords).read_only()
 
 
 def reduced_lattice(lattice: NDArray[np.float64]) -> NDArray[np.float64]:

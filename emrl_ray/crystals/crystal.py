@@ -28,8 +28,11 @@ class Crystal(NamedTuple):
 
     def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[bytes | str | None, ...]]:
         """Pickle as plain bytes: small arrays take several times as long."""
-        lattice, numbers, coords, own_id = self
-        return _unpacked, (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), own_id)
+        lattice, coords = (
+            np.asarray(part, np.float64) for part in (self.lattice, self.frac_coords)
+        )
+        numbers = np.asarray(self.atomic_numbers, np.uint8)
+        return _unpacked, (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), self.id)
 
 
 def _unpacked(lattice: bytes, numbers: bytes, coords: bytes, own_id: str | None) -> Crystal:

@@ -11,8 +11,8 @@ from emrl_ray.crystals import kernels
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.cells import compact_cells
 
-SPARE = 1024
-"""Pairs that there is memory for beyond those expected."""
+MORE, SPARE = 1.2, 1024
+"""There is memory at first for so many times the pairs that are expected, and some more."""
 
 
 class UnorderedPairs(NamedTuple):
@@ -44,7 +44,7 @@ def expected_pairs(batch: CrystalBatch, cutoff: float) -> NDArray[np.float64]:
 def unordered_pairs(batch: CrystalBatch, cutoff: float) -> UnorderedPairs:
     """Return the pairs of sites within `cutoff` (Å) of every crystal; the cells need a volume."""
     batch = compact_cells(batch)
-    room = int(0.6 * expected_pairs(batch, cutoff).sum()) + SPARE
+    room = int(MORE * expected_pairs(batch, cutoff).sum() / 2) + SPARE
     first, second, distance = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0)
     bounds = np.zeros(batch.n_crystals + 1, np.int64)
     crystal = 0

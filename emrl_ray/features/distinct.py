@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.merge_kernels import merge_graphs
+from emrl_ray.features.merge_kernels import ELEMENTS, merge_graphs
 
 
 class DistinctPairs(NamedTuple):
@@ -30,8 +30,16 @@ class DistinctPairs(NamedTuple):
     """(B + 1,) first distinct pair of each crystal."""
 
 
+def check_numbers(atomic_numbers: NDArray[np.uint8]) -> None:
+    """Raise ValueError unless compiled loops, which look nothing up twice, can index by them."""
+    highest = int(atomic_numbers.max(initial=0))
+    if highest >= ELEMENTS:
+        raise ValueError(f"atomic number {highest}: must be at most {ELEMENTS - 1}")
+
+
 def distinct_pairs(graphs: Graphs) -> DistinctPairs:
-    """Return the distinct pairs of every crystal."""
+    """Return the distinct pairs of every crystal; ValueError for atomic numbers that are none."""
+    check_numbers(graphs.atomic_numbers)
     pairs = graphs.pairs
     most = len(pairs.center) // 2
     first, second = np.empty(most, np.int64), np.empty(most, np.int64)

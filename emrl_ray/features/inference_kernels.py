@@ -6,9 +6,7 @@ many, are counted and computed once. What is left is sorted by its two elements,
 B[Z_j] is made once for all of them and a pair costs one look at the table of C: with
 m = -(A[Z_i] + B[Z_j]), ReLU(C - m) = max(C, m) - m.
 
-The functions hold no Python lock and start no threads: the caller splits the work. numba caches
-them on disk and looks at this file alone for changes: after a change in `crystals.kernels`, which is
-compiled into them as `merge_kernels` is, touch this file too.
+The functions hold no Python lock and start no threads: the caller splits the work.
 """
 
 from __future__ import annotations
@@ -22,6 +20,10 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.kernels import NO_ROOM, search
 from emrl_ray.features.merge_kernels import ELEMENTS, fill, make_scratch, merge, number_elements
 
+COMPILED_IN = "57af002b1a44a80d"
+"""Hash of `crystals.kernels` and `merge_kernels`, which are compiled into these loops. numba stamps what
+it keeps on disk with the content of this file alone, so a change in those has to change this one;
+`tests/test_compiled.py` says the value."""
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 BLOCK = 64
 """Pairs whose sum is kept in single precision."""

@@ -57,14 +57,6 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
     return pairs
 
 
-def unordered(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (indices, offsets (B + 1,)) of the first halves: each unordered pair once."""
-    halves = pairs.n_pairs // 2
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(halves)])
-    starts = np.repeat(pairs.offsets[:-1] - bounds[:-1], halves)
-    return starts + np.arange(bounds[-1]), bounds
-
-
 def within(pairs: Pairs, cutoff: float) -> Pairs:
     """Return the pairs no longer than `cutoff` (Å)."""
     keep = pairs.distance <= cutoff

@@ -279,5 +279,7 @@ def _reports(
 
 def _free_places(most: int, cpus_per_worker: float) -> int:
     """Return how many workers the cluster has free CPUs for now, at least 1 and at most `most`."""
-    free = ray.available_resources().get("CPU", 0.0)
-    return max(1, min(most, int(free // cpus_per_worker)))
+    free = int(ray.available_resources().get("CPU", 0.0) // cpus_per_worker)
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    fitting = sum(int(cpus // cpus_per_worker) for cpus in nodes)
+    return max(1, min(most, free, fitting))
