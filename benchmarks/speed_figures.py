@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 SAMPLES = {"hoip": "HOIP", "mpl": "MPL sample", "candidates": "candidates sample"}
-THEIRS, OURS = ("#8c8c8c", "#b5b5b5", "#d4d4d4"), ("#1f6f8b", "#56a3bd")
+THEIRS, OURS = ("#8c8c8c", "#b5b5b5", "#d4d4d4"), ("#1f6f8b", "#56a3bd", "#a3d0df")
 ACCENT = "#c0582b"
 STAGES = {
     "read a CIF": ("published: CIF → structure", "CIF → arrays"),
