@@ -27,7 +27,6 @@ from samples import SEED, data_folder, trained_model
 from timing import Results, run_pinned
 
 from emrl_ray.crystals.storage import locate, read_json, write_parquet
-from emrl_ray.machine import description, versions
 
 HERE = Path(__file__).parent
 REPEATS = {1_000: 3, 10_000: 7, 100_000: 7, 1_000_000: 3}
@@ -118,12 +117,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="at most 100,000 crystals")
     words = parser.parse_args()
     data_folder()
-    results = Results(words.out)
-    results.clear()
-    results.put(["complete"], False)
-    results.put(["quick"], words.quick)
-    results.put(["machine"], description())
-    results.put(["versions"], versions())
+    Results.begin(words.out, words.quick)
     most = 100_000 if words.quick else 1_000_000
     with tempfile.TemporaryDirectory() as scratch:
         model = words.model or trained_model(Path(scratch))

@@ -15,7 +15,6 @@ import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from samples import CUTOFF, data_folder, hoip, trained_model
 from start_up import start_up
 from timing import Results, run_pinned
 
-from emrl_ray.machine import description, versions
 from emrl_ray.model import read_card
 
 HERE = Path(__file__).parent
@@ -55,15 +53,10 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="leave other packages out")
     words = parser.parse_args()
     data_folder()
-    results = Results(words.out)
-    results.clear()
-    results.put(["complete"], False)
-    results.put(["quick"], words.quick)
-    results.put(["machine"], description())
-    results.put(["versions"], versions() | {name: version(name) for name in COMPARED})
+    results = Results.begin(words.out, words.quick, COMPARED)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        _run(words, Results(words.out), Path(scratch))
+        _run(words, results, Path(scratch))
     results = Results(words.out)
     results.put(["seconds"], round(time.perf_counter() - began, 1))
     results.put(["complete"], True)

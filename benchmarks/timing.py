@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from emrl_ray.crystals.storage import locate, read_json, write_json
-from emrl_ray.machine import THREAD_VARIABLES
+from emrl_ray.machine import THREAD_VARIABLES, description, versions
 
 LEAST_SECONDS = 0.2
 """A work shorter than this is called several times a round."""
@@ -149,9 +150,16 @@ class Results:
         self.place = locate(file)
         self.content: dict[str, Any] = read_json(self.place) if self.place.exists() else {}
 
-    def clear(self) -> None:
-        """Begin anew."""
-        self.content = {}
+    @classmethod
+    def begin(cls, file: str | os.PathLike[str], quick: bool, compared: Sequence[str] = ()) -> Self:
+        """Begin a file anew with what it was measured on, and the versions of packages `compared`."""
+        results = cls(file)
+        results.content = {}
+        results.put(["complete"], False)
+        results.put(["quick"], quick)
+        results.put(["machine"], description())
+        results.put(["versions"], versions() | {name: version(name) for name in compared})
+        return results
 
     def put(self, path: Sequence[str], value: Any) -> None:
         """Keep a value under the names of `path`, one within the other, and write the file."""

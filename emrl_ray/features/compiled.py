@@ -113,25 +113,14 @@ class CompiledTGNN:
     def embed_graphs(self, graphs: Graphs) -> NDArray[np.float32]:
         """Return the embeddings (B, width) of crystals whose pairs are known."""
         check_numbers(graphs.atomic_numbers)
-        pairs = graphs.pairs
         pooled = self._empty(graphs.n_crystals)
 
         def compute(start: int, stop: int) -> None:
             inference_kernels.pool_graphs(
-                self.tables,
-                graphs.atomic_numbers,
-                graphs.atom_offsets,
-                pairs.center,
-                pairs.neighbor,
-                pairs.distance,
-                pairs.offsets,
-                start,
-                stop,
-                int(pairs.n_pairs.max(initial=0)) // 2,
-                pooled,
+                self.tables, *graphs.arrays, start, stop, graphs.most_pairs, pooled
             )
 
-        self._in_threads(compute, pairs.n_pairs)
+        self._in_threads(compute, graphs.pairs.n_pairs)
         return self._finish(pooled)
 
     def _empty(self, n_crystals: int) -> NDArray[np.float64]:

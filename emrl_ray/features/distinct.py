@@ -40,22 +40,9 @@ def check_numbers(atomic_numbers: NDArray[np.uint8]) -> None:
 def distinct_pairs(graphs: Graphs) -> DistinctPairs:
     """Return the distinct pairs of every crystal; ValueError for atomic numbers that are none."""
     check_numbers(graphs.atomic_numbers)
-    pairs = graphs.pairs
-    most = len(pairs.center) // 2
+    most = len(graphs.pairs.center) // 2
     first, second = np.empty(most, np.int64), np.empty(most, np.int64)
     distance, times = np.empty(most), np.empty(most, np.float32)
-    bounds = merge_graphs(
-        graphs.atomic_numbers,
-        graphs.atom_offsets,
-        pairs.center,
-        pairs.neighbor,
-        pairs.distance,
-        pairs.offsets,
-        int(pairs.n_pairs.max(initial=0)) // 2,
-        first,
-        second,
-        distance,
-        times,
-    )
+    bounds = merge_graphs(*graphs.arrays, graphs.most_pairs, first, second, distance, times)
     found = bounds[-1]
     return DistinctPairs(first[:found], second[:found], distance[:found], times[:found], bounds)

@@ -33,6 +33,16 @@ class Graphs(NamedTuple):
         """B, the number of crystals."""
         return len(self.atom_offsets) - 1
 
+    @property
+    def arrays(self) -> tuple[NDArray, ...]:
+        """What compiled loops take of the graphs, in their order: the atoms, then the pairs."""
+        return (self.atomic_numbers, self.atom_offsets, *self.pairs)
+
+    @property
+    def most_pairs(self) -> int:
+        """The unordered pairs of the crystal that has most of them."""
+        return int(self.pairs.n_pairs.max(initial=0)) // 2
+
     def take(self, crystals: NDArray[np.integer] | Sequence[int]) -> Graphs:
         """Return the given crystals (repeats allowed), in that order, as a batch of their own."""
         index = np.asarray(crystals, dtype=np.int64)
