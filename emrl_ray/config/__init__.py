@@ -1,0 +1,37 @@
+"""The configuration of every verb: a field is a YAML key, a command line option and its help.
+
+Fields marked `positional` may also be given by position on the command line. Options that
+contradict each other are refused when the object is made, in one line.
+"""
+
+from __future__ import annotations
+
+from emrl_ray.config.base import ClusterOptions, ConfigError, CrystalLimits, Resumable, positional
+from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig, LibraryConfig
+from emrl_ray.config.learning import (
+    HEADS,
+    ONE_CYCLE_PEAK,
+    NetworkConfig,
+    OptimizationConfig,
+    TrainConfig,
+)
+from emrl_ray.config.screening import DemoConfig, PredictConfig, ScreenConfig
+
+__all__ = [
+    "HEADS",
+    "ONE_CYCLE_PEAK",
+    "ClusterOptions",
+    "ConfigError",
+    "CrystalLimits",
+    "DemoConfig",
+    "FeaturizeConfig",
+    "IngestConfig",
+    "LibraryConfig",
+    "NetworkConfig",
+    "OptimizationConfig",
+    "PredictConfig",
+    "Resumable",
+    "ScreenConfig",
+    "TrainConfig",
+    "positional",
+]

@@ -1,0 +1,79 @@
+"""What the configurations share: how a field is marked and checked, and the common options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def positional(**options: Any) -> Any:
+    """Return a dataclass field that the command line takes by position."""
+    return field(metadata={"positional": True}, **options)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the option, value and choices."""
+
+
+@dataclass(kw_only=True)
+class ClusterOptions:
+    """Where and how wide to run."""
+
+    address: str | None = None
+    """Ray cluster to join; none starts a local one, except in a submitted job, which joins its own."""
+    workers: int | None = None
+    """Most worker processes at a time; none uses what the cluster offers."""
+    cpus_per_worker: int = 1
+    """CPUs (and threads) of one worker."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            at_least("workers", self.workers, 1)
+        at_least("cpus_per_worker", self.cpus_per_worker, 1)
+
+
+@dataclass(kw_only=True)
+class Resumable:
+    """A job that goes on where an earlier call with the same options stopped."""
+
+    overwrite: bool = False
+    """Start anew and delete what an earlier run left."""
+
+
+@dataclass(kw_only=True)
+class CrystalLimits:
+    """What a crystal may be at most."""
+
+    max_atoms: int = 1000
+    """Most atoms in a cell; larger ones are rejected."""
+    max_pairs: int = 400_000
+    """Most pairs within the cutoff that a cell may be expected to have."""
+    min_distance: float = 0.3
+    """Sites nearer than this (Å) overlap, and the crystal is rejected."""
+
+    def __post_init__(self) -> None:
+        at_least("max_atoms", self.max_atoms, 1)
+        at_least("max_pairs", self.max_pairs, 1)
+        at_least("min_distance", self.min_distance, 0)
+
+
+def at_least(option: str, value: float, low: float) -> None:
+    """Raise ConfigError, in one line, unless `value` is `low` or more."""
+    if not value >= low:
+        raise ConfigError(f"{_option(option)} {value}: must be at least {low}")
+
+
+def above(option: str, value: float, low: float) -> None:
+    """Raise ConfigError, in one line, unless `value` is more than `low`."""
+    if not value > low:
+        raise ConfigError(f"{_option(option)} {value}: must be above {low}")
+
+
+def between(option: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError, in one line, unless `value` lies in [`low`, `high`]."""
+    if not low <= value <= high:
+        raise ConfigError(f"{_option(option)} {value}: must lie in [{low}, {high}]")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
