@@ -13,12 +13,13 @@ from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage, check_target
 from emrl_ray.evaluation import Split, floors, score, split_rows
-from emrl_ray.features.compiled import CompiledTGNN, State
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.heads import HEADS, Head
+from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.machine import limited_threads, versions
 from emrl_ray.model import Card, Model, open_network
+from emrl_ray.training import TrainedNetwork
 from emrl_ray.trust import Calibration
 
 
@@ -54,16 +55,7 @@ def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Rej
     field = table.schema.field(target)
     values = table.column(target).cast(pa.float64()).to_numpy()
     rows = np.flatnonzero(np.isfinite(values))
-    rejects = [
-        Reject(
-            table.column("id")[int(row)].as_py(),
-            source,
-            Stage.VALIDATE,
-            RejectReason.MISSING_TARGET,
-            f"{target} is {values[row]}",
-        )
-        for row in np.flatnonzero(~np.isfinite(values))
-    ]
+    rejects = reject_unlabelled(table.column("id"), values, target, source)
     kept = table.take(rows)
     metadata = field.metadata or {}
     return (
@@ -79,6 +71,22 @@ def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Rej
     )
 
 
+def reject_unlabelled(
+    ids: pa.ChunkedArray, values: NDArray[np.float64], target: str, source: str
+) -> list[Reject]:
+    """Return a reject for each row whose target, of `values` (n,), is not finite."""
+    return [
+        Reject(
+            ids[int(row)].as_py(),
+            source,
+            Stage.VALIDATE,
+            RejectReason.MISSING_TARGET,
+            f"{target} is {values[row]}",
+        )
+        for row in np.flatnonzero(~np.isfinite(values))
+    ]
+
+
 def split_labels(labels: Labels, config: TrainConfig) -> Split:
     """Return the positions among the labels of training, calibration and test rows."""
     rows = len(labels.rows) if config.split == "random" else labels.formulas
@@ -87,7 +95,7 @@ def split_labels(labels: Labels, config: TrainConfig) -> Split:
 
 def fit_model(
     config: TrainConfig,
-    state: State,
+    trained: TrainedNetwork,
     graphs: str,
     labels: Labels,
     split: Split,
@@ -96,30 +104,36 @@ def fit_model(
 ) -> Model:
     """Return the model of a trained network: fit the heads on the training rows' embeddings.
 
-    The best head is the one with the least error on the calibration rows; without such rows it is
-    the last one that was asked for.
+    A network that was trained with a readout has it as a further head. The best head is the one with
+    the least error on the calibration rows; without such rows it is the readout, or else the last
+    one that was asked for.
     """
     elements_csv = default_csv()
     card = _card(config, labels, split, dataset)
-    representation = open_network(card, state, elements_csv, threads)
-    assert isinstance(representation, CompiledTGNN)
+    representation = open_network(card, trained.state, elements_csv, threads)
     with limited_threads(threads):
         embeddings = embed_graphs(representation, graphs, card.cutoff)[labels.rows]
         heads = {name: HEADS[name](seed=config.seed, threads=threads) for name in config.heads}
         for head in heads.values():
             head.fit(embeddings[split.train], labels.targets[split.train])
+        if trained.readout is not None:
+            heads["readout"] = ReadoutHead.of(*trained.readout)
         metrics = _metrics(heads, embeddings, labels, split)
         calibrations = _calibrations(heads, embeddings, labels, split.calibration)
-    best = config.heads[-1]
+    best = list(heads)[-1]
     if calibrations:
         best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
     reference = _reference(labels, embeddings, split.train, config.target)
-    return Model(card, representation, heads, calibrations, lambda: reference, state, elements_csv)
+    return Model(
+        card, representation, heads, calibrations, lambda: reference, trained.state, elements_csv
+    )
 
 
-def embed_graphs(representation: CompiledTGNN, graphs: str, cutoff: float) -> NDArray[np.float32]:
+def embed_graphs(
+    representation: GraphRepresentation, graphs: str, cutoff: float
+) -> NDArray[np.float32]:
     """Return the embeddings (rows, width) of a whole graphs table, file by file."""
     parts = [np.zeros((0, representation.width), np.float32)]
     for table in iter_tables(graphs):

@@ -1,4 +1,4 @@
-"""Metric-learning losses: functions of embeddings and targets."""
+"""Losses by name: functions of what a network made of a batch, and of its targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from emrl_ray.registry import find
+
 EPS = 1e-5
+DISTANCE_PER_DEVIATION = 0.4
+"""Distance of embeddings whose targets are a standard deviation apart, in `distance_loss`."""
+TEMPERATURE = 2.0
+"""Of `rank_n_contrast_loss`, as in its paper."""
 
 
 class Triplets(NamedTuple):
@@ -83,12 +89,95 @@ def _distance(one: Tensor, other: Tensor) -> Tensor:
     return torch.where(equal, 0.0, torch.where(equal, 1.0, squared).sqrt())
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"emrl": emrl_loss}
-"""Losses of triplets by name, called as `emrl_loss`; a new one is one line here or in user code."""
+def distance_loss(embeddings: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of (|z_a - z_b| - c |y_a - y_b|)² over all pairs of the batch: a scalar.
+
+    Embeddings (B, m), targets (B,) in standard deviations; c = 0.4 lets targets that are five
+    deviations apart lie at opposite points of a unit sphere.
+    """
+    one, other = torch.triu_indices(len(targets), len(targets), 1, device=targets.device)
+    distance = _distance(embeddings[one], embeddings[other])
+    gap = (targets[one] - targets[other]).abs()
+    return (distance - DISTANCE_PER_DEVIATION * gap).square().mean()
 
 
-def loss_function(name: str) -> Callable[..., Tensor]:
-    """Return the loss registered under `name`; ValueError, in one line, if there is none."""
-    if name not in LOSSES:
-        raise ValueError(f"--loss {name}: choose from {', '.join(LOSSES)}")
-    return LOSSES[name]
+def rank_n_contrast_loss(embeddings: Tensor, targets: Tensor) -> Tensor:
+    """Return the Rank-N-Contrast loss of a batch (Zha et al. 2023, eq. 1-3): a scalar.
+
+    For each anchor a and other row b, -log of the share of exp(-|z_a - z_b| / 2) in the sum over the
+    rows c whose targets are at least as far from the anchor's as b's. Embeddings (B, m), targets (B,).
+    """
+    rows = len(targets)
+    others = ~torch.eye(rows, dtype=torch.bool, device=targets.device)
+    logits = -_distance(embeddings.unsqueeze(1), embeddings.unsqueeze(0)) / TEMPERATURE
+    logits = logits[others].view(rows, rows - 1)
+    gaps = (targets.unsqueeze(1) - targets).abs()[others].view(rows, rows - 1)
+    as_far = gaps.unsqueeze(1) >= gaps.unsqueeze(2)
+    sums = logits.unsqueeze(1).masked_fill(~as_far, -torch.inf).logsumexp(2)
+    return (sums - logits).mean()
+
+
+class Outputs(NamedTuple):
+    """What a network made of a batch of B crystals, as a loss sees it."""
+
+    passes: tuple[Tensor, Tensor, Tensor]
+    """Embeddings (B, m) as anchors, positives and negatives: three times the same, but where batch
+    norm goes in three passes."""
+    predictions: Tensor
+    """(B,) targets in standard deviations, by the linear readout; zeros without one."""
+    targets: Tensor
+    """(B,) in their unit."""
+    deviations: Tensor
+    """(B,) the same, less their mean, in standard deviations of the training set."""
+    triplets: Triplets
+    """Drawn anew for each batch."""
+
+
+class Loss(NamedTuple):
+    """A loss that networks are trained with."""
+
+    function: Callable[[Outputs, float], Tensor]
+    """Outputs and margin to a scalar."""
+    readout: bool = False
+    """Whether it reads `Outputs.predictions`, so that a readout is trained with the network."""
+
+
+def _emrl(outputs: Outputs, margin: float) -> Tensor:
+    anchor, positive, negative = (
+        vectors[rows] for vectors, rows in zip(outputs.passes, outputs.triplets, strict=True)
+    )
+    y_a, y_p, y_n = (outputs.targets[rows] for rows in outputs.triplets)
+    return emrl_loss(anchor, positive, negative, y_a, y_p, y_n, margin)
+
+
+def _slrl(outputs: Outputs, _: float) -> Tensor:
+    return _emrl(outputs, 0.0)
+
+
+def _l1(outputs: Outputs, _: float) -> Tensor:
+    return (outputs.predictions - outputs.deviations).abs().mean()
+
+
+def _of_embeddings(
+    function: Callable[[Tensor, Tensor], Tensor],
+) -> Callable[[Outputs, float], Tensor]:
+    return lambda outputs, _: function(outputs.passes[0], outputs.deviations)
+
+
+_distances = _of_embeddings(distance_loss)
+
+LOSSES: dict[str, Loss] = {
+    "emrl": Loss(_emrl),
+    "slrl": Loss(_slrl),
+    "l1": Loss(_l1, readout=True),
+    "distance": Loss(_distances),
+    "rank_n_contrast": Loss(_of_embeddings(rank_n_contrast_loss)),
+    "l1_distance": Loss(lambda seen, margin: _l1(seen, margin) + _distances(seen, margin), True),
+}
+"""Losses by name; a new one is a line here, or MODULE:NAME of code elsewhere. `slrl` is EMRL with margin 0, `l1` the
+supervised loss of the baselines."""
+
+
+def loss_function(name: str) -> Loss:
+    """Return the loss of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
+    return find(LOSSES, name, "--loss")

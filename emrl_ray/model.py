@@ -40,12 +40,13 @@ from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.compiled import CompiledTGNN, State
 from emrl_ray.features.elements import element_features
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.features.representation import Representation
+from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head
 from emrl_ray.trust import Calibration, NearestKnown
 
 FORMAT_VERSION = 1
 CARD = "card.json"
+NETWORK = "network.safetensors"
 REFERENCE = "reference.parquet"
 NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
 PREDICTED = ("prediction", "lower", "upper", *NEAREST)
@@ -218,7 +219,7 @@ class Model:
                 head.save(Path(scratch))
             for file in sorted(Path(scratch).iterdir()):
                 write_bytes(file.read_bytes(), folder / file.name)
-        write_bytes(safetensors.save(dict(self.state)), folder / "network.safetensors")
+        write_bytes(safetensors.save(dict(self.state)), folder / NETWORK)
         write_bytes(self.elements_csv, folder / "elements.csv")
         calibrations = {name: made.to_json() for name, made in self.calibrations.items()}
         write_json(calibrations, folder / "calibration.json")
@@ -235,7 +236,7 @@ class Model:
         card = read_card(uri)
         with _damage_reported(uri):
             elements_csv = (folder / "elements.csv").read_bytes()
-            state = safetensors.load((folder / "network.safetensors").read_bytes())
+            state = read_state(uri)
             network = open_network(card, state, elements_csv, threads)
             calibrations = read_json(folder / "calibration.json").items()
             intervals = {name: Calibration.from_json(values) for name, values in calibrations}
@@ -293,17 +294,31 @@ def read_card(uri: str) -> Card:
     return Card(**{entry.name: values[entry.name] for entry in fields(Card)})
 
 
-def open_network(card: Card, state: State, elements_csv: bytes, threads: int = 1) -> Representation:
-    """Return the card's network in its form for inference; ValueError if that is not known here."""
-    if card.network != "tgnn":
-        raise ValueError(f"network {card.network!r}: this version opens tgnn")
-    return CompiledTGNN(
-        state,
-        element_features(elements_csv, card.elements),
-        card.cutoff,
-        gaussian_basis(card.basis, card.cutoff).centers,
-        threads,
-    )
+def read_state(uri: str) -> State:
+    """Return the arrays of the network in a model folder; ValueError, in one line, if damaged."""
+    with _damage_reported(uri):
+        return safetensors.load((locate(uri) / NETWORK).read_bytes())
+
+
+def open_network(
+    card: Card, state: State, elements_csv: bytes, threads: int = 1
+) -> GraphRepresentation:
+    """Return the card's network in its form for inference; ValueError if it is not known here.
+
+    The TGNN needs no torch; other networks are run by it, with `threads` threads.
+    """
+    if card.network == "tgnn":
+        return CompiledTGNN(
+            state,
+            element_features(elements_csv, card.elements),
+            card.cutoff,
+            gaussian_basis(card.basis, card.cutoff).centers,
+            threads,
+        )
+    from emrl_ray.networks import open_trained
+    from emrl_ray.networks.network import NetworkSpec
+
+    return open_trained(card.network, NetworkSpec.of(card), state, elements_csv, threads)
 
 
 class _Heads(Mapping[str, Head]):

@@ -9,7 +9,7 @@ follows from (seed, epoch, step) alone, so a restored state goes on as if nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emrl_ray.config import OptimizationConfig
+from emrl_ray.config import NetworkConfig, OptimizationConfig
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.losses import Triplets, draw_triplets, loss_function
+from emrl_ray.losses import Outputs, Triplets, draw_triplets, loss_function
+from emrl_ray.networks import network_type
 from emrl_ray.networks.batch_norm import WeightedBatchNorm
 from emrl_ray.networks.communicator import Communicator
+from emrl_ray.networks.network import Network, NetworkSpec
 
 SMALLEST_BATCH = 3
 """A triplet needs three rows."""
@@ -52,12 +54,38 @@ class EpochRecord(NamedTuple):
     """Wall time."""
 
 
+class Readout(NamedTuple):
+    """The linear layer from an embedding to the target that was trained with the network."""
+
+    slope: NDArray[np.float64]
+    """(m,) in the target's unit."""
+    intercept: float
+    """In the target's unit."""
+
+
+class TrainedNetwork(NamedTuple):
+    """A network at the end of its training."""
+
+    state: Mapping[str, NDArray]
+    """Arrays of its `state_dict` by name."""
+    readout: Readout | None
+    """The output layer, of a loss that trains one."""
+    curve: list[dict[str, float]]
+    """Loss and learning rate of each epoch."""
+
+
+def make_network(options: NetworkConfig, elements_csv: bytes, seed: int) -> Network:
+    """Return the untrained network of a configuration; its weights follow from the seed."""
+    torch.manual_seed(seed)
+    return network_type(options.network).from_spec(NetworkSpec.of(options), elements_csv)
+
+
 class Trainer:
     """An embedding network in training, on one worker of several that share each batch."""
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         shard: Shard,
         options: OptimizationConfig,
         communicator: Communicator,
@@ -67,24 +95,32 @@ class Trainer:
         assert options.batch_size is not None
         assert options.learning_rate is not None
         assert options.l2 is not None
-        self.network = network.to(device, DTYPES[options.precision])
-        self.shard, self.options, self.communicator = shard, options, communicator
-        self.device = torch.device(device)
         self.loss = loss_function(options.loss)
+        self.network = network.to(device, DTYPES[options.precision])
+        self.readout = nn.Linear(network.width, 1).to(device, DTYPES[options.precision])
+        self.shard = shard._replace(graphs=network.select(shard.graphs))
+        self.options, self.communicator = options, communicator
+        self.device = torch.device(device)
         for module in self.network.modules():
             if isinstance(module, WeightedBatchNorm):
                 module.communicator = communicator
-        own = torch.tensor(shard.targets, device=self.device)
-        self.targets = communicator.gather(own, 0).cpu()
-        starts = torch.tensor([shard.start], device=self.device)
-        self.starts = communicator.gather(starts, 0).cpu().numpy()
-        self.parameters = [part for part in self.network.parameters() if part.requires_grad]
+        self.targets = self._gathered(shard.targets)
+        self.mean, self.deviation = self.targets.mean(), self.targets.std(correction=0)
+        self.starts = self._gathered(np.array([shard.start])).numpy()
+        self.n_pairs = self._gathered(self.shard.graphs.pairs.n_pairs).numpy()
+        trained = [self.network, self.readout] if self.loss.readout else [self.network]
+        self.parameters = [
+            part for module in trained for part in module.parameters() if part.requires_grad
+        ]
         self.optimizer = torch.optim.Adam(
             self.parameters, lr=options.learning_rate, weight_decay=options.l2
         )
-        self.steps_per_epoch = len(batch_bounds(len(self.targets), options.batch_size))
-        self.scheduler = self._make_schedule()
         self.epoch = 0
+        self.scheduler = self._make_schedule()
+
+    def _gathered(self, values: NDArray) -> Tensor:
+        """Return the values (n,) of all workers' rows."""
+        return self.communicator.gather(torch.tensor(values, device=self.device), 0).cpu()
 
     def _make_schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
         if self.options.schedule == "constant":
@@ -92,7 +128,7 @@ class Trainer:
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=self.options.learning_rate or 0.0,
-            total_steps=self.options.epochs * self.steps_per_epoch + 1,
+            total_steps=sum(len(self._plan(epoch)) for epoch in range(self.options.epochs)) + 1,
             cycle_momentum=False,
         )
 
@@ -110,15 +146,20 @@ class Trainer:
         rate = float(self.scheduler.get_last_lr()[0])
         return EpochRecord(self.epoch, loss, rate, time.perf_counter() - began)
 
+    def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Return the rows of each global batch of an epoch, in random order."""
+        options = self.options
+        assert options.batch_size is not None
+        order = np.random.default_rng([options.seed, epoch]).permutation(len(self.targets))
+        sizes = None if options.batch_pairs is None else self.n_pairs[order]
+        bounds = batch_bounds(len(order), options.batch_size, sizes, options.batch_pairs or 0)
+        return [order[first:last] for first, last in bounds]
+
     def _batches(self) -> Iterator[tuple[NDArray[np.int64], torch.Generator]]:
-        """Yield the global batches of an epoch: rows in random order, and a generator for each."""
-        assert self.options.batch_size is not None
-        order = np.random.default_rng([self.options.seed, self.epoch]).permutation(
-            len(self.targets)
-        )
-        for step, (first, last) in enumerate(batch_bounds(len(order), self.options.batch_size)):
+        """Yield the global batches of an epoch, and a generator for each."""
+        for step, rows in enumerate(self._plan(self.epoch)):
             words = np.random.SeedSequence([self.options.seed, self.epoch, step]).generate_state(1)
-            yield order[first:last], torch.Generator().manual_seed(int(words[0]))
+            yield rows, torch.Generator().manual_seed(int(words[0]))
 
     def _step(self, rows: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         triplets = draw_triplets(self.targets[rows], generator)
@@ -142,16 +183,21 @@ class Trainer:
         mixed = self.options.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             part = self.network(graphs, weights[:, own].to(self.device))
+            predicted = self.readout(part[0]) if self.loss.readout else part.new_zeros(len(own), 1)
+        part = torch.cat([part, predicted.expand(len(part), -1, -1)], dim=-1)
         by_owner = torch.from_numpy(np.argsort(np.argsort(owner, kind="stable"), kind="stable"))
-        embeddings = self.communicator.gather(part, 1)[:, by_owner.to(self.device)]
-        passes = [embeddings[min(index, len(weights) - 1)] for index in range(len(triplets))]
+        found = self.communicator.gather(part, 1)[:, by_owner.to(self.device)]
+        embeddings = found[..., :-1]
+        last = len(embeddings) - 1
         targets = self.targets[rows].to(self.device, embeddings.dtype)
-        chosen = [index.to(self.device) for index in triplets]
-        return self.loss(
-            *(vectors[index] for vectors, index in zip(passes, chosen, strict=True)),
-            *(targets[index] for index in chosen),
-            margin=self.options.margin,
+        outputs = Outputs(
+            passes=(embeddings[0], embeddings[min(1, last)], embeddings[min(2, last)]),
+            predictions=found[0, :, -1],
+            targets=targets,
+            deviations=(targets - self.mean) / (self.deviation or 1.0),
+            triplets=Triplets(*(index.to(self.device) for index in triplets)),
         )
+        return self.loss.function(outputs, self.options.margin or 0.0)
 
     def _pass_weights(self, triplets: Triplets, rows: int) -> Tensor:
         """Return (K, b), how often each pass of the batch embeds each row."""
@@ -173,6 +219,7 @@ class Trainer:
         """Return all that a later `load_state_dict` needs to go on from here."""
         return {
             "network": self.network.state_dict(),
+            "readout": self.readout.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": self.epoch,
@@ -181,6 +228,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.network.load_state_dict(state["network"])
+        self.readout.load_state_dict(state["readout"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.epoch = state["epoch"]
@@ -190,15 +238,43 @@ class Trainer:
         while self.epoch < self.options.epochs:
             report(self.run_epoch())
 
+    def trained(self, curve: list[dict[str, float]]) -> TrainedNetwork:
+        """Return the network as it is now, float32 on the CPU, with the course of its training."""
+        state = {
+            name: value.float().numpy(force=True)
+            for name, value in self.network.state_dict().items()
+        }
+        return TrainedNetwork(state, self._readout_in_unit() if self.loss.readout else None, curve)
 
-def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
+    def _readout_in_unit(self) -> Readout:
+        deviation, mean = float(self.deviation), float(self.mean)
+        slope = self.readout.weight[0].double().numpy(force=True) * deviation
+        return Readout(slope, float(self.readout.bias[0].detach()) * deviation + mean)
+
+
+def batch_bounds(
+    rows: int, batch_size: int, sizes: NDArray[np.int64] | None = None, most: int = 0
+) -> list[tuple[int, int]]:
     """Return (first, last) of each batch; a last batch too short for a triplet joins the one before.
 
-    Raises ValueError, in one line, if there are not rows enough for one triplet.
+    With `sizes` (rows,) a batch also ends before its sizes add up to more than `most`, but not before
+    it has rows for a triplet. Raises ValueError, in one line, if there are not rows enough for one.
     """
     if rows < SMALLEST_BATCH:
         raise ValueError(f"{rows} rows to train on: at least {SMALLEST_BATCH} are needed")
     firsts = list(range(0, rows, batch_size))
+    if sizes is not None:
+        firsts = _firsts_within(sizes, batch_size, most)
     if rows - firsts[-1] < SMALLEST_BATCH and len(firsts) > 1:
         firsts.pop()
     return list(zip(firsts, [*firsts[1:], rows], strict=True))
+
+
+def _firsts_within(sizes: NDArray[np.int64], batch_size: int, most: int) -> list[int]:
+    firsts, held, total = [0], 0, 0
+    for row, size in enumerate(sizes.tolist()):
+        if held == batch_size or (held >= SMALLEST_BATCH and total + size > most):
+            firsts.append(row)
+            held, total = 0, 0
+        held, total = held + 1, total + size
+    return firsts

@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from emrl_ray.losses import draw_triplets, emrl_loss, loss_function
+from emrl_ray.losses import (
+    DISTANCE_PER_DEVIATION,
+    LOSSES,
+    Outputs,
+    distance_loss,
+    draw_triplets,
+    emrl_loss,
+    loss_function,
+    rank_n_contrast_loss,
+)
 
 
 def plain_loss(z, y, triplets, margin):
@@ -92,6 +101,55 @@ def test_every_other_row_is_drawn_equally_often():
     assert (off_diagonal - 0.25).abs().max() < 0.03
 
 
+def test_distance_loss_is_the_mean_over_pairs(batch):
+    z, y, _ = batch
+    terms = [
+        (math.dist(z[a].tolist(), z[b].tolist()) - DISTANCE_PER_DEVIATION * abs(float(y[a] - y[b])))
+        ** 2
+        for a in range(len(y))
+        for b in range(a)
+    ]
+    assert float(distance_loss(z, y)) == pytest.approx(sum(terms) / len(terms), abs=1e-12)
+
+
+def test_rank_n_contrast_is_the_published_formula(batch):
+    z, y, _ = batch
+    rows, terms = range(len(y)), []
+    for a in rows:
+        for b in rows:
+            if a == b:
+                continue
+            far = [c for c in rows if c != a and abs(y[a] - y[c]) >= abs(y[a] - y[b])]
+            weights = {c: math.exp(-math.dist(z[a].tolist(), z[c].tolist()) / 2) for c in far}
+            terms.append(-math.log(weights[b] / sum(weights.values())))
+    assert float(rank_n_contrast_loss(z, y)) == pytest.approx(sum(terms) / len(terms), abs=1e-12)
+
+
+def outputs_of(batch) -> Outputs:
+    z, y, triplets = batch
+    return Outputs((z, z, z), z.sum(1), y, (y - y.mean()) / y.std(), triplets)
+
+
+def test_slrl_is_emrl_without_a_margin(batch):
+    outputs = outputs_of(batch)
+    assert LOSSES["slrl"].function(outputs, 0.3) == LOSSES["emrl"].function(outputs, 0.0)
+
+
+def test_l1_distance_is_the_sum_of_both(batch):
+    outputs = outputs_of(batch)
+    parts = [LOSSES[name].function(outputs, 0.0) for name in ("l1", "distance")]
+    assert float(LOSSES["l1_distance"].function(outputs, 0.0)) == pytest.approx(float(sum(parts)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_embeddings_and_targets_leave_finite_gradients(name):
+    z = torch.zeros(6, 4, dtype=torch.float64, requires_grad=True)
+    y = torch.zeros(6, dtype=torch.float64)
+    triplets = draw_triplets(y, torch.Generator().manual_seed(0))
+    LOSSES[name].function(Outputs((z, z, z), z.sum(1), y, y, triplets), 0.2).backward()
+    assert torch.isfinite(z.grad).all()
+
+
 def test_an_unknown_loss_is_one_clear_line():
-    with pytest.raises(ValueError, match=r"^--loss triplet: choose from emrl$"):
+    with pytest.raises(ValueError, match=r"^--loss triplet: choose from emrl, slrl, l1, "):
         loss_function("triplet")

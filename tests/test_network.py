@@ -128,5 +128,5 @@ def test_published_weights_give_the_published_embeddings(data_dir, reference_dir
 
 
 def test_an_unknown_network_is_one_clear_line():
-    with pytest.raises(ValueError, match=r"^--network gnn: choose from tgnn$"):
+    with pytest.raises(ValueError, match=r"^--network gnn: choose from tgnn, gcn, "):
         network_type("gnn")

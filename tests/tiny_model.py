@@ -49,6 +49,7 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
 
     from emrl_ray.networks.tgnn import TGNN
     from emrl_ray.pipelines.featurize import graph_table
+    from emrl_ray.training import TrainedNetwork
 
     crystals = random_crystals(80, seed)
     config = TrainConfig(
@@ -68,7 +69,8 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
     network = TGNN(element_features(default_csv(), config.elements), CUTOFF, config.basis, 16)
     state = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
     labels, _ = read_labels(str(place), TARGET, "crystals")
-    fit_model(config, state, str(place), labels, split_labels(labels, config), "none").save(
+    trained = TrainedNetwork(state, None, [])
+    fit_model(config, trained, str(place), labels, split_labels(labels, config), "none").save(
         str(folder)
     )
     return str(folder)

@@ -35,3 +35,8 @@ def gaussian_basis(name: Basis, cutoff: float) -> GaussianBasis:
         steps = np.arange(1, REFERENCE_CENTERS + 1) / REFERENCE_CENTERS
         return GaussianBasis(REFERENCE_START + (cutoff - REFERENCE_START) * steps, WIDTH)
     return GaussianBasis(np.linspace(0.0, cutoff, UNIFORM_CENTERS), WIDTH)
+
+
+def gaussians_every(step: float, cutoff: float) -> GaussianBasis:
+    """Return Gaussians `step` (Å) apart and wide, from 0 Å to the first at or past the cutoff."""
+    return GaussianBasis(step * np.arange(np.ceil(cutoff / step) + 1), step)

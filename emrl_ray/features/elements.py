@@ -48,6 +48,12 @@ def element_features(content: bytes, filling: Filling) -> NDArray[np.float64]:
     return np.vstack([np.zeros((1, rows.shape[1])), rows])
 
 
+def property_columns(content: bytes) -> dict[str, NDArray[np.float64]]:
+    """Return each property (118,) of Z = 1..118 by its name, NaN where it is unknown."""
+    names, values = _read(content)
+    return dict(zip(names, values.T, strict=True))
+
+
 def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
     rows = list(csv.DictReader(io.StringIO(content.decode())))
     names = [name for name in rows[0] if name != "symbol"]

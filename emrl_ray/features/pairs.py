@@ -17,8 +17,9 @@ class Pairs(NamedTuple):
     """The ordered pairs (i, j, image) within a cutoff of B crystals, P in all, concatenated.
 
     Crystal b owns the pairs `offsets[b]:offsets[b + 1]`. The first half of a crystal's pairs has
-    each unordered pair once, the second half has the same ones reversed, in the same order. An atom
-    pairs with its own periodic images, never with itself at distance 0.
+    each unordered pair once, the second half has the same ones reversed, in the same order (but for
+    what `one_way` and `nearest_pairs` leave). An atom pairs with its own periodic images, never with
+    itself at distance 0.
     """
 
     center: NDArray[np.int32]
@@ -64,6 +65,14 @@ def within(pairs: Pairs, cutoff: float) -> Pairs:
     return Pairs(
         pairs.center[keep], pairs.neighbor[keep], pairs.distance[keep], kept[pairs.offsets]
     )
+
+
+def one_way(pairs: Pairs) -> Pairs:
+    """Return each unordered pair once, the first half of every crystal's."""
+    half = pairs.offsets // 2
+    counts = np.diff(half)
+    kept = np.arange(half[-1]) + np.repeat(pairs.offsets[:-1] - half[:-1], counts)
+    return Pairs(pairs.center[kept], pairs.neighbor[kept], pairs.distance[kept], half)
 
 
 def reject_lonely(

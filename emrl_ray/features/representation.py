@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.features.graphs import Graphs
 
 
 class Representation(Protocol):
@@ -19,3 +20,10 @@ class Representation(Protocol):
 
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return (B, width); a crystal without a pair within the cutoff gets a row of NaN."""
+
+
+class GraphRepresentation(Representation, Protocol):
+    """A representation that reads no more than graphs, as every network does."""
+
+    def embed_graphs(self, graphs: Graphs) -> NDArray[np.float32]:
+        """Return (B, width) of graphs with the pairs up to the network's cutoff."""

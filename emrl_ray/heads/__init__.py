@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.heads.boosted import BoostedHead
-from emrl_ray.heads.linear import LinearHead
+from emrl_ray.heads.linear import LinearHead, ReadoutHead
 from emrl_ray.heads.neural import NeuralHead
 
 
@@ -45,7 +45,8 @@ HEADS: dict[str, type[Head]] = {
     "linear": LinearHead,
     "neural": NeuralHead,
     "boosted": BoostedHead,
+    "readout": ReadoutHead,
 }
-"""EMRL-LR, EMRL-NN and EMRL-GB by name."""
+"""EMRL-LR, EMRL-NN and EMRL-GB by name, and the output layer of a supervised network."""
 
-__all__ = ["HEADS", "BoostedHead", "Head", "LinearHead", "NeuralHead"]
+__all__ = ["HEADS", "BoostedHead", "Head", "LinearHead", "NeuralHead", "ReadoutHead"]

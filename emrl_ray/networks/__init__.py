@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from torch import nn
+import torch
+from numpy.typing import NDArray
 
+from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.networks.cgcnn import CGCNN
+from emrl_ray.networks.cgconv import CGConvNetwork
+from emrl_ray.networks.gat import GAT
+from emrl_ray.networks.gcn import GCN
+from emrl_ray.networks.megnet import MEGNet
+from emrl_ray.networks.network import Network, NetworkSpec
 from emrl_ray.networks.tgnn import TGNN
+from emrl_ray.registry import find
 
-NETWORKS: dict[str, type[Any]] = {"tgnn": TGNN}
-"""Embedding networks by name; a new one is a file here, or one line in the user's own code."""
+NETWORKS: dict[str, type[Network]] = {
+    "tgnn": TGNN,
+    "gcn": GCN,
+    "gat": GAT,
+    "cgcnn": CGCNN,
+    "megnet": MEGNet,
+    "cgconv": CGConvNetwork,
+}
+"""Embedding networks by name; a new one is a file and a line here, or MODULE:NAME of code elsewhere."""
 
 
-def network_type(name: str) -> type[nn.Module]:
-    """Return the network registered under `name`; ValueError, in one line, if there is none."""
-    if name not in NETWORKS:
-        raise ValueError(f"--network {name}: choose from {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+def network_type(name: str) -> type[Network]:
+    """Return the network of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
+    return find(NETWORKS, name, "--network")
+
+
+def open_trained(
+    name: str, spec: NetworkSpec, state: Mapping[str, NDArray], elements_csv: bytes, threads: int
+) -> GraphRepresentation:
+    """Return a network with trained weights in its form for inference."""
+    network = network_type(name).from_spec(spec, elements_csv)
+    network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    return network.compile(threads)

@@ -76,3 +76,11 @@ class WeightedBatchNorm(nn.Module):
         for mean, variance in zip(statistics.mean, statistics.variance * unbiased, strict=True):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+
+class BatchNorm(WeightedBatchNorm):
+    """Batch norm of rows (N, F) of any kind, each counted once, over all workers."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return x (N, F) normalised."""
+        return super().forward(x.unsqueeze(0), x.new_ones(1, len(x))).squeeze(0)

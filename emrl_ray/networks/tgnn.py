@@ -7,6 +7,8 @@ over pairs and is applied once a crystal. Both are exact.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,9 +17,11 @@ from torch.nn import functional
 
 from emrl_ray.features.basis import Basis, gaussian_basis
 from emrl_ray.features.compiled import CompiledTGNN
+from emrl_ray.features.elements import element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks.batch_norm import WeightedBatchNorm
 from emrl_ray.networks.inputs import PairInput
+from emrl_ray.networks.network import Network, NetworkSpec
 from emrl_ray.networks.pair_pooling import PairTerms, pool_pairs
 
 ELEMENT_WIDTH = 128
@@ -25,8 +29,10 @@ BOND_WIDTH = 64
 HIDDEN_WIDTH = 256
 
 
-class TGNN(nn.Module):
+class TGNN(Network):
     """Embedding network on pairs: elements and distance in, a unit vector a crystal out."""
+
+    batch_norms: ClassVar[tuple[str, ...]] = ("shared", "three_pass")
 
     elements: Tensor
     centers: Tensor
@@ -65,6 +71,12 @@ class TGNN(nn.Module):
             # scale up to full steps.
             before_norm.bias.requires_grad_(False)
 
+    @classmethod
+    def from_spec(cls, spec: NetworkSpec, elements_csv: bytes) -> TGNN:
+        """Return the untrained network of a specification."""
+        elements = element_features(elements_csv, spec.elements)
+        return cls(elements, spec.cutoff, spec.basis, spec.width)
+
     def forward(self, graphs: Graphs, weights: Tensor) -> Tensor:
         """Return the embeddings (K, B, width) of B crystals in K passes, each of length 1.
 
@@ -101,9 +113,8 @@ class TGNN(nn.Module):
         offset = distance.unsqueeze(1) - self.centers.to(distance.dtype)
         return torch.exp(-(offset / self.gaussian_width).square())
 
-    def compile(self) -> CompiledTGNN:  # type: ignore[override]
+    def compile(self, threads: int = 1) -> CompiledTGNN:  # type: ignore[override]
         """Return the network in the form for inference, which needs no torch."""
         state = {name: value.numpy(force=True) for name, value in self.state_dict().items()}
-        return CompiledTGNN(
-            state, self.elements.numpy(force=True), self.cutoff, self.centers.numpy(force=True)
-        )
+        elements, centers = self.elements.numpy(force=True), self.centers.numpy(force=True)
+        return CompiledTGNN(state, elements, self.cutoff, centers, threads)

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,34 +16,24 @@ import ray.train
 import torch
 from numpy.typing import NDArray
 from ray.train.torch import TorchTrainer, get_device
-from torch import nn
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import absolute, table_schema
-from emrl_ray.features.compiled import State
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
 from emrl_ray.fitting import Labels
 from emrl_ray.machine import keep_freed_memory
-from emrl_ray.networks import network_type
+from emrl_ray.model import read_state
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
+from emrl_ray.networks.network import Network
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
-from emrl_ray.training import EpochRecord, Shard, Trainer
+from emrl_ray.training import EpochRecord, Readout, Shard, TrainedNetwork, Trainer, make_network
 
 STATE = "state.pt"
 ROWS_PER_BLOCK = 2048
 SECONDS_BETWEEN_LINES = 5.0
-
-
-class TrainedNetwork(NamedTuple):
-    """A network at the end of its training."""
-
-    state: State
-    """Arrays of its `state_dict` by name, float32."""
-    curve: list[dict[str, float]]
-    """Loss and learning rate of each epoch."""
 
 
 def train_network(
@@ -51,8 +41,13 @@ def train_network(
 ) -> TrainedNetwork:
     """Train the network on the labels at positions `train`, each worker holding a share of them.
 
+    Without epochs it is the network of the model `config.init`.
+
     Checkpoints go below `work`; where some are there already, training goes on from the last.
     """
+    if config.epochs == 0:
+        assert config.init is not None
+        return TrainedNetwork(read_state(config.init), None, [])
     shards = load_shards(graphs, labels, train, config.workers)
     cutoff = table_cutoff(table_schema(graphs))
     with relayed_lines() as say:
@@ -60,7 +55,10 @@ def train_network(
     assert result.checkpoint is not None
     saved = _read(result.checkpoint)
     state = {name: value.float().numpy() for name, value in saved["trainer"]["network"].items()}
-    return TrainedNetwork(state, saved["curve"])
+    readout = saved["readout"]
+    return TrainedNetwork(
+        state, Readout(readout[0].numpy(), readout[1]) if readout else None, saved["curve"]
+    )
 
 
 def _make_trainer(
@@ -133,7 +131,7 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     communicator: Communicator = ProcessGroup() if context.get_world_size() > 1 else SingleProcess()
     trainer = Trainer(
-        make_network(config),
+        _initial_network(config),
         _own_shard(context.get_world_rank(), settings["cutoff"], config),
         config,
         communicator,
@@ -158,13 +156,13 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
     trainer.run(after_epoch)
 
 
-def make_network(config: TrainConfig) -> nn.Module:
-    """Return the untrained network of a configuration; its weights follow from the seed."""
-    torch.manual_seed(config.seed)
-    elements = element_features(default_csv(), config.elements)
-    return network_type(config.network)(
-        elements, config.cutoff, basis=config.basis, width=config.width
-    )
+def _initial_network(config: TrainConfig) -> Network:
+    """Return the network that training begins with: new, or that of the model `config.init`."""
+    network = make_network(config, default_csv(), config.seed)
+    if config.init is not None:
+        state = read_state(config.init)
+        network.load_state_dict({name: torch.tensor(part) for name, part in state.items()})
+    return network
 
 
 def _own_shard(rank: int, made_with: float, config: TrainConfig) -> Shard:
@@ -187,7 +185,13 @@ def _report(trainer: Trainer, curve: list[dict[str, float]], record: EpochRecord
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"trainer": trainer.state_dict(), "curve": curve}, Path(folder) / STATE)
+        readout = trainer.trained(curve).readout
+        content = {
+            "trainer": trainer.state_dict(),
+            "curve": curve,
+            "readout": (torch.from_numpy(readout.slope), readout.intercept) if readout else None,
+        }
+        torch.save(content, Path(folder) / STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 

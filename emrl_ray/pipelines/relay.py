@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 
 from ray.util.queue import Queue
 
@@ -18,7 +19,8 @@ class _Sender:
         self.queue = queue
 
     def __call__(self, text: str) -> None:
-        self.queue.put(text)
+        actor: Any = self.queue.actor
+        actor.put_nowait.remote(text)  # to wait for it would give the CPU of a task away
 
 
 @contextmanager

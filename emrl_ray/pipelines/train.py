@@ -11,7 +11,7 @@ import ray
 
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
@@ -30,10 +30,12 @@ from emrl_ray.fitting import Labels, count_labels, fit_model, read_labels, split
 from emrl_ray.losses import loss_function
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.networks import network_type
+from emrl_ray.networks.network import NetworkSpec
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
-from emrl_ray.pipelines.network import TrainedNetwork, train_network
+from emrl_ray.pipelines.network import train_network
 from emrl_ray.pipelines.runs import Job, refuse_input_as_output
+from emrl_ray.training import TrainedNetwork
 
 WORK = "_training"
 LEAST_CALIBRATION = 9
@@ -57,6 +59,8 @@ def train(config: TrainConfig) -> TrainResult:
     inputs = {"crystals": dataset}
     if config.graphs:
         inputs["graphs"] = table_fingerprint(config.graphs)
+    if config.init:
+        inputs["init"] = folder_fingerprint(config.init)
     Job("train", folder, asdict(config), inputs).open(config.overwrite)
     if (folder / CARD).exists():
         print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
@@ -82,9 +86,11 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _check(config: TrainConfig) -> None:
     """Raise ConfigError or ValueError, in one line and before any work, for what cannot be done."""
-    refuse_input_as_output(config.out, crystals=config.crystals, graphs=config.graphs)
-    network_type(config.network)
+    refuse_input_as_output(
+        config.out, crystals=config.crystals, graphs=config.graphs, init=config.init
+    )
     loss_function(config.loss)
+    _check_network(config)
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_target(schema, config.target, config.crystals)
@@ -95,6 +101,24 @@ def _check(config: TrainConfig) -> None:
         )
     if config.graphs:
         _check_graphs(config, config.graphs)
+
+
+def _check_network(config: TrainConfig) -> None:
+    """Raise ConfigError or ValueError, in one line, for a network that cannot be trained so."""
+    batch_norms = network_type(config.network).batch_norms
+    if config.batch_norm not in batch_norms:
+        raise ConfigError(
+            f"--batch-norm {config.batch_norm}: --network {config.network} has {', '.join(batch_norms)}"
+        )
+    if config.init is None:
+        return
+    card = read_card(config.init)
+    for name in ("network", *NetworkSpec._fields):
+        if getattr(card, name) != getattr(config, name):
+            raise ConfigError(
+                f"--init {config.init}: its {name} is {getattr(card, name)}, "
+                f"--{name} is {getattr(config, name)}"
+            )
 
 
 def _check_graphs(config: TrainConfig, graphs: str) -> None:
@@ -149,7 +173,7 @@ def _fit_and_save(
     split: Split,
     dataset: str,
 ) -> Card:
-    model = fit_model(config, trained.state, graphs, labels, split, dataset, config.cpus_per_worker)
+    model = fit_model(config, trained, graphs, labels, split, dataset, config.cpus_per_worker)
     write_json(trained.curve, locate(config.out) / "learning_curve.json")
     model.save(config.out)
     return model.card

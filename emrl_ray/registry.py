@@ -1,0 +1,26 @@
+"""Names of things that users may add to: networks and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def find(registry: Mapping[str, T], name: str, option: str) -> T:
+    """Return what is registered under `name`, or what MODULE:NAME is when imported.
+
+    The second form serves code outside this package on every worker of a cluster, for each imports it
+    by itself. Raises ValueError, in one line that names the option, if there is neither.
+    """
+    if name in registry:
+        return registry[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(f"{option} {name}: choose from {', '.join(registry)}, or give MODULE:NAME")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{option} {name}: {error}") from None
