@@ -11,25 +11,27 @@ from crystals_for_tests import random_batch
 from torch import multiprocessing
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.losses import draw_triplets
 from emrl_ray.networks.communicator import ProcessGroup, SingleProcess
-from emrl_ray.networks.tgnn import TGNN
-from emrl_ray.training import Shard, Trainer, batch_bounds
+from emrl_ray.training import Shard, Trainer, batch_bounds, make_network
 
 ROWS = 50
+SUPERVISED = {"network": "cgcnn", "loss": "l1_distance"}
+"""A network that has a readout beside its embedding."""
+ALONE = {"batch_size": 3, "epochs": 1}
+"""Batches so small that a worker has no row of some of them."""
 
 
 def make_trainer(rank=0, world_size=1, **options) -> Trainer:
-    settings = {"epochs": 3, "batch_size": 16, "precision": "float64", **options}
+    settings = {"epochs": 3, "batch_size": 16, "precision": "float64", "width": 32, **options}
     config = TrainConfig(crystals="", target="y", out="", **settings)
     graphs = Graphs.from_crystals(random_batch(ROWS, seed=5), 5.0)
     targets = np.random.default_rng(6).random(ROWS)
     first, last = ROWS * rank // world_size, ROWS * (rank + 1) // world_size
     shard = Shard(graphs.take(np.arange(first, last)), targets[first:last], first)
-    torch.manual_seed(0)
-    network = TGNN(element_features(default_csv(), "mean"), 5.0)
+    network = make_network(config, default_csv(), 0)
     return Trainer(network, shard, config, ProcessGroup() if world_size > 1 else SingleProcess())
 
 
@@ -47,15 +49,16 @@ def first_step(trainer: Trainer) -> dict[str, torch.Tensor]:
 def whole_run(trainer: Trainer) -> dict[str, torch.Tensor]:
     losses = []
     trainer.run(lambda record: losses.append(record.loss))
-    return {"losses": torch.tensor(losses), **trainer.network.state_dict()}
+    readout = {f"readout.{name}": part for name, part in trainer.readout.state_dict().items()}
+    return {"losses": torch.tensor(losses), **trainer.network.state_dict(), **readout}
 
 
-def on_worker(rank: int, port: int, mode: str, folder: str) -> None:
+def on_worker(rank: int, port: int, options: dict, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    trainer = make_trainer(rank, 2, batch_norm=mode)
-    step, run = first_step(trainer), whole_run(make_trainer(rank, 2, batch_norm=mode))
+    trainer = make_trainer(rank, 2, **options)
+    step, run = first_step(trainer), whole_run(make_trainer(rank, 2, **options))
     torch.save((step, run), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -66,10 +69,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("mode", ["shared", "three_pass"])
-def test_two_workers_learn_what_one_learns(tmp_path, mode):
-    multiprocessing.spawn(on_worker, (free_port(), mode, str(tmp_path)), nprocs=2)
-    step, run = first_step(make_trainer(batch_norm=mode)), whole_run(make_trainer(batch_norm=mode))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_norm": "shared"},
+        {"batch_norm": "three_pass"},
+        {"network": "cgconv", "loss": "rank_n_contrast", **ALONE},
+        {"network": "megnet", "loss": "l1", **ALONE},
+        {**SUPERVISED, **ALONE},
+    ],
+    ids=lambda options: "-".join(str(value) for value in options.values()),
+)
+def test_two_workers_learn_what_one_learns(tmp_path, options):
+    multiprocessing.spawn(on_worker, (free_port(), options, str(tmp_path)), nprocs=2)
+    step, run = first_step(make_trainer(**options)), whole_run(make_trainer(**options))
     for rank in range(2):
         their_step, their_run = torch.load(tmp_path / f"{rank}.pt")
         assert their_step.keys() == step.keys()
@@ -79,16 +92,36 @@ def test_two_workers_learn_what_one_learns(tmp_path, mode):
             assert (value - their_run[name]).abs().max() < 1e-9, name
 
 
-def test_a_restored_state_goes_on_as_if_nothing_had_happened():
-    whole = whole_run(make_trainer(precision="float32"))
-    interrupted = make_trainer(precision="float32")
+def test_a_batch_may_have_no_row_of_a_worker():
+    batches = [rows for rows, _ in make_trainer(**ALONE)._batches()]
+    assert any(len(set(rows < ROWS // 2)) == 1 for rows in batches)
+
+
+@pytest.mark.parametrize("options", [{}, SUPERVISED], ids=["emrl", "readout"])
+def test_a_restored_state_goes_on_as_if_nothing_had_happened(options):
+    options = {"precision": "float32", **options}
+    whole = whole_run(make_trainer(**options))
+    interrupted = make_trainer(**options)
     interrupted.run_epoch()
-    restored = make_trainer(precision="float32")
+    restored = make_trainer(**options)
     restored.load_state_dict(interrupted.state_dict())
     rest = whole_run(restored)
     assert torch.equal(rest["losses"], whole["losses"][1:])
-    for name, value in restored.network.state_dict().items():
-        assert torch.equal(value, whole[name]), name
+    for name in whole.keys() - {"losses"}:
+        assert torch.equal(rest[name], whole[name]), name
+
+
+def test_the_readout_predicts_in_the_unit_of_the_target():
+    trainer = make_trainer(**SUPERVISED, epochs=1)
+    trainer.run(lambda _: None)
+    slope, intercept = trainer.trained([]).readout
+    embeddings = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 32)))
+    expected = trainer.readout(embeddings)[:, 0] * trainer.deviation + trainer.mean
+    assert np.allclose(embeddings @ slope + intercept, expected.detach())
+
+
+def test_a_loss_without_a_readout_leaves_none():
+    assert make_trainer().trained([]).readout is None
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another():
@@ -109,6 +142,37 @@ def test_a_last_batch_too_short_for_a_triplet_joins_the_one_before():
     assert batch_bounds(10, 4) == [(0, 4), (4, 10)]
     assert batch_bounds(11, 4) == [(0, 4), (4, 8), (8, 11)]
     assert batch_bounds(4, 100) == [(0, 4)]
+
+
+def test_a_batch_ends_before_its_pairs_exceed_the_budget():
+    sizes = np.array([5, 5, 5, 5, 5, 5, 5, 5])
+    assert batch_bounds(8, 100, sizes, 20) == [(0, 4), (4, 8)]
+    assert batch_bounds(8, 3, sizes, 20) == [(0, 3), (3, 8)]
+    assert batch_bounds(8, 100, sizes, 10**9) == [(0, 8)]
+
+
+def test_a_batch_has_rows_for_a_triplet_whatever_their_pairs():
+    sizes = np.array([1, 90, 1, 1, 1, 1, 90])
+    assert batch_bounds(7, 100, sizes, 10) == [(0, 3), (3, 7)]
+    assert batch_bounds(3, 100, np.full(3, 99), 1) == [(0, 3)]
+
+
+def test_batches_within_a_budget_hold_every_row_once():
+    trainer = make_trainer(batch_size=50, batch_pairs=1500)
+    for epoch in range(3):
+        plan = trainer._plan(epoch)
+        assert sorted(np.concatenate(plan).tolist()) == list(range(ROWS))
+        assert len(plan) > 2
+        for rows in plan[:-1]:
+            assert len(rows) == 3 or trainer.n_pairs[rows].sum() <= 1500
+
+
+def test_the_one_cycle_schedule_ends_where_the_training_ends():
+    for options in ({}, {"batch_pairs": 1500}):
+        trainer, rates = make_trainer(precision="float32", **options), []
+        trainer.run(lambda record, rates=rates: rates.append(record.learning_rate))
+        assert rates[-1] == pytest.approx(trainer.scheduler.max_lrs[0] / 25e4)
+        assert rates == sorted(rates, reverse=True)
 
 
 def test_too_few_rows_are_one_clear_line():

@@ -11,15 +11,17 @@ from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig, LibraryConfi
 from emrl_ray.config.learning import (
     HEADS,
     ONE_CYCLE_PEAK,
+    BenchmarkConfig,
     NetworkConfig,
     OptimizationConfig,
     TrainConfig,
 )
-from emrl_ray.config.screening import DemoConfig, PredictConfig, ScreenConfig
+from emrl_ray.config.screening import DemoConfig, MapConfig, PredictConfig, ScreenConfig
 
 __all__ = [
     "HEADS",
     "ONE_CYCLE_PEAK",
+    "BenchmarkConfig",
     "ClusterOptions",
     "ConfigError",
     "CrystalLimits",
@@ -27,6 +29,7 @@ __all__ = [
     "FeaturizeConfig",
     "IngestConfig",
     "LibraryConfig",
+    "MapConfig",
     "NetworkConfig",
     "OptimizationConfig",
     "PredictConfig",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from emrl_ray.config.base import (
+    ClusterOptions,
     ConfigError,
     CrystalLimits,
     Resumable,
@@ -29,7 +30,7 @@ class NetworkConfig:
     """What the embedding network is."""
 
     network: str = "tgnn"
-    """Embedding network, a name in the registry of `emrl_ray.networks`."""
+    """Embedding network: tgnn, gcn, gat, cgcnn, megnet, cgconv, or MODULE:NAME of a class of your own."""
     width: int = 128
     """Numbers in an embedding."""
     cutoff: float | None = None
@@ -45,15 +46,17 @@ class OptimizationConfig:
     """How the embedding network is trained."""
 
     loss: str = "emrl"
-    """Loss on the embeddings, a name in the registry of `emrl_ray.losses`."""
+    """Loss: emrl, slrl, l1, distance, rank_n_contrast, l1_distance, or MODULE:NAME of your own."""
     margin: float | None = None
     """Margin α of the loss (default: the preset's)."""
     batch_norm: Literal["shared", "three_pass"] = "shared"
     """Embed a batch once, or anchors, positives and negatives in passes with statistics of their own."""
     epochs: int = 400
-    """Passes over the training set."""
+    """Passes over the training set; 0 keeps the network of --init as it is."""
     batch_size: int | None = None
     """Crystals in a global batch, over all workers (default: the preset's)."""
+    batch_pairs: int | None = None
+    """Ordered pairs at which a batch ends early, so that it fits into memory (default: no limit)."""
     learning_rate: float | None = None
     """Learning rate of Adam, for one_cycle its peak (default: the preset's, four times it for one_cycle)."""
     l2: float | None = None
@@ -66,9 +69,11 @@ class OptimizationConfig:
     """Seed of weights, batches, triplets and heads."""
 
     def __post_init__(self) -> None:
-        at_least("epochs", self.epochs, 1)
+        at_least("epochs", self.epochs, 0)
         if self.batch_size is not None:
             at_least("batch_size", self.batch_size, 3)
+        if self.batch_pairs is not None:
+            at_least("batch_pairs", self.batch_pairs, 1)
         if self.margin is not None:
             at_least("margin", self.margin, 0)
         if self.learning_rate is not None:
@@ -87,6 +92,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Column to learn."""
     out: str
     """Folder for the model."""
+    init: str | None = None
+    """Model whose network training starts from: learned for another property, or on other crystals."""
     preset: str | None = None
     """Hyperparameters of SI Table 2 by name; options given beside it come first."""
     heads: list[str] = field(default_factory=lambda: list(HEADS))
@@ -124,6 +131,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         between("test", self.test, 0, 0.9)
         for option in ("width", "workers", "cpus_per_worker", "checkpoint_every"):
             at_least(option, getattr(self, option), 1)
+        if self.epochs == 0 and self.init is None:
+            raise ConfigError("--epochs 0: needs --init MODEL, whose network is kept as it is")
         if self.precision == "bfloat16" and not self.gpu:
             raise ConfigError("--precision bfloat16: needs --gpu")
         self._fill_from_preset()
@@ -139,3 +148,60 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         above("cutoff", self.cutoff, 0)
         if self.basis == "reference" and self.cutoff <= 3:
             raise ConfigError(f"--cutoff {self.cutoff}: the reference basis needs more than 3 Å")
+
+
+@dataclass(kw_only=True)
+class BenchmarkConfig(ClusterOptions):
+    """Compare methods on data sets by the paper's protocol."""
+
+    dataset: list[str] = field(default_factory=list)
+    """Data sets of the paper by name: HOIP, MPS-FE, MPS-BG, MPL-FE, MPL-BG, and mpb."""
+    data: str | None = None
+    """Folder with the tables of these (default: data in the folder that EMRL_RAY_DATA names)."""
+    crystals: str | None = None
+    """Crystals table of one's own, instead of a data set; needs --target."""
+    target: str | None = None
+    """Column of --crystals to learn."""
+    preset: str = "HOIP"
+    """Hyperparameters of SI Table 2 for --crystals."""
+    methods: list[str] = field(default_factory=list)
+    """Methods by name (default: all)."""
+    repeats: int = 10
+    """Splits of each data set."""
+    first_seed: int = 0
+    """Seed of the first split; the others follow."""
+    split: Literal["random", "formula"] = "random"
+    """How the fifth that is scored is drawn: at random, or whole compositions together."""
+    epochs: int = 200
+    """Passes over the training set, the same for every network."""
+    out_of_fold: int = 0
+    """Fit heads on embeddings by networks trained without the row, of so many folds; 0 is in-sample."""
+    out: str
+    """Folder for the results, a file a method and split; those that are there are not made again."""
+    tables: str | None = None
+    """Folder for the tables of all results (default: --out)."""
+    transfer: str | None = None
+    """Data set that a network learns first: compare it with one from scratch, on few labels and many."""
+    transfer_epochs: int | None = None
+    """Passes over that data set (default: --epochs)."""
+    gpus_per_worker: float = 0.0
+    """GPUs of one training; a fraction lets several share one."""
+
+    def __post_init__(self) -> None:
+        ClusterOptions.__post_init__(self)
+        at_least("repeats", self.repeats, 1)
+        at_least("first_seed", self.first_seed, 0)
+        at_least("epochs", self.epochs, 1)
+        at_least("gpus_per_worker", self.gpus_per_worker, 0)
+        if self.out_of_fold == 1 or self.out_of_fold < 0:
+            raise ConfigError(f"--out-of-fold {self.out_of_fold}: must be 0, or at least 2 folds")
+        if bool(self.dataset) == (self.crystals is not None):
+            raise ConfigError("give either --dataset NAME or --crystals TABLE")
+        if (self.crystals is None) != (self.target is None):
+            raise ConfigError("--crystals and --target: give both or neither")
+        if self.transfer is not None and (self.crystals or self.transfer in self.dataset):
+            raise ConfigError(f"--transfer {self.transfer}: needs another --dataset to go to")
+        if self.transfer_epochs is not None:
+            at_least("transfer_epochs", self.transfer_epochs, 1)
+        if self.preset not in PRESETS:
+            raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")

@@ -1,4 +1,4 @@
-"""The verbs that use a model: predict, screen, demo."""
+"""The verbs that use a model: predict, screen, map, demo."""
 
 from __future__ import annotations
 
@@ -89,6 +89,39 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
                 f"--target-window {self.target_window}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7"
             )
         return bounds
+
+
+@dataclass(kw_only=True)
+class MapConfig(CrystalLimits):
+    """Draw crystals as models see them: a 2-D map of each model's embeddings, side by side."""
+
+    models: list[str] = positional()
+    """Model folders, a column of the map each."""
+    crystals: str
+    """Crystals table."""
+    out: str
+    """Folder for map.png, map.html and map.parquet."""
+    color: list[str] = field(default_factory=lambda: ["target", "class", "metal_content"])
+    """What to colour by: target, class, metal_content, anion or a column of the crystals table."""
+    rows: int = 5000
+    """Most crystals to draw; of more, a random sample is."""
+    perplexity: float = 30.0
+    """Neighbours that t-SNE tries to keep near a crystal; needs three times as many crystals."""
+    seed: int = 0
+    """Seed of sample and t-SNE."""
+    threads: int | None = None
+    """Threads (default: all CPUs)."""
+
+    def __post_init__(self) -> None:
+        CrystalLimits.__post_init__(self)
+        at_least("rows", self.rows, 1)
+        at_least("perplexity", self.perplexity, 2)
+        at_least("seed", self.seed, 0)
+        if self.threads is not None:
+            at_least("threads", self.threads, 1)
+        for option, values in (("models", self.models), ("color", self.color)):
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"--{option} {' '.join(values)}: give one or more, each once")
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,89 @@
+"""Choose the network and the loss of EMRL+ on validation rows, a fifth of one split's training rows.
+
+    python benchmarks/choose_combination.py --dataset HOIP --epochs 100
+
+The test rows of that split are never looked at. Each candidate is trained on the same rows; linear and
+boosted heads are scored, and their mean ranks the candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from arguments import RESULTS
+
+from emrl_ray.config import ConfigError
+from emrl_ray.crystals.storage import locate, read_json, write_json
+from emrl_ray.evaluation import split_rows
+from emrl_ray.presets import PRESETS
+from emrl_ray.protocol import methods
+from emrl_ray.protocol.cells import TEST, Cell, run_cell
+from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled
+from emrl_ray.protocol.methods import Method, Recipe
+
+SPLIT_SEED = 0
+"""The split whose training rows are used."""
+VALIDATION_SEED = 100
+
+CANDIDATES: dict[str, Recipe] = {
+    "cgconv-l1_distance": Recipe("cgconv", "l1_distance", {"l2": 5e-6}),
+    "cgconv-distance": Recipe("cgconv", "distance", {"l2": 5e-6}),
+    "cgconv-rank_n_contrast": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6}),
+    "cgconv-emrl": Recipe("cgconv", "emrl", {"l2": 5e-6}),
+    "cgconv-l1_distance-4A": Recipe("cgconv", "l1_distance", {"l2": 5e-6, "cutoff": 4.0}),
+    "tgnn-l1_distance": Recipe("tgnn", "l1_distance", {"l2": 5e-6}),
+    "tgnn-distance": Recipe("tgnn", "distance", {"l2": 5e-6}),
+    "tgnn-rank_n_contrast": Recipe("tgnn", "rank_n_contrast", {"l2": 5e-6}),
+    "cgcnn-l1_distance": Recipe("cgcnn", "l1_distance", {"l2": 5e-6}),
+}
+"""What is compared."""
+
+
+def main() -> None:
+    """Score every candidate that has no score yet, and print them, best first."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--candidates", nargs="*", default=list(CANDIDATES))
+    words = parser.parse_args()
+    source = named_source(words.dataset, f"{os.environ['EMRL_RAY_DATA']}/data")
+    crystals, _ = read_labelled(source, PRESETS[source.preset].cutoff)
+    training = crystals.take(split_rows(len(crystals.targets), TEST, seed=SPLIT_SEED).train)
+    place = locate(RESULTS / "choice" / f"{words.dataset}.json")
+    found: dict[str, Any] = read_json(place) if place.is_file() else {}
+    for name in words.candidates:
+        if name not in CANDIDATES:
+            raise ConfigError(f"--candidates {name}: choose from {', '.join(CANDIDATES)}")
+        if found.get(name, {}).get("epochs") != words.epochs:
+            found[name] = validated(name, words.dataset, training, words.epochs)
+            write_json(found, place)
+    for name, scores in sorted(found.items(), key=lambda entry: entry[1]["mean"]):
+        print(f"{name:<26} {scores}")
+
+
+def validated(name: str, dataset: str, training: LabelledCrystals, epochs: int) -> dict[str, float]:
+    """Return the validation MAE of each head, and their mean."""
+    methods.RECIPES[name] = CANDIDATES[name]
+    heads = {f"{name}-{head}": Method(name, head) for head in ("linear", "boosted")}
+    methods.METHODS.update(heads)
+    source = named_source(dataset, "")
+    cell = Cell(
+        dataset, source.preset, source.target, name, tuple(heads), "random", VALIDATION_SEED, epochs
+    )
+    records = run_cell(cell, training, 1, "cpu", lambda text: print(name, text, flush=True))
+    scores = {
+        record["method"].removeprefix(f"{name}-"): round(record["mae"], 5) for record in records
+    }
+    mean = sum(scores.values()) / len(scores)
+    return {
+        **scores,
+        "mean": round(mean, 5),
+        "epochs": epochs,
+        "seconds": records[0]["train_seconds"],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Benchmark: the paper's protocol, data sets x methods x splits, each training a task of its own.
+
+A result is a file, made as soon as its method is scored; what is there is not made again, so that
+an interrupted benchmark goes on. The tables are made from the files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.crystals.storage import Location, absolute, locate, read_json, write_json
+from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.experiments import Resources, collect, load, sources_of
+from emrl_ray.pipelines.relay import Say, relayed_lines
+from emrl_ray.pipelines.transfer import transfer
+from emrl_ray.protocol.cells import Cell, run_cell
+from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
+from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
+from emrl_ray.report.benchmark_table import write_tables
+
+
+class BenchmarkResult(NamedTuple):
+    """What benchmark left."""
+
+    results: str
+    """Folder of the results."""
+    failed: list[str]
+    """Trainings that ended with an error, and the error."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every training has its result."""
+        return not self.failed
+
+
+def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
+    """Make the results that are missing, then the tables of all."""
+    out, tables = absolute(config.out), absolute(config.tables or config.out)
+    sources = sources_of(config)
+    methods = config.methods or list(METHODS)
+    check_methods(methods, config.out_of_fold)
+    for source in sources.values():
+        check_source(source)
+    if config.transfer is not None:
+        failed = transfer(config, out, sources)
+    else:
+        failed = _compare(config, out, sources, methods)
+        write_tables(out, tables)
+    for line in failed:
+        print(f"benchmark: failed: {line}", flush=True)
+    print(f"benchmark: results in {out}, tables in {tables}", flush=True)
+    return BenchmarkResult(out, failed)
+
+
+def _compare(
+    config: BenchmarkConfig, out: str, sources: Mapping[str, Source], methods: list[str]
+) -> list[str]:
+    """Run the trainings whose methods lack results, as tasks; return what failed."""
+    cells = [
+        missing
+        for cell in _cells(config, sources, methods)
+        if (missing := _without_results(cell, locate(out))).methods
+    ]
+    print(f"benchmark: {len(cells)} trainings to do", flush=True)
+    if not cells:
+        return []
+    connect(config.address)
+    resources = Resources.of(config)
+    run = resources.task(_run)
+    needed = {cell.dataset for cell in cells}
+    with relayed_lines() as say:
+        crystals = load({name: sources[name] for name in sources if name in needed}, say)
+        running = {
+            run.remote(cell, crystals[cell.dataset], out, resources, say): cell.name
+            for cell in cells
+        }
+        return list(collect(running, say))
+
+
+def _cells(
+    config: BenchmarkConfig, sources: Mapping[str, Source], methods: list[str]
+) -> Iterator[Cell]:
+    """Yield the trainings: a data set after the other, and in each a split after the other."""
+    for name, source in sources.items():
+        for seed in range(config.first_seed, config.first_seed + config.repeats):
+            for recipe, chosen in by_recipe(methods).items():
+                yield Cell(
+                    name,
+                    source.preset,
+                    source.target,
+                    recipe,
+                    tuple(chosen),
+                    config.split,
+                    seed,
+                    config.epochs,
+                    config.out_of_fold,
+                )
+
+
+def _without_results(cell: Cell, results: Location) -> Cell:
+    """Return the cell with those of its methods that have no result yet.
+
+    Raises ConfigError, in one line, if a result was made with another number of epochs.
+    """
+    missing = []
+    for method in cell.methods:
+        place = results / "/".join(cell.result_name(method))
+        if not place.is_file():
+            missing.append(method)
+        elif cell.trained and (found := read_json(place)["epochs"]) != cell.epochs:
+            raise ConfigError(
+                f"{place.path}: made with {found} epochs, --epochs is {cell.epochs}: use another --out"
+            )
+    return cell._replace(methods=tuple(missing))
+
+
+def _run(
+    cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
+) -> list[str]:
+    """Write the results of a training; return a line about each."""
+    lines = []
+    with resources.limited():
+        records = run_cell(cell, crystals, resources.place(cell.name, say))
+        for method, record in zip(cell.methods, records, strict=True):
+            write_json(record, locate(out) / "/".join(cell.result_name(method)))
+            lines.append(
+                f"{record['method']}: MAE {record['mae']:.4f}, R² {record['r2']:.4f}, "
+                f"{record['train_seconds']:.0f} s"
+            )
+    return lines

@@ -1,0 +1,98 @@
+"""What the experiments of the protocol share: data sets loaded once, trainings as Ray tasks."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import ray
+
+from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.crystals.accounting import Counts, account
+from emrl_ray.crystals.storage import absolute
+from emrl_ray.machine import limited_threads
+from emrl_ray.pipelines.relay import Say
+from emrl_ray.presets import PRESETS
+from emrl_ray.protocol.datasets import LabelledCrystals, Source, named_source, read_labelled
+from emrl_ray.protocol.learning import Place
+
+DATA_VARIABLE = "EMRL_RAY_DATA"
+MADE_OF_CRYSTALS = "crystals"
+"""Name of the data set of `--crystals`."""
+RETRIES = 3
+"""Of a training whose worker was lost."""
+
+
+class Resources(NamedTuple):
+    """What one training is given."""
+
+    cpus: int
+    gpus: float
+
+    @classmethod
+    def of(cls, config: BenchmarkConfig) -> Resources:
+        """Return those of a configuration."""
+        return cls(config.cpus_per_worker, config.gpus_per_worker)
+
+    def task(self, function: Any) -> Any:
+        """Return the function as a Ray task with these resources."""
+        return ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)(function)
+
+    def limited(self) -> AbstractContextManager[None]:
+        """Keep compiled libraries of this process to these CPUs, within the context."""
+        return limited_threads(self.cpus)
+
+    def place(self, name: str, say: Say) -> Place:
+        """Return where the training `name` runs, its lines said by the driver."""
+        device = "cuda" if self.gpus > 0 else "cpu"
+        return Place(self.cpus, device, lambda text: say(f"benchmark: {name}: {text}"))
+
+
+def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
+    """Return the data sets of a configuration by name, that of `--transfer` with them.
+
+    Raises ConfigError, in one line, for one that is unknown.
+    """
+    if config.crystals is not None:
+        assert config.target is not None
+        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, config.preset)}
+    folder = config.data
+    if folder is None:
+        if DATA_VARIABLE not in os.environ:
+            raise ConfigError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
+        folder = f"{os.environ[DATA_VARIABLE]}/data"
+    names = [*config.dataset, *([config.transfer] if config.transfer else [])]
+    return {name: named_source(name, absolute(folder)) for name in names}
+
+
+def load(sources: Mapping[str, Source], say: Say) -> dict[str, Any]:
+    """Return a reference to the crystals of each data set, which workers read."""
+    task = ray.remote(num_cpus=1)(_load)
+    return {name: task.remote(name, source, say) for name, source in sources.items()}
+
+
+def _load(name: str, source: Source, say: Say) -> LabelledCrystals:
+    crystals, rejects = read_labelled(source, PRESETS[source.preset].cutoff)
+    rows = len(crystals.targets)
+    reasons = Counter(str(reject.reason) for reject in rejects)
+    say(account(f"benchmark: {name}", Counts(rows + len(rejects), rows, reasons)))
+    return crystals
+
+
+def collect(running: Mapping[Any, str], say: Say) -> Iterator[str]:
+    """Wait for tasks, given with their names, saying the lines that each returns; yield what failed."""
+    waiting = dict(running)
+    while waiting:
+        (task,), _ = ray.wait(list(waiting), num_returns=1)
+        name = waiting.pop(task)
+        done = f"{len(running) - len(waiting)}/{len(running)}"
+        try:
+            for line in ray.get(task):
+                say(f"benchmark: {done} {name} {line}")
+        except ray.exceptions.RayError as error:
+            why = str(error).strip().splitlines()[-1]
+            say(f"benchmark: {done} {name} failed: {why}")
+            yield f"{name}: {why}"

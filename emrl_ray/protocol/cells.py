@@ -1,0 +1,185 @@
+"""One training on one split, and the record of each method that reads it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.evaluation import floors, score, split_rows
+from emrl_ray.features.classical import ClassicalFeatures
+from emrl_ray.features.representation import Representation
+from emrl_ray.heads import HEADS, Head, ReadoutHead
+from emrl_ray.machine import description, versions
+from emrl_ray.protocol.datasets import LabelledCrystals
+from emrl_ray.protocol.learning import Cost, Place, Stopwatch, opened, train_on, untrained
+from emrl_ray.protocol.methods import CLASSICAL, METHODS, RECIPES, UNTRAINED
+from emrl_ray.protocol.out_of_fold import out_of_fold_embeddings
+from emrl_ray.training import Readout
+
+TEST = 0.2
+"""Share of the rows that are scored (SI section 5)."""
+WARM_UP = 8
+"""Crystals embedded before the time of embedding counts: the first ones compile."""
+
+
+class Cell(NamedTuple):
+    """A training on a split; its methods share it."""
+
+    dataset: str
+    preset: str
+    target: str
+    recipe: str
+    """Name in `methods.RECIPES`, or `methods.CLASSICAL`."""
+    methods: tuple[str, ...]
+    split: Literal["random", "formula"]
+    seed: int
+    epochs: int
+    folds: int = 0
+    """Where above 0, heads are fitted on embeddings out of so many folds (`protocol.out_of_fold`)."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.dataset} {self.recipe} {self.split}-{self.seed}"
+
+    @property
+    def trained(self) -> bool:
+        """Whether a network is trained for it."""
+        return self.recipe not in (CLASSICAL, UNTRAINED)
+
+    def config(self) -> TrainConfig:
+        """Return the options of the training: the preset's, but for those of the recipe."""
+        recipe = RECIPES[self.recipe]
+        return TrainConfig(
+            crystals=self.dataset,
+            target=self.target,
+            out="",
+            preset=self.preset,
+            network=recipe.network,
+            loss=recipe.loss,
+            epochs=self.epochs,
+            test=TEST,
+            calibration=0.0,
+            split=self.split,
+            seed=self.seed,
+            **recipe.options,
+        )
+
+    def result_name(self, method: str) -> tuple[str, str, str]:
+        """Return the folders and the file of a result: DATASET, METHOD, SPLIT-SEED.json."""
+        folder = f"{method}-OOF{self.folds}" if self.folds else method
+        return self.dataset, folder, f"{self.split}-{self.seed}.json"
+
+
+class Learned(NamedTuple):
+    """What a training leaves to the methods that read it."""
+
+    representation: Representation
+    readout: Readout | None
+    curve: list[float]
+    """Loss of each epoch."""
+    cost: Cost
+    options: dict[str, Any]
+    """Options of the training, for the record."""
+
+
+def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> list[dict[str, Any]]:
+    """Return the record of each method of a cell: train on 80 % of the rows, score the others."""
+    rows = len(crystals.targets) if cell.split == "random" else crystals.formulas
+    split = split_rows(rows, TEST, kind=cell.split, seed=cell.seed)
+    training, tested = crystals.take(split.train), crystals.take(split.test)
+    learned = learn(cell, training, place)
+    watch = Stopwatch()
+    known = learned.representation.embed(training.batch)
+    if cell.folds:
+        known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, place)
+    embedding = watch.read()
+    records = []
+    for name in cell.methods:
+        watch, kind, cost = Stopwatch(), METHODS[name].head, learned.cost
+        if kind == "readout":
+            assert learned.readout is not None
+            head: Head = ReadoutHead.of(*learned.readout)
+        else:
+            head = HEADS[kind](seed=cell.seed, threads=place.threads)
+            head.fit(known, training.targets)
+            cost = cost.plus(embedding).plus(watch.read())
+        record = {
+            "dataset": cell.dataset,
+            "method": cell.result_name(name)[1],
+            "split": cell.split,
+            "seed": cell.seed,
+            **scored(learned, head, training, tested),
+        }
+        records.append(record | _costs(cost))
+    return records
+
+
+def learn(cell: Cell, training: LabelledCrystals, place: Place) -> Learned:
+    """Return the representation that a cell's recipe learns from the training rows."""
+    watch = Stopwatch()
+    if cell.recipe == CLASSICAL:
+        return Learned(ClassicalFeatures.fit(training.batch), None, [], watch.read(), {})
+    config = cell.config()
+    train = train_on if cell.trained else untrained
+    trained = train(config, training, place)
+    return Learned(
+        opened(config, trained, place.threads),
+        trained.readout,
+        [epoch["loss"] for epoch in trained.curve],
+        watch.read(),
+        options_of(config),
+    )
+
+
+def options_of(config: TrainConfig) -> dict[str, Any]:
+    """Return the options of network and training, for a record."""
+    names = {*NetworkConfig.__dataclass_fields__, *OptimizationConfig.__dataclass_fields__}
+    return {name: getattr(config, name) for name in sorted(names)}
+
+
+def scored(
+    learned: Learned, head: Head, training: LabelledCrystals, tested: LabelledCrystals
+) -> dict[str, Any]:
+    """Return what a record says of data, accuracy, speed and settings."""
+    predictions, pace = _timed_predictions(learned.representation, head, tested.batch)
+    scores = score(predictions, tested.targets)
+    blind = floors(training.targets, training.formulas, tested.targets, tested.formulas)
+    return {
+        "target": tested.target,
+        "unit": tested.unit,
+        "n_train": len(training.targets),
+        "n_test": len(tested.targets),
+        "mae": scores.mae,
+        "r2": scores.r2,
+        "floors": {name: found._asdict() for name, found in blind._asdict().items()},
+        "epochs": len(learned.curve),
+        "predict_per_second": round(pace, 1),
+        "head": head.chosen,
+        "hyperparameters": learned.options,
+        "learning_curve": [round(loss, 5) for loss in learned.curve],
+        "machine": description(),
+        "versions": versions(),
+    }
+
+
+def _costs(cost: Cost) -> dict[str, float]:
+    return {
+        "train_seconds": round(cost.seconds, 2),
+        "train_cpu_seconds": round(cost.cpu_seconds, 2),
+    }
+
+
+def _timed_predictions(
+    representation: Representation, head: Head, batch: CrystalBatch
+) -> tuple[NDArray[np.float64], float]:
+    """Return the predictions (B,) and how many crystals a second took from structure to prediction."""
+    head.predict(representation.embed(batch.slice(0, min(WARM_UP, batch.n_crystals))))
+    began = time.perf_counter()
+    predictions = head.predict(representation.embed(batch))
+    return predictions, batch.n_crystals / (time.perf_counter() - began)

@@ -1,0 +1,129 @@
+"""The data sets of the protocol: where they are, and their crystals as training sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError, CrystalLimits
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import read_table, table_schema
+from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema, check_target
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.evaluation import LEAST_ROWS
+from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.fitting import reject_unlabelled
+
+
+class Source(NamedTuple):
+    """A labelled table of crystals."""
+
+    table: str
+    """Path or URI; in `DATASETS` the name of a file in the folder of the data sets."""
+    target: str
+    preset: str
+    """Name in `presets.PRESETS`."""
+
+
+DATASETS: dict[str, Source] = {
+    "HOIP": Source("hoip.parquet", "band_gap", "HOIP"),
+    "MPS-FE": Source("mps.parquet", "formation_energy", "MPS-FE"),
+    "MPS-BG": Source("mps.parquet", "band_gap", "MPS-BG"),
+    "mpb": Source("mpb.parquet", "band_gap", "MPB"),
+    "MPL-FE": Source("mpl.parquet", "formation_energy", "MPL-FE"),
+    "MPL-BG": Source("mpl.parquet", "band_gap", "MPL-BG"),
+}
+"""Data sets by name. `mpb` has all binary compounds of MPL and is not the paper's MPB, whose ids are
+unknown; NLHM is not among the files."""
+
+
+class LabelledCrystals(NamedTuple):
+    """n crystals that have a target and a pair of atoms within the cutoff."""
+
+    ids: pa.Array
+    """(n,)."""
+    formulas: pa.Array
+    """(n,) reduced formulas."""
+    batch: CrystalBatch
+    graphs: Graphs
+    """With pairs up to the cutoff; distances are float32."""
+    target: str
+    """Name of the property."""
+    targets: NDArray[np.float64]
+    """(n,) in `unit`."""
+    unit: str | None
+
+    def take(self, rows: NDArray[np.int64]) -> LabelledCrystals:
+        """Return the given rows, in that order."""
+        return LabelledCrystals(
+            self.ids.take(rows),
+            self.formulas.take(rows),
+            self.batch.take(rows),
+            self.graphs.take(rows),
+            self.target,
+            self.targets[rows],
+            self.unit,
+        )
+
+
+def named_source(name: str, folder: str) -> Source:
+    """Return the data set `name` with its place in `folder`; ConfigError, in one line, if unknown."""
+    if name not in DATASETS:
+        raise ConfigError(f"--dataset {name}: choose from {', '.join(DATASETS)}")
+    return DATASETS[name]._replace(table=f"{folder.rstrip('/')}/{DATASETS[name].table}")
+
+
+def check_source(source: Source) -> None:
+    """Raise ValueError or OSError, in one line, for a table without the columns that are needed."""
+    schema = table_schema(source.table)
+    check_crystal_schema(schema, source.table)
+    check_target(schema, source.target, source.table)
+
+
+def read_labelled(source: Source, cutoff: float) -> tuple[LabelledCrystals, list[Reject]]:
+    """Return the rows of a table that can be learned from, and a reject for each other row.
+
+    They have a target, and a pair of atoms within `cutoff` (Å). Raises ConfigError, in one line, if
+    they are fewer than 10.
+    """
+    check_source(source)
+    table = read_table(source.table, columns=["id", "formula", *GEOMETRY, source.target])
+    field = table.schema.field(source.target)
+    values = table.column(source.target).cast(pa.float64()).to_numpy()
+    rejects = reject_unlabelled(table.column("id"), values, source.target, source.table)
+    labelled = table.take(np.flatnonzero(np.isfinite(values)))
+    limits = Limits.of(CrystalLimits(), cutoff)
+    good, invalid = validate(labelled, limits, source.table)
+    graphs = Graphs.from_crystals(CrystalBatch.from_arrow(good), cutoff)
+    lonely = graphs.pairs.n_pairs == 0
+    kept, without_pairs = reject_lonely(good, lonely, cutoff, source.table, Stage.FEATURIZE)
+    if kept.num_rows < LEAST_ROWS:
+        raise ConfigError(
+            f"{source.table}: {kept.num_rows} rows with a {source.target}, "
+            f"at least {LEAST_ROWS} are needed"
+        )
+    if without_pairs:
+        graphs = graphs.take(np.flatnonzero(~lonely))
+    crystals = LabelledCrystals(
+        kept.column("id").combine_chunks(),
+        kept.column("formula").combine_chunks(),
+        CrystalBatch.from_arrow(kept),
+        graphs._replace(
+            pairs=graphs.pairs._replace(distance=graphs.pairs.distance.astype(np.float32))
+        ),
+        source.target,
+        kept.column(source.target).cast(pa.float64()).to_numpy(),
+        (field.metadata or {}).get(b"unit", b"").decode() or None,
+    )
+    return crystals, [*rejects, *invalid, *without_pairs]
+
+
+def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> LabelledCrystals:
+    """Return the crystals whose ids are not among `ids`."""
+    known = pa.compute.is_in(crystals.ids, value_set=pa.array(ids, crystals.ids.type))
+    return crystals.take(np.flatnonzero(~known.to_numpy(zero_copy_only=False)))

@@ -1,0 +1,98 @@
+"""Training a network on labelled crystals in this process, and what it costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from emrl_ray.config import TrainConfig
+from emrl_ray.features.compiled import State
+from emrl_ray.features.elements import default_csv
+from emrl_ray.features.pairs import within
+from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.machine import keep_freed_memory
+from emrl_ray.networks import open_trained
+from emrl_ray.networks.communicator import SingleProcess
+from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.protocol.datasets import LabelledCrystals
+from emrl_ray.training import EpochRecord, Shard, TrainedNetwork, Trainer, make_network
+
+LINES = 10
+"""Lines about where a training is."""
+
+
+class Place(NamedTuple):
+    """Where a training runs, and to whom it says how far it is."""
+
+    threads: int
+    device: str
+    """Of torch."""
+    log: Callable[[str], None]
+
+
+class Cost(NamedTuple):
+    """What a computation took."""
+
+    seconds: float
+    """By the clock."""
+    cpu_seconds: float
+    """Of all threads of this process: what the clock would show on a machine of one's own."""
+
+    def plus(self, other: Cost) -> Cost:
+        """Return the cost of both."""
+        return Cost(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
+
+
+class Stopwatch:
+    """Measures what has been spent since it was made."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter(), time.process_time()
+
+    def read(self) -> Cost:
+        """Return the cost until now."""
+        return Cost(time.perf_counter() - self.began[0], time.process_time() - self.began[1])
+
+
+def make_trainer(config: TrainConfig, rows: LabelledCrystals, place: Place) -> Trainer:
+    """Return what trains a new network on all of the rows."""
+    torch.set_num_threads(place.threads)
+    keep_freed_memory()
+    assert config.cutoff is not None
+    graphs = rows.graphs._replace(pairs=within(rows.graphs.pairs, config.cutoff))
+    network = make_network(config, default_csv(), config.seed)
+    return Trainer(network, Shard(graphs, rows.targets, 0), config, SingleProcess(), place.device)
+
+
+def untrained(config: TrainConfig, rows: LabelledCrystals, place: Place) -> TrainedNetwork:
+    """Return the network as it begins."""
+    return make_trainer(config, rows, place).trained([])
+
+
+def train_on(
+    config: TrainConfig, rows: LabelledCrystals, place: Place, start: State | None = None
+) -> TrainedNetwork:
+    """Train a network on all of the rows, new or from the weights `start`."""
+    trainer = make_trainer(config, rows, place)
+    if start is not None:
+        weights = {name: torch.tensor(part) for name, part in start.items()}
+        trainer.network.load_state_dict(weights)
+    curve: list[dict[str, float]] = []
+
+    def after_epoch(record: EpochRecord) -> None:
+        curve.append({"loss": record.loss, "learning_rate": record.learning_rate})
+        if record.epoch % max(1, config.epochs // LINES) == 0:
+            at = f"epoch {record.epoch}/{config.epochs}"
+            place.log(f"{at}, loss {record.loss:.4f}, {record.seconds:.2f} s an epoch")
+
+    trainer.run(after_epoch)
+    return trainer.trained(curve)
+
+
+def opened(config: TrainConfig, trained: TrainedNetwork, threads: int) -> GraphRepresentation:
+    """Return a trained network in its form for inference."""
+    spec = NetworkSpec.of(config)
+    return open_trained(config.network, spec, trained.state, default_csv(), threads)

@@ -1,0 +1,143 @@
+"""Transfer: does a network that learned another set or property help where labels are few?
+
+At each share of the training rows three starts are compared: from scratch; frozen, where a network
+trained on the source only gives embeddings to the head; and tuned, where training goes on from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.config import TrainConfig
+from emrl_ray.evaluation import split_rows
+from emrl_ray.features.compiled import State
+from emrl_ray.heads import HEADS
+from emrl_ray.presets import PRESETS
+from emrl_ray.protocol.cells import TEST, Learned, options_of, scored
+from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, without_ids
+from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on
+from emrl_ray.training import TrainedNetwork
+
+SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Of the training rows; a smaller share lies in each larger one."""
+STARTS = ("scratch", "frozen", "tuned")
+HEADS_COMPARED = ("linear", "boosted")
+
+
+class TransferCell(NamedTuple):
+    """A start on a share of the training rows of a split."""
+
+    source: str
+    """Data set that the network learns first."""
+    dataset: str
+    preset: str
+    target: str
+    start: str
+    """One of `STARTS`."""
+    share: float
+    seed: int
+    epochs: int
+    """On all training rows; on a share, so many more that the steps are as many."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.source}-to-{self.dataset} {self.start} {self.share:.0%} seed {self.seed}"
+
+    def config(self) -> TrainConfig:
+        """Return the options of training; the peak of a tuned network's rate is the preset's rate."""
+        rate = PRESETS[self.preset].learning_rate if self.start == "tuned" else None
+        epochs = round(self.epochs / self.share)
+        return _emrl(self.dataset, self.preset, self.target, epochs, self.seed, rate)
+
+    def result_name(self, head: str) -> tuple[str, ...]:
+        """Return folders and file of a result."""
+        file = f"{round(100 * self.share)}-{self.seed}.json"
+        return "transfer", f"{self.source}-to-{self.dataset}", f"{self.start}-{head}", file
+
+
+def pretrain(
+    name: str,
+    epochs: int,
+    source: LabelledCrystals,
+    crystals: LabelledCrystals,
+    seed: int,
+    place: Place,
+) -> TrainedNetwork:
+    """Train on the data set `name` without what would give the test rows of a split away.
+
+    Of the same property, that is every crystal that both sets have; of another, the test rows.
+    """
+    shared = crystals.ids
+    if source.target != crystals.target:
+        shared = shared.take(_split(crystals, seed)[1])
+    config = _emrl(name, DATASETS[name].preset, source.target, epochs, seed)
+    return train_on(config, without_ids(source, shared), place)
+
+
+def run_transfer_cell(
+    cell: TransferCell, crystals: LabelledCrystals, start: State, place: Place
+) -> dict[str, dict[str, Any]]:
+    """Return the record of each head, by its name."""
+    train, test = _split(crystals, cell.seed)
+    order = np.random.default_rng([cell.seed, 1]).permutation(train)
+    training = crystals.take(np.sort(order[: round(cell.share * len(order))]))
+    tested = crystals.take(test)
+    learned = _learned(cell, training, start, place)
+    known = learned.representation.embed(training.batch)
+    records = {}
+    for name in HEADS_COMPARED:
+        head = HEADS[name](seed=cell.seed, threads=place.threads)
+        head.fit(known, training.targets)
+        records[name] = {
+            "dataset": cell.dataset,
+            "source": cell.source,
+            "start": cell.start,
+            "share": cell.share,
+            "split": "random",
+            "seed": cell.seed,
+            **scored(learned, head, training, tested),
+            "train_seconds": round(learned.cost.seconds, 2),
+            "train_cpu_seconds": round(learned.cost.cpu_seconds, 2),
+        }
+    return records
+
+
+def _learned(cell: TransferCell, training: LabelledCrystals, start: State, place: Place) -> Learned:
+    watch, config = Stopwatch(), cell.config()
+    if cell.start == "frozen":
+        trained = TrainedNetwork(start, None, [])
+    else:
+        begin = start if cell.start == "tuned" else None
+        trained = train_on(config, training, place, begin)
+    return Learned(
+        opened(config, trained, place.threads),
+        None,
+        [epoch["loss"] for epoch in trained.curve],
+        watch.read(),
+        options_of(config),
+    )
+
+
+def _emrl(
+    dataset: str, preset: str, target: str, epochs: int, seed: int, rate: float | None = None
+) -> TrainConfig:
+    """Return the options of training EMRL by a preset."""
+    return TrainConfig(
+        crystals=dataset,
+        target=target,
+        out="",
+        preset=preset,
+        epochs=epochs,
+        learning_rate=rate,
+        calibration=0.0,
+        seed=seed,
+    )
+
+
+def _split(crystals: LabelledCrystals, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    split = split_rows(len(crystals.targets), TEST, seed=seed)
+    return split.train, split.test
