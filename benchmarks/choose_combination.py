@@ -21,6 +21,7 @@ from emrl_ray.presets import PRESETS
 from emrl_ray.protocol import methods
 from emrl_ray.protocol.cells import TEST, Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled
+from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.methods import Method, Recipe
 
 SPLIT_SEED = 0
@@ -31,6 +32,7 @@ CANDIDATES: dict[str, Recipe] = {
     "cgconv-l1_distance": Recipe("cgconv", "l1_distance", {"l2": 5e-6}),
     "cgconv-distance": Recipe("cgconv", "distance", {"l2": 5e-6}),
     "cgconv-rank_n_contrast": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6}),
+    "cgconv-l1_rank_n_contrast": Recipe("cgconv", "l1_rank_n_contrast", {"l2": 5e-6}),
     "cgconv-emrl": Recipe("cgconv", "emrl", {"l2": 5e-6}),
     "cgconv-l1_distance-4A": Recipe("cgconv", "l1_distance", {"l2": 5e-6, "cutoff": 4.0}),
     "tgnn-l1_distance": Recipe("tgnn", "l1_distance", {"l2": 5e-6}),
@@ -72,7 +74,8 @@ def validated(name: str, dataset: str, training: LabelledCrystals, epochs: int) 
     cell = Cell(
         dataset, source.preset, source.target, name, tuple(heads), "random", VALIDATION_SEED, epochs
     )
-    records = run_cell(cell, training, 1, "cpu", lambda text: print(name, text, flush=True))
+    place = Place(1, "cpu", lambda text: print(name, text, flush=True))
+    records = run_cell(cell, training, place)
     scores = {
         record["method"].removeprefix(f"{name}-"): round(record["mae"], 5) for record in records
     }

@@ -131,7 +131,9 @@ def _run_cgcnn2(
 ) -> Iterator[dict[str, Any]]:
     """Yield what cgcnn2 reaches on the split of each cell, trained in a process of its own."""
     ids, folder = crystals.ids.to_pylist(), sample.cifs[0].parent
-    lines = [f"{name},{value!r}\n" for name, value in zip(ids, crystals.targets.tolist())]
+    lines = [
+        f"{name},{value!r}\n" for name, value in zip(ids, crystals.targets.tolist(), strict=True)
+    ]
     (folder / "id_prop.csv").write_text("".join(lines))
     splits = [split_rows(len(ids), TEST, kind=cell.split, seed=cell.seed) for cell in cells]
     jobs = [

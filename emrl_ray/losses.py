@@ -164,15 +164,20 @@ def _of_embeddings(
     return lambda outputs, _: function(outputs.passes[0], outputs.deviations)
 
 
-_distances = _of_embeddings(distance_loss)
+def _with_l1(function: Callable[[Outputs, float], Tensor]) -> Callable[[Outputs, float], Tensor]:
+    return lambda outputs, margin: _l1(outputs, margin) + function(outputs, margin)
+
+
+_distances, _ranks = _of_embeddings(distance_loss), _of_embeddings(rank_n_contrast_loss)
 
 LOSSES: dict[str, Loss] = {
     "emrl": Loss(_emrl),
     "slrl": Loss(_slrl),
     "l1": Loss(_l1, readout=True),
     "distance": Loss(_distances),
-    "rank_n_contrast": Loss(_of_embeddings(rank_n_contrast_loss)),
-    "l1_distance": Loss(lambda seen, margin: _l1(seen, margin) + _distances(seen, margin), True),
+    "rank_n_contrast": Loss(_ranks),
+    "l1_distance": Loss(_with_l1(_distances), readout=True),
+    "l1_rank_n_contrast": Loss(_with_l1(_ranks), readout=True),
 }
 """Losses by name; a new one is a line here, or MODULE:NAME of code elsewhere. `slrl` is EMRL with margin 0, `l1` the
 supervised loss of the baselines."""
@@ -180,4 +185,7 @@ supervised loss of the baselines."""
 
 def loss_function(name: str) -> Loss:
     """Return the loss of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
-    return find(LOSSES, name, "--loss")
+    found = find(LOSSES, name, "--loss")
+    if not isinstance(found, Loss):
+        raise ValueError(f"--loss {name}: is no Loss")
+    return found

@@ -17,8 +17,8 @@ def find(registry: Mapping[str, T], name: str, option: str) -> T:
     """
     if name in registry:
         return registry[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise ValueError(f"{option} {name}: choose from {', '.join(registry)}, or give MODULE:NAME")
     try:
         return getattr(import_module(module), attribute)

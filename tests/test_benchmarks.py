@@ -1,9 +1,12 @@
 """What the benchmarks compare with is right, and an interrupted run keeps its results."""
 
+import copy
 import json
 
 import growth
 import numpy as np
+import peer_accuracy
+import peer_training
 import peers
 import published
 import pytest
@@ -15,6 +18,7 @@ from pymatgen.io.cif import CifWriter
 from samples import representative
 from speed_page import put_between
 from timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
+from torch import nn
 
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
@@ -22,7 +26,9 @@ from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.losses import draw_triplets
+from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.communicator import SingleProcess
+from emrl_ray.networks.network import NetworkSpec
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.training import Shard, Trainer
 
@@ -141,6 +147,50 @@ def test_the_other_network_reads_the_twelve_nearest_neighbours(cifs):
         found = graph.distance[graph.edge_index[1] == atom]
         assert np.abs(found.sort().values.numpy() - nearest).max() < 1e-5
     assert peers.predict_files(peers.CGCNN(), cifs).shape == (COUNT,)
+
+
+def test_a_network_of_others_is_trained_as_ours_are(batch):
+    graphs, targets = Graphs.from_crystals(batch, CUTOFF), np.linspace(-2.0, 1.0, COUNT)
+    options = OptimizationConfig(
+        loss="l1", epochs=3, batch_size=3, learning_rate=0.01, l2=1e-3, margin=0.0, seed=4
+    )
+    trainer = Trainer(
+        CGCNN.from_spec(NetworkSpec(width=8, cutoff=CUTOFF), default_csv()),
+        Shard(graphs, targets, 0),
+        options,
+        SingleProcess(),
+    )
+    other = _AsOfOthers(copy.deepcopy(trainer.network), copy.deepcopy(trainer.readout))
+    trainer.run(lambda _: None)
+    rows = np.arange(COUNT)
+    budget = peer_training.Budget(
+        *(getattr(options, name) for name in peer_training.Budget._fields)
+    )
+
+    def inputs(chosen):
+        return other.network.select(graphs.take(chosen)), torch.ones(1, len(chosen))
+
+    normal = peer_training.train(other, inputs, rows, targets, budget)
+    found = peer_training.predict(other, inputs, rows, normal, at_once=4)
+    with torch.no_grad():
+        embeddings = trainer.network.eval()(*inputs(rows))[0].double().numpy()
+    slope, intercept = trainer.trained([]).readout
+    np.testing.assert_allclose(found, embeddings @ slope + intercept, rtol=1e-4)
+
+
+class _AsOfOthers(nn.Module):
+    def __init__(self, network, readout):
+        super().__init__()
+        self.network, self.readout = network, readout
+
+    def forward(self, graphs, weights):
+        vectors = self.network(graphs, weights)[0]
+        return self.readout(vectors), vectors
+
+
+def test_the_ratio_is_that_of_the_mean_errors():
+    runs = [{"mae": {"emrl_ray": 1.0, "cgcnn2": 2.0}}, {"mae": {"emrl_ray": 5.0, "cgcnn2": 3.0}}]
+    assert peer_accuracy.summary(runs) == {"mae": {"emrl_ray": 3.0, "cgcnn2": 2.5}, "ratio": 1.2}
 
 
 def test_works_take_turns(monkeypatch):

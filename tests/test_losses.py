@@ -135,10 +135,11 @@ def test_slrl_is_emrl_without_a_margin(batch):
     assert LOSSES["slrl"].function(outputs, 0.3) == LOSSES["emrl"].function(outputs, 0.0)
 
 
-def test_l1_distance_is_the_sum_of_both(batch):
+@pytest.mark.parametrize("name", ["distance", "rank_n_contrast"])
+def test_a_loss_with_l1_is_the_sum_of_both(batch, name):
     outputs = outputs_of(batch)
-    parts = [LOSSES[name].function(outputs, 0.0) for name in ("l1", "distance")]
-    assert float(LOSSES["l1_distance"].function(outputs, 0.0)) == pytest.approx(float(sum(parts)))
+    parts = [LOSSES[part].function(outputs, 0.0) for part in ("l1", name)]
+    assert float(LOSSES[f"l1_{name}"].function(outputs, 0.0)) == pytest.approx(float(sum(parts)))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -15,15 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 from crystals_for_tests import random_batch
 
-from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
+from emrl_ray.config import ConfigError, FeaturizeConfig, PredictConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import locate, read_json
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.model import Model
+from emrl_ray.model import Model, read_state
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.train import train
+from emrl_ray.predicting import predict
 
 ROWS = 160
 EPOCHS = 150
@@ -42,7 +43,7 @@ def write_crystals(path: Path, rows: int = ROWS) -> Path:
         batch,
         [f"c{row}" for row in range(rows + 1)],
         [f"F{row % 7}" for row in range(rows + 1)],
-        {"heft": pa.array(target)},
+        {"heft": pa.array(target), "sites": pa.array(batch.n_atoms.astype(float))},
         {"heft": pa.field("heft", pa.float64(), metadata={"unit": "eV", "theory": "PBE"})},
     )
     pq.write_table(table, path, row_group_size=64)
@@ -72,6 +73,24 @@ def model_files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def crystals(tmp_path_factory) -> Path:
     return write_crystals(tmp_path_factory.mktemp("crystals") / "crystals.parquet")
+
+
+OUTSIDE = {"network": "tests.outside:MeanDistance", "loss": "tests.outside:half_l1"}
+
+
+@pytest.fixture(scope="module")
+def graphs(crystals, tmp_path_factory, ray_session) -> str:
+    out = str(tmp_path_factory.mktemp("graphs") / "graphs")
+    options = {"cutoff": 4.0, "min_distance": 0.0}
+    return featurize(FeaturizeConfig(crystals=str(crystals), out=out, **options)).graphs
+
+
+@pytest.fixture(scope="module")
+def outside(crystals, graphs, tmp_path_factory) -> Path:
+    """A model whose network and loss are of no registry."""
+    out = tmp_path_factory.mktemp("models") / "outside"
+    train(TrainConfig(**options(crystals, out, epochs=20, graphs=graphs, **OUTSIDE)))
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +232,78 @@ def test_a_killed_driver_called_again_changes_nothing(undisturbed, crystals, tmp
     assert ours == theirs
 
 
+def test_a_network_and_a_loss_from_outside_make_a_model(outside, crystals):
+    model = Model.load(str(outside))
+    assert model.card.network == "tests.outside:MeanDistance"
+    assert set(model.heads) == {"linear", "readout"}
+    assert model.card.metrics["test"].keys() == {"linear", "readout", "floors"}
+    found = predict(PredictConfig(model=str(outside), source=str(crystals), head="readout"))
+    assert found.predictions.num_rows == ROWS
+    rows = CrystalBatch.from_arrow(pq.read_table(crystals)).take(np.arange(ROWS))
+    readout = model.heads["readout"].predict(model.embed(rows))
+    assert np.allclose(found.predictions.column("prediction").to_numpy(), readout)
+    assert found.predictions.schema.field("prediction").metadata[b"unit"] == b"eV"
+
+
+def test_training_may_start_from_the_network_of_a_model(
+    outside, crystals, graphs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(outside.parent)
+    still = {"epochs": 1, "learning_rate": 1e-12, "schedule": "constant", "seed": 1}
+    changes = {"graphs": graphs, "init": outside.name, **still, **OUTSIDE}
+    train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
+    state = read_state(str(tmp_path / "model"))
+    for name, value in read_state(str(outside)).items():
+        assert np.allclose(state[name], value, atol=1e-9), name
+
+
+def test_without_epochs_heads_are_fitted_on_the_network_as_it_is(
+    outside, crystals, graphs, tmp_path
+):
+    changes = {"graphs": graphs, "init": str(outside), "epochs": 0, "target": "sites", **OUTSIDE}
+    train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
+    assert (
+        model_files(tmp_path / "model")["network.safetensors"]
+        == (model_files(outside)["network.safetensors"])
+    )
+    model = Model.load(str(tmp_path / "model"))
+    assert (model.card.target, model.card.unit, set(model.heads)) == ("sites", None, {"linear"})
+    assert read_json(locate(tmp_path / "model") / "learning_curve.json") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": "tgnn"}, r"--init .*: its network is tests\.outside.*, --network is tgnn$"),
+        ({"cutoff": 3.5}, r"--init .*: its cutoff is 4.0, --cutoff is 3.5$"),
+        ({"width": 8}, r"--init .*: its width is 16, --width is 8$"),
+        ({"init": "nowhere"}, r"nowhere"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_as_a_start(
+    changes, message, outside, crystals, tmp_path
+):
+    changes = {"init": str(outside), **OUTSIDE, **changes}
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"target": "hefty"}, "no target 'hefty'; its numeric columns: heft"),
         ({"network": "gnn"}, "--network gnn: choose from tgnn"),
         ({"loss": "l3"}, "--loss l3: choose from emrl"),
+        ({"loss": "nowhere:l1"}, "--loss nowhere:l1: No module named 'nowhere'"),
+        ({"loss": "tests.outside:l1"}, "--loss tests.outside:l1: .* no attribute 'l1'"),
+        ({"loss": "tests.outside:no_loss"}, "--loss tests.outside:no_loss: is no Loss"),
+        ({"loss": ":l1"}, "--loss :l1: choose from .*, or give MODULE:NAME$"),
+        ({"network": ".outside:x"}, "--network .outside:x: choose from"),
+        ({"network": "tests.outside:half_l1"}, "--network tests.outside:half_l1: is no Network"),
+        ({"network": "gcn", "batch_norm": "three_pass"}, "--batch-norm three_pass: .*has shared$"),
+        ({"epochs": 0}, "--epochs 0: needs --init MODEL"),
         ({"workers": 99}, r"--workers 99: needs 99 CPUs, the cluster has 4"),
         ({"test": 0.85, "calibration": 0.1}, r"--test 0.85 --calibration 0.1: leave 8 rows"),
         ({"basis": "reference", "cutoff": 3.0}, r"--cutoff 3.0: the reference basis needs more"),

@@ -46,7 +46,7 @@ class OptimizationConfig:
     """How the embedding network is trained."""
 
     loss: str = "emrl"
-    """Loss: emrl, slrl, l1, distance, rank_n_contrast, l1_distance, or MODULE:NAME of your own."""
+    """Loss: emrl, slrl, l1, distance, rank_n_contrast, l1_distance, l1_rank_n_contrast, or MODULE:NAME of your own."""
     margin: float | None = None
     """Margin α of the loss (default: the preset's)."""
     batch_norm: Literal["shared", "three_pass"] = "shared"

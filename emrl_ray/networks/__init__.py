@@ -30,7 +30,10 @@ NETWORKS: dict[str, type[Network]] = {
 
 def network_type(name: str) -> type[Network]:
     """Return the network of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
-    return find(NETWORKS, name, "--network")
+    found = find(NETWORKS, name, "--network")
+    if not (isinstance(found, type) and issubclass(found, Network)):
+        raise ValueError(f"--network {name}: is no Network")
+    return found
 
 
 def open_trained(

@@ -19,6 +19,7 @@ from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
 from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
 from emrl_ray.report.benchmark_table import write_tables
+from emrl_ray.report.transfer_table import write_transfer
 
 
 class BenchmarkResult(NamedTuple):
@@ -45,6 +46,7 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         check_source(source)
     if config.transfer is not None:
         failed = transfer(config, out, sources)
+        write_transfer(out, tables)
     else:
         failed = _compare(config, out, sources, methods)
         write_tables(out, tables)

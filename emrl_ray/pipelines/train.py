@@ -52,7 +52,10 @@ class TrainResult(NamedTuple):
 
 def train(config: TrainConfig) -> TrainResult:
     """Train a model; called again with the same options it goes on from the last checkpoint."""
-    config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
+    init = absolute(config.init) if config.init else None
+    config = replace(
+        config, out=absolute(config.out), crystals=absolute(config.crystals), init=init
+    )
     _check(config)
     folder, work = locate(config.out), f"{config.out}/{WORK}"
     dataset = table_fingerprint(config.crystals)

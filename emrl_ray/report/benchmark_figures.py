@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from emrl_ray.report.comparison import Comparison, MethodScores
-from emrl_ray.report.extras import need_extra
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from emrl_ray.report.svg import style, svg
 
 OURS, PAPER = "#1b5e9b", "#c2571a"
 WIDTH = 4.0
 """Inches, so that the text is as large as the page's own on a phone."""
 ROW_HEIGHT = 0.34
 CURVE_COLUMNS = 2
-STYLE: Any = {
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "svg.hashsalt": "emrl-ray",  # the same results give the same file
-}
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def errors_svg(comparison: Comparison) -> str:
     """Return a figure of each method's MAE and its sd, the paper's below it where there is one."""
-    with _style():
+    with style():
         from matplotlib.figure import Figure
 
         methods = comparison.methods
@@ -63,7 +48,7 @@ def errors_svg(comparison: Comparison) -> str:
         axes.set_xlabel(f"MAE, {comparison.unit}" if comparison.unit else "MAE")
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.tick_params(axis="y", length=0)
-        return _svg(figure, "errors-" + "-".join(comparison[:4]))
+        return svg(figure, "errors-" + "-".join(comparison[:4]))
 
 
 def learning_curves_svg(comparison: Comparison) -> str:
@@ -75,7 +60,7 @@ def learning_curves_svg(comparison: Comparison) -> str:
     curves = _curves(comparison.methods)
     if not curves:
         return ""
-    with _style():
+    with style():
         from matplotlib.figure import Figure
 
         n_rows = -(-len(curves) // CURVE_COLUMNS)
@@ -94,7 +79,7 @@ def learning_curves_svg(comparison: Comparison) -> str:
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
-        return _svg(figure, "curves-" + "-".join(comparison[:4]))
+        return svg(figure, "curves-" + "-".join(comparison[:4]))
 
 
 def _curves(methods: tuple[MethodScores, ...]) -> dict[tuple[float, ...], list[str]]:
@@ -115,21 +100,3 @@ def _two_lines(names: list[str]) -> list[str]:
 
 def _marks(marker: str, color: str) -> dict[str, Any]:
     return {"fmt": marker, "color": color, "markersize": 5, "capsize": 2.5, "elinewidth": 1.2}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    need_extra("matplotlib")
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        yield
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """Return a figure as an element of a page; `name` keeps its ids apart from other figures'."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=NO_METADATA)
-    svg = buffer.getvalue()
-    prefix = re.sub(r"\W", "-", name)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg[svg.index("<svg") :])
