@@ -1,5 +1,6 @@
 # make demo: the whole journey on this machine.   make test: lint, types and tests.
 # make bench: speed against the usual ways.   make bench-growth: growth of the cost.
+# make bench-methods: the methods of the paper and more, on its data sets (hours); it goes on where it stopped.
 # Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit bench bench-growth format setup clean
+.PHONY: demo test lint types rooms unit bench bench-growth bench-methods format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -35,6 +36,11 @@ bench: setup
 bench-growth: setup
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/speed_page.py
+
+METHODS := methods-hoip methods-mps methods-mpb methods-mpl transfer-mps transfer-mpl
+
+bench-methods: setup
+	for name in $(METHODS); do $(BIN)/emrl-ray benchmark --config benchmarks/configs/$$name.yaml || exit 1; done
 
 format: setup
 	$(BIN)/ruff format .

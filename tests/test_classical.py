@@ -1,9 +1,9 @@
-"""The classical representation: invariances, its columns one by one, and that trees learn from it."""
+"""The classical representation: its columns one by one, and that trees learn from it."""
 
 import numpy as np
 import pytest
 from crystals_for_tests import ROCK_SALT, random_batch
-from hypothesis import assume, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
@@ -28,73 +28,8 @@ def features() -> ClassicalFeatures:
     return ClassicalFeatures.fit(random_batch(48, seed=9, elements=FEW))
 
 
-def crystal(seed: int) -> CrystalBatch:
-    batch = random_batch(1, seed, atoms=(1, 6), elements=FEW)
-    distance = find_pairs(batch, CUTOFF).distance
-    assume(distance.min(initial=CUTOFF) < CUTOFF - 1e-6)
-    return batch
-
-
 def column(features: ClassicalFeatures, batch: CrystalBatch, name: str) -> np.ndarray:
     return features.embed(batch)[:, features.names.index(name)]
-
-
-def assert_same(features: ClassicalFeatures, one: CrystalBatch, other: CrystalBatch) -> None:
-    np.testing.assert_allclose(
-        features.embed(one), features.embed(other), rtol=1e-6, atol=TOLERANCE
-    )
-
-
-@several
-@given(seeds, seeds)
-def test_rotation_and_reflection_change_nothing(features, seed, turn):
-    batch = crystal(seed)
-    rotation, _ = np.linalg.qr(np.random.default_rng(turn).standard_normal((3, 3)))
-    assert_same(features, batch, batch._replace(lattice=batch.lattice @ rotation))
-
-
-@several
-@given(seeds, st.tuples(*[st.floats(-3, 3)] * 3))
-def test_translation_changes_nothing(features, seed, shift):
-    batch = crystal(seed)
-    assert_same(features, batch, batch._replace(frac_coords=batch.frac_coords + np.array(shift)))
-
-
-@several
-@given(seeds, seeds)
-def test_order_of_the_atoms_changes_nothing(features, seed, turn):
-    batch = crystal(seed)
-    order = np.random.default_rng(turn).permutation(len(batch.atomic_numbers))
-    other = batch._replace(
-        atomic_numbers=batch.atomic_numbers[order], frac_coords=batch.frac_coords[order]
-    )
-    assert_same(features, batch, other)
-
-
-@several
-@given(seeds, st.tuples(*[st.integers(-2, 2)] * 3))
-def test_choice_of_cell_changes_nothing(features, seed, steps):
-    batch = crystal(seed)
-    a, b, c = steps
-    change = np.array([[1, a, b], [0, 1, c], [0, 0, 1]])
-    other = batch._replace(
-        lattice=change @ batch.lattice, frac_coords=batch.frac_coords @ np.linalg.inv(change)
-    )
-    assert_same(features, batch, other)
-
-
-@several
-@given(seeds)
-def test_supercell_changes_nothing(features, seed):
-    batch = crystal(seed)
-    half = batch.frac_coords * [0.5, 1, 1]
-    other = CrystalBatch(
-        batch.lattice * np.array([2.0, 1, 1])[:, None],
-        np.tile(batch.atomic_numbers, 2),
-        np.concatenate([half, half + np.array([0.5, 0, 0])]),
-        batch.offsets * 2,
-    )
-    assert_same(features, batch, other)
 
 
 def test_company_in_the_batch_changes_nothing(features, monkeypatch):

@@ -1,58 +1,21 @@
-"""GCN: graph convolutions on the atoms within the cutoff, blind to distance (Kipf and Welling 2017)."""
+"""GCN: graph convolutions on the atoms within the cutoff (Kipf and Welling 2017)."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from emrl_ray.features.elements import element_features
-from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
-
-ATOM_WIDTH = 128
+from emrl_ray.networks.adjacency import AdjacencyNetwork
 
 
-class GCN(GraphNetwork):
-    """Three graph convolutions on element properties, mean over the atoms, dense layer."""
+class GCN(AdjacencyNetwork):
+    """Sums over the neighbours, each divided by the root of both atoms' numbers of neighbours."""
 
-    elements: Tensor
+    def aggregation(self, before: int, after: int) -> nn.Module:
+        """Return a graph convolution."""
+        return GCNConv(before, after, add_self_loops=False)
 
-    def __init__(self, elements: NDArray[np.float64], cutoff: float, width: int) -> None:
-        """Make a network from (119, F) features by atomic number, for pairs up to `cutoff` (Å)."""
-        super().__init__()
-        self.cutoff, self.width = cutoff, width
-        self.register_buffer("elements", torch.from_numpy(elements).float(), persistent=False)
-        widths = [elements.shape[1]] + [ATOM_WIDTH] * AGGREGATIONS
-        self.convolutions = nn.ModuleList(
-            GCNConv(before, after, add_self_loops=False) for before, after in pairwise(widths)
-        )
-        self.readout = DenseReadout(ATOM_WIDTH, width)
-
-    @classmethod
-    def from_spec(cls, spec: NetworkSpec, elements_csv: bytes) -> GCN:
-        """Return the untrained network of a specification."""
-        return cls(element_features(elements_csv, spec.elements), spec.cutoff, spec.width)
-
-    def encode(self, graph: AtomGraph) -> Tensor:
-        """Return the last hidden layer (B, width)."""
-        edges = with_self_loops(graph)
-        atoms = self.elements[graph.numbers]
-        for convolution in self.convolutions:
-            atoms = torch.relu(convolution(atoms, edges))
-        return self.readout(graph.mean_over_atoms(atoms))
-
-
-def with_self_loops(graph: AtomGraph) -> Tensor:
-    """Return the edges (2, P + N), each atom's with itself last.
-
-    Beside those with its own images, which torch-geometric would take for such loops: a supercell
-    has fewer of them.
-    """
-    own = torch.arange(len(graph.numbers), device=graph.numbers.device)
-    return torch.cat([graph.edge_index, own.expand(2, -1)], dim=1)
+    def activation(self, atoms: Tensor) -> Tensor:
+        """Return ReLU."""
+        return torch.relu(atoms)
