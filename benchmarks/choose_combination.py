@@ -22,23 +22,23 @@ from emrl_ray.protocol import methods
 from emrl_ray.protocol.cells import TEST, Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
-from emrl_ray.protocol.methods import Method, Recipe
+from emrl_ray.protocol.methods import Method, Recipe, longest_cutoff
 
 SPLIT_SEED = 0
 """The split whose training rows are used."""
 VALIDATION_SEED = 100
 
+OPTIONS = {"l2": 5e-6, "cutoff": 5.0}
 CANDIDATES: dict[str, Recipe] = {
-    "cgconv-l1_distance": Recipe("cgconv", "l1_distance", {"l2": 5e-6}),
-    "cgconv-distance": Recipe("cgconv", "distance", {"l2": 5e-6}),
-    "cgconv-rank_n_contrast": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6}),
-    "cgconv-l1_rank_n_contrast": Recipe("cgconv", "l1_rank_n_contrast", {"l2": 5e-6}),
-    "cgconv-emrl": Recipe("cgconv", "emrl", {"l2": 5e-6}),
-    "cgconv-l1_distance-4A": Recipe("cgconv", "l1_distance", {"l2": 5e-6, "cutoff": 4.0}),
-    "tgnn-l1_distance": Recipe("tgnn", "l1_distance", {"l2": 5e-6}),
-    "tgnn-distance": Recipe("tgnn", "distance", {"l2": 5e-6}),
-    "tgnn-rank_n_contrast": Recipe("tgnn", "rank_n_contrast", {"l2": 5e-6}),
-    "cgcnn-l1_distance": Recipe("cgcnn", "l1_distance", {"l2": 5e-6}),
+    f"{network}-{loss}": Recipe(network, loss, OPTIONS)
+    for network in ("cgconv", "tgnn", "cgcnn")
+    for loss in (
+        *("emrl", "distance", "rank_n_contrast", "l1_distance", "l1_rank_n_contrast"),
+        "l1",
+    )
+} | {
+    f"cgconv-{loss}-4A": Recipe("cgconv", loss, {**OPTIONS, "cutoff": 4.0})
+    for loss in ("rank_n_contrast", "l1_distance")
 }
 """What is compared."""
 
@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--candidates", nargs="*", default=list(CANDIDATES))
     words = parser.parse_args()
     source = named_source(words.dataset, f"{os.environ['EMRL_RAY_DATA']}/data")
-    crystals, _ = read_labelled(source, PRESETS[source.preset].cutoff)
+    preset = PRESETS[source.preset]
+    crystals, _ = read_labelled(source, preset.cutoff, longest_cutoff(preset))
     training = crystals.take(split_rows(len(crystals.targets), TEST, seed=SPLIT_SEED).train)
     place = locate(RESULTS / "choice" / f"{words.dataset}.json")
     found: dict[str, Any] = read_json(place) if place.is_file() else {}

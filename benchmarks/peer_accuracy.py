@@ -78,7 +78,8 @@ def compare(
     table = data_folder() / "data" / source.table
     sample = drawn(table.stem, count or pq.read_metadata(table).num_rows, scratch, few=1)
     source = source._replace(table=str(sample.parquet))
-    crystals, _ = read_labelled(source, PRESETS[source.preset].cutoff)
+    cutoff = PRESETS[source.preset].cutoff
+    crystals, _ = read_labelled(source, cutoff, cutoff)
     cells = [
         Cell(dataset, source.preset, source.target, METHOD, (METHOD,), "random", seed, epochs)
         for seed in seeds

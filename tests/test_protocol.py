@@ -23,7 +23,7 @@ def labelled(count: int, cutoff: float = 4.0) -> LabelledCrystals:
     with tempfile.TemporaryDirectory() as folder:
         table = str(Path(folder) / "crystals.parquet")
         write_parquet(random_crystals(count), locate(table))
-        return read_labelled(Source(table, TARGET, "HOIP"), cutoff)[0]
+        return read_labelled(Source(table, TARGET, "HOIP"), cutoff, cutoff)[0]
 
 
 def test_rows_without_a_label_are_rejects_and_the_others_keep_theirs(tmp_path):
@@ -34,7 +34,7 @@ def test_rows_without_a_label_are_rejects_and_the_others_keep_theirs(tmp_path):
     place = crystals.schema.get_field_index(TARGET)
     crystals = crystals.set_column(place, crystals.schema.field(TARGET), column)
     write_parquet(crystals, locate(tmp_path / "c.parquet"))
-    found, rejects = read_labelled(Source(str(tmp_path / "c.parquet"), TARGET, "HOIP"), 4.0)
+    found, rejects = read_labelled(Source(str(tmp_path / "c.parquet"), TARGET, "HOIP"), 4.0, 5.0)
     assert len(found.targets) + len(rejects) == 30
     assert ("c00004", "missing_target") in {(row.id, str(row.reason)) for row in rejects}
     expected = dict(zip(crystals.column("id").to_pylist(), targets, strict=True))
@@ -49,7 +49,7 @@ def test_fewer_than_ten_labelled_rows_are_one_clear_line(tmp_path):
     with pytest.raises(
         ConfigError, match=r": \d rows with a volume_per_atom, at least 10 are needed$"
     ):
-        read_labelled(source, 4.0)
+        read_labelled(source, 4.0, 5.0)
 
 
 def test_without_ids_leaves_the_others():

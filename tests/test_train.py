@@ -232,12 +232,15 @@ def test_a_killed_driver_called_again_changes_nothing(undisturbed, crystals, tmp
     assert ours == theirs
 
 
-def test_a_network_and_a_loss_from_outside_make_a_model(outside, crystals):
+def test_a_network_and_a_loss_from_outside_make_a_model(outside, crystals, tmp_path):
     model = Model.load(str(outside))
     assert model.card.network == "tests.outside:MeanDistance"
     assert set(model.heads) == {"linear", "readout"}
     assert model.card.metrics["test"].keys() == {"linear", "readout", "floors"}
-    found = predict(PredictConfig(model=str(outside), source=str(crystals), head="readout"))
+    place = {"source": str(crystals), "out": str(tmp_path / "found.parquet")}
+    found = predict(
+        PredictConfig(model=str(outside), head="readout", min_distance=0, threads=1, **place)
+    )
     assert found.predictions.num_rows == ROWS
     rows = CrystalBatch.from_arrow(pq.read_table(crystals)).take(np.arange(ROWS))
     readout = model.heads["readout"].predict(model.embed(rows))

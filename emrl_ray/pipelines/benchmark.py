@@ -7,9 +7,11 @@ an interrupted benchmark goes on. The tables are made from the files alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import Location, absolute, locate, read_json, write_json
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.experiments import Resources, collect, load, sources_of
@@ -49,7 +51,8 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         write_transfer(out, tables)
     else:
         failed = _compare(config, out, sources, methods)
-        write_tables(out, tables)
+        with suppress(FileNotFoundError) if failed else nullcontext():  # no training succeeded
+            write_tables(out, tables)
     for line in failed:
         print(f"benchmark: failed: {line}", flush=True)
     print(f"benchmark: results in {out}, tables in {tables}", flush=True)
@@ -78,7 +81,7 @@ def _compare(
             run.remote(cell, crystals[cell.dataset], out, resources, say): cell.name
             for cell in cells
         }
-        return list(collect(running, say))
+        return list(collect(running))
 
 
 def _cells(
@@ -86,6 +89,7 @@ def _cells(
 ) -> Iterator[Cell]:
     """Yield the trainings: a data set after the other, and in each a split after the other."""
     for name, source in sources.items():
+        data = table_fingerprint(source.table)
         for seed in range(config.first_seed, config.first_seed + config.repeats):
             for recipe, chosen in by_recipe(methods).items():
                 yield Cell(
@@ -98,24 +102,35 @@ def _cells(
                     seed,
                     config.epochs,
                     config.out_of_fold,
+                    data,
                 )
 
 
 def _without_results(cell: Cell, results: Location) -> Cell:
     """Return the cell with those of its methods that have no result yet.
 
-    Raises ConfigError, in one line, if a result was made with another number of epochs.
+    Raises ConfigError, in one line, if a result was made of other crystals, of another property or
+    with another number of epochs.
     """
     missing = []
     for method in cell.methods:
         place = results / "/".join(cell.result_name(method))
         if not place.is_file():
             missing.append(method)
-        elif cell.trained and (found := read_json(place)["epochs"]) != cell.epochs:
-            raise ConfigError(
-                f"{place.path}: made with {found} epochs, --epochs is {cell.epochs}: use another --out"
-            )
+        elif why := _difference(cell, read_json(place)):
+            raise ConfigError(f"{place.path}: {why}: use another --out")
     return cell._replace(methods=tuple(missing))
+
+
+def _difference(cell: Cell, record: Mapping[str, Any]) -> str | None:
+    """Return what sets the cell of a record apart from `cell`, if anything does."""
+    if record["target"] != cell.target:
+        return f"made of {record['target']}, not of {cell.target}"
+    if record.get("data", cell.data) != cell.data:
+        return "made of other crystals"
+    if cell.trained and record["epochs"] != cell.epochs:
+        return f"made with {record['epochs']} epochs, --epochs is {cell.epochs}"
+    return None
 
 
 def _run(

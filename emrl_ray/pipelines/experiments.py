@@ -14,10 +14,11 @@ from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.storage import absolute
 from emrl_ray.machine import limited_threads
-from emrl_ray.pipelines.relay import Say
+from emrl_ray.pipelines.relay import Say, print_line
 from emrl_ray.presets import PRESETS
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
+from emrl_ray.protocol.methods import longest_cutoff
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"
@@ -75,15 +76,16 @@ def load(sources: Mapping[str, Source], say: Say) -> dict[str, Any]:
 
 
 def _load(name: str, source: Source, say: Say) -> LabelledCrystals:
-    crystals, rejects = read_labelled(source, PRESETS[source.preset].cutoff)
+    preset = PRESETS[source.preset]
+    crystals, rejects = read_labelled(source, preset.cutoff, longest_cutoff(preset))
     rows = len(crystals.targets)
     reasons = Counter(str(reject.reason) for reject in rejects)
     say(account(f"benchmark: {name}", Counts(rows + len(rejects), rows, reasons)))
     return crystals
 
 
-def collect(running: Mapping[Any, str], say: Say) -> Iterator[str]:
-    """Wait for tasks, given with their names, saying the lines that each returns; yield what failed."""
+def collect(running: Mapping[Any, str]) -> Iterator[str]:
+    """Wait for tasks, given with their names, printing the lines of each; yield what failed."""
     waiting = dict(running)
     while waiting:
         (task,), _ = ray.wait(list(waiting), num_returns=1)
@@ -91,8 +93,8 @@ def collect(running: Mapping[Any, str], say: Say) -> Iterator[str]:
         done = f"{len(running) - len(waiting)}/{len(running)}"
         try:
             for line in ray.get(task):
-                say(f"benchmark: {done} {name} {line}")
+                print_line(f"benchmark: {done} {name} {line}")
         except ray.exceptions.RayError as error:
             why = str(error).strip().splitlines()[-1]
-            say(f"benchmark: {done} {name} failed: {why}")
+            print_line(f"benchmark: {done} {name} failed: {why}")
             yield f"{name}: {why}"

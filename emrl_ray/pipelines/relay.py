@@ -39,4 +39,12 @@ def relayed_lines() -> Iterator[Say]:
 
 def _print_lines(queue: Queue) -> None:
     while (text := queue.get()) is not None:
-        print(text, flush=True)
+        print_line(text)
+
+
+def print_line(text: str) -> None:
+    """Print a line with its end at once, for `print` lets another thread's line come between.
+
+    What the driver itself says goes this way: the queue keeps no order, and its end may come first.
+    """
+    print(f"{text}\n", end="", flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emrl_ray.config import BenchmarkConfig
-from emrl_ray.crystals.storage import locate, write_json
+from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.crystals.storage import Location, locate, read_json, write_json
 from emrl_ray.features.compiled import State
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.experiments import Resources, collect, load
@@ -30,9 +30,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
         for name in config.dataset
         for seed in range(config.first_seed, config.first_seed + config.repeats)
         for cell in _cells(config, name, sources[name], seed)
-        if not all(
-            (locate(out) / "/".join(cell.result_name(head))).is_file() for head in HEADS_COMPARED
-        )
+        if not _is_done(cell, locate(out))
     ]
     print(f"benchmark: {len(cells)} trainings of transfer to do", flush=True)
     if not cells:
@@ -49,7 +47,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
             ): cell.name
             for cell in cells
         }
-        return list(collect(running, say))
+        return list(collect(running))
 
 
 def _cells(config: BenchmarkConfig, name: str, source: Source, seed: int) -> list[TransferCell]:
@@ -63,6 +61,24 @@ def _cells(config: BenchmarkConfig, name: str, source: Source, seed: int) -> lis
     ]
 
 
+def _is_done(cell: TransferCell, results: Location) -> bool:
+    """Return whether the results of a cell are there.
+
+    Raises ConfigError, in one line, if one was made with another number of epochs.
+    """
+    meant = 0 if cell.start == "frozen" else cell.config().epochs
+    for head in HEADS_COMPARED:
+        place = results / "/".join(cell.result_name(head))
+        if not place.is_file():
+            return False
+        if (found := read_json(place)["epochs"]) != meant:
+            raise ConfigError(
+                f"{place.path}: made with {found} epochs, --epochs {cell.epochs} makes them {meant}: "
+                "use another --out"
+            )
+    return True
+
+
 def _pretrained(
     config: BenchmarkConfig,
     cells: list[TransferCell],
@@ -71,29 +87,27 @@ def _pretrained(
     say: Say,
 ) -> dict[tuple[str, int], Any]:
     """Return a reference to the network that learned the source, by data set and seed."""
-    assert config.transfer is not None
     train = resources.task(_pretrain)
     epochs = config.transfer_epochs or config.epochs
     return {
-        (name, seed): train.remote(
-            config.transfer, epochs, crystals[config.transfer], crystals[name], seed, resources, say
+        (cell.dataset, cell.seed): train.remote(
+            cell, epochs, crystals[cell.source], crystals[cell.dataset], resources, say
         )
-        for name, seed in sorted({(cell.dataset, cell.seed) for cell in cells})
+        for cell in {(cell.dataset, cell.seed): cell for cell in cells}.values()
     }
 
 
 def _pretrain(
-    name: str,
+    cell: TransferCell,
     epochs: int,
     source: LabelledCrystals,
     crystals: LabelledCrystals,
-    seed: int,
     resources: Resources,
     say: Say,
 ) -> State:
     with resources.limited():
-        place = resources.place(f"{name} seed {seed}", say)
-        return pretrain(name, epochs, source, crystals, seed, place).state
+        place = resources.place(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
+        return pretrain(cell, epochs, source, crystals, place).state
 
 
 def _run(

@@ -41,6 +41,8 @@ class Cell(NamedTuple):
     epochs: int
     folds: int = 0
     """Where above 0, heads are fitted on embeddings out of so many folds (`protocol.out_of_fold`)."""
+    data: str = ""
+    """Fingerprint of the table."""
 
     @property
     def name(self) -> str:
@@ -111,6 +113,7 @@ def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> list[dict[
             cost = cost.plus(embedding).plus(watch.read())
         record = {
             "dataset": cell.dataset,
+            "data": cell.data,
             "method": cell.result_name(name)[1],
             "split": cell.split,
             "seed": cell.seed,

@@ -16,8 +16,8 @@ from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_sche
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.fitting import reject_unlabelled
+from emrl_ray.features.pairs import reject_lonely, within
+from emrl_ray.fitting import count_labels, reject_unlabelled
 
 
 class Source(NamedTuple):
@@ -51,7 +51,7 @@ class LabelledCrystals(NamedTuple):
     """(n,) reduced formulas."""
     batch: CrystalBatch
     graphs: Graphs
-    """With pairs up to the cutoff; distances are float32."""
+    """With float32 distances."""
     target: str
     """Name of the property."""
     targets: NDArray[np.float64]
@@ -79,17 +79,22 @@ def named_source(name: str, folder: str) -> Source:
 
 
 def check_source(source: Source) -> None:
-    """Raise ValueError or OSError, in one line, for a table without the columns that are needed."""
+    """Raise ValueError or OSError, in one line, for a table without the columns or rows that are needed."""
     schema = table_schema(source.table)
     check_crystal_schema(schema, source.table)
     check_target(schema, source.target, source.table)
+    labelled = count_labels(source.table, source.target)
+    if labelled < LEAST_ROWS:
+        raise _too_few(source, labelled)
 
 
-def read_labelled(source: Source, cutoff: float) -> tuple[LabelledCrystals, list[Reject]]:
+def read_labelled(
+    source: Source, cutoff: float, reach: float
+) -> tuple[LabelledCrystals, list[Reject]]:
     """Return the rows of a table that can be learned from, and a reject for each other row.
 
-    They have a target, and a pair of atoms within `cutoff` (Å). Raises ConfigError, in one line, if
-    they are fewer than 10.
+    They have a target, and a pair of atoms within `cutoff` (Å). Their graphs have the pairs up to
+    `reach` (Å), which is at least that. Raises ConfigError, in one line, if they are fewer than 10.
     """
     check_source(source)
     table = read_table(source.table, columns=["id", "formula", *GEOMETRY, source.target])
@@ -99,28 +104,42 @@ def read_labelled(source: Source, cutoff: float) -> tuple[LabelledCrystals, list
     labelled = table.take(np.flatnonzero(np.isfinite(values)))
     limits = Limits.of(CrystalLimits(), cutoff)
     good, invalid = validate(labelled, limits, source.table)
-    graphs = Graphs.from_crystals(CrystalBatch.from_arrow(good), cutoff)
-    lonely = graphs.pairs.n_pairs == 0
+    graphs = _graphs(CrystalBatch.from_arrow(good), reach)
+    lonely = within(graphs.pairs, cutoff).n_pairs == 0
     kept, without_pairs = reject_lonely(good, lonely, cutoff, source.table, Stage.FEATURIZE)
     if kept.num_rows < LEAST_ROWS:
-        raise ConfigError(
-            f"{source.table}: {kept.num_rows} rows with a {source.target}, "
-            f"at least {LEAST_ROWS} are needed"
-        )
+        raise _too_few(source, kept.num_rows)
     if without_pairs:
         graphs = graphs.take(np.flatnonzero(~lonely))
     crystals = LabelledCrystals(
         kept.column("id").combine_chunks(),
         kept.column("formula").combine_chunks(),
         CrystalBatch.from_arrow(kept),
-        graphs._replace(
-            pairs=graphs.pairs._replace(distance=graphs.pairs.distance.astype(np.float32))
-        ),
+        graphs,
         source.target,
         kept.column(source.target).cast(pa.float64()).to_numpy(),
         (field.metadata or {}).get(b"unit", b"").decode() or None,
     )
     return crystals, [*rejects, *invalid, *without_pairs]
+
+
+def _too_few(source: Source, rows: int) -> ConfigError:
+    return ConfigError(
+        f"{source.table}: {rows} rows with a {source.target}, at least {LEAST_ROWS} are needed"
+    )
+
+
+def at_cutoff(crystals: LabelledCrystals, cutoff: float) -> LabelledCrystals:
+    """Return the crystals that have a pair within `cutoff` (Å), with all pairs within it."""
+    graphs = _graphs(crystals.batch, cutoff)
+    return crystals._replace(graphs=graphs).take(np.flatnonzero(graphs.pairs.n_pairs))
+
+
+def _graphs(batch: CrystalBatch, cutoff: float) -> Graphs:
+    """Return the graphs of crystals as a graphs table keeps them, with float32 distances."""
+    graphs = Graphs.from_crystals(batch, cutoff)
+    distance = graphs.pairs.distance.astype(np.float32)
+    return graphs._replace(pairs=graphs.pairs._replace(distance=distance))
 
 
 def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> LabelledCrystals:

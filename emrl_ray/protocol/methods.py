@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
+from emrl_ray.presets import Preset
 
 
 class Recipe(NamedTuple):
@@ -39,7 +40,7 @@ RECIPES: dict[str, Recipe] = {
     "MEGNet": Recipe("megnet", "l1"),
     "EMRL": Recipe("tgnn", "emrl"),
     "SLRL": Recipe("tgnn", "slrl"),
-    "EMRL+": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6}),
+    "EMRL+": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6, "cutoff": 5.0}),
     UNTRAINED: Recipe("tgnn", "emrl"),
 }
 """Trainings by name: the baselines of SI section 4, EMRL, and what goes beyond the paper."""
@@ -56,6 +57,11 @@ METHODS: dict[str, Method] = {
     UNTRAINED: Method(UNTRAINED, "boosted"),
 }
 """Methods by name; a new one is a line here, and one in `RECIPES`, or in user code."""
+
+
+def longest_cutoff(preset: Preset) -> float:
+    """Return the longest cutoff (Å) of all recipes on a data set with that preset."""
+    return max(recipe.options.get("cutoff", preset.cutoff) for recipe in RECIPES.values())
 
 
 def check_methods(names: list[str], folds: int) -> None:

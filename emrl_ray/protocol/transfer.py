@@ -6,6 +6,7 @@ trained on the source only gives embeddings to the head; and tuned, where traini
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from emrl_ray.features.compiled import State
 from emrl_ray.heads import HEADS
 from emrl_ray.presets import PRESETS
 from emrl_ray.protocol.cells import TEST, Learned, options_of, scored
-from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, without_ids
+from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
 from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on
 from emrl_ray.training import TrainedNetwork
 
@@ -53,6 +54,15 @@ class TransferCell(NamedTuple):
         epochs = round(self.epochs / self.share)
         return _emrl(self.dataset, self.preset, self.target, epochs, self.seed, rate)
 
+    def source_config(self, epochs: int, target: str) -> TrainConfig:
+        """Return the options of training on the source: its preset's, but with this cell's cutoff.
+
+        Cutoff and distance basis are part of the network, so that it keeps them where it goes.
+        """
+        preset = DATASETS[self.source].preset
+        config = _emrl(self.source, preset, target, epochs, self.seed)
+        return replace(config, cutoff=PRESETS[self.preset].cutoff)
+
     def result_name(self, head: str) -> tuple[str, ...]:
         """Return folders and file of a result."""
         file = f"{round(100 * self.share)}-{self.seed}.json"
@@ -60,22 +70,30 @@ class TransferCell(NamedTuple):
 
 
 def pretrain(
-    name: str,
+    cell: TransferCell,
     epochs: int,
     source: LabelledCrystals,
     crystals: LabelledCrystals,
-    seed: int,
     place: Place,
 ) -> TrainedNetwork:
-    """Train on the data set `name` without what would give the test rows of a split away.
+    """Train on a cell's source, with the cutoff of its data set, which is what it will embed.
 
-    Of the same property, that is every crystal that both sets have; of another, the test rows.
+    The source loses what would give the test rows of the split away: of the same property every
+    crystal that both sets have, of another the test rows.
     """
+    config = cell.source_config(epochs, source.target)
+    assert config.cutoff is not None
+    learned = at_cutoff(_without_tested(cell, source, crystals), config.cutoff)
+    return train_on(config, learned, place)
+
+
+def _without_tested(
+    cell: TransferCell, source: LabelledCrystals, crystals: LabelledCrystals
+) -> LabelledCrystals:
     shared = crystals.ids
     if source.target != crystals.target:
-        shared = shared.take(_split(crystals, seed)[1])
-    config = _emrl(name, DATASETS[name].preset, source.target, epochs, seed)
-    return train_on(config, without_ids(source, shared), place)
+        shared = shared.take(_split(crystals, cell.seed)[1])
+    return without_ids(source, shared)
 
 
 def run_transfer_cell(
