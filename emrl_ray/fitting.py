@@ -146,7 +146,7 @@ def _card(config: TrainConfig, labels: Labels, split: Split, dataset: str) -> Ca
     assert config.cutoff is not None
     options = [*fields(NetworkConfig), *fields(OptimizationConfig)]
     hyperparameters = {entry.name: getattr(config, entry.name) for entry in options}
-    hyperparameters |= {"preset": config.preset, "split": config.split}
+    hyperparameters |= {"preset": config.preset, "init": config.init, "split": config.split}
     hyperparameters |= {"test": config.test, "calibration": config.calibration}
     return Card(
         target=config.target,

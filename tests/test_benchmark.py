@@ -18,7 +18,7 @@ from emrl_ray.evaluation import split_rows
 from emrl_ray.features.elements import default_csv
 from emrl_ray.presets import PRESETS
 from emrl_ray.protocol import transfer
-from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled
+from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.training import TrainedNetwork, make_network
@@ -129,10 +129,10 @@ def test_a_result_that_is_missing_is_made_again_alone_and_the_same(copy, crystal
 def test_results_of_another_training_are_not_taken_for_these(copy, crystals, tmp_path, capsys):
     before = times(copy)
     assert benchmark(crystals, copy, "--epochs", "3") == 2
-    assert "made with 2 epochs, --epochs is 3: use another --out" in capsys.readouterr().err
+    assert "made with epochs 2, it is 3 now: use another --out" in capsys.readouterr().err
     other = write_crystals(tmp_path / "other.parquet", 90)
     assert benchmark(other, copy) == 2
-    assert "made of other crystals: use another --out" in capsys.readouterr().err
+    assert ": made with data " in capsys.readouterr().err
     assert times(copy) == before
 
 
@@ -251,6 +251,17 @@ def trainings(monkeypatch) -> list[tuple[TrainConfig, LabelledCrystals]]:
     return asked
 
 
+def transfer_cell(
+    source: str,
+    dataset: str = "MPS-FE",
+    start: str = "frozen",
+    share: float = 1.0,
+    source_epochs: int = 2,
+) -> TransferCell:
+    target = DATASETS[dataset].target
+    return TransferCell(source, source_epochs, dataset, dataset, target, start, share, 3, 2, "data")
+
+
 @pytest.mark.parametrize(("source", "shared"), [("MPS-BG", "test rows"), ("MPL-FE", "all rows")])
 def test_the_source_is_learned_without_what_gives_test_rows_away(
     source, shared, tmp_path, trainings
@@ -260,8 +271,7 @@ def test_the_source_is_learned_without_what_gives_test_rows_away(
     crystals, known = labelled(tmp_path, "MPS-FE"), labelled(tmp_path, source)
     if source == "MPL-FE":  # it has more crystals than the other
         crystals = crystals.take(np.arange(20))
-    cell = TransferCell(source, "MPS-FE", "MPS-FE", "formation_energy", "frozen", 1.0, 3, 2)
-    pretrain(cell, 7, known, crystals, PLACE)
+    pretrain(transfer_cell(source, source_epochs=7), known, crystals, PLACE)
     ((config, rows),) = trainings
     tested = split_rows(len(crystals.targets), 0.2, seed=3).test
     hidden = crystals.ids if shared == "all rows" else crystals.ids.take(tested)
@@ -272,8 +282,8 @@ def test_the_source_is_learned_without_what_gives_test_rows_away(
 def test_a_network_keeps_its_cutoff_where_it_goes(tmp_path, trainings):
     write_both_targets(tmp_path, 40)
     for source, dataset in (("MPS-BG", "MPS-FE"), ("MPS-FE", "MPS-BG")):
-        cell = TransferCell(source, dataset, dataset, "", "frozen", 1.0, 0, 2)
-        pretrain(cell, 2, labelled(tmp_path, source), labelled(tmp_path, dataset), PLACE)
+        cell = transfer_cell(source, dataset)
+        pretrain(cell, labelled(tmp_path, source), labelled(tmp_path, dataset), PLACE)
         config, rows = trainings.pop()
         assert config.cutoff == cell.config().cutoff == PRESETS[dataset].cutoff
         reached = rows.graphs.pairs.distance.max()
@@ -285,8 +295,8 @@ def test_a_smaller_share_lies_in_each_larger_one(tmp_path, trainings):
     write_both_targets(tmp_path, 80)
     crystals = labelled(tmp_path, "MPS-FE")
     for share in (0.2, 0.5, 1.0):
-        cell = TransferCell("MPS-BG", "MPS-FE", "MPS-FE", "formation_energy", "tuned", share, 3, 2)
-        run_transfer_cell(cell, crystals, {}, PLACE)
+        cell = transfer_cell("MPS-BG", start="tuned", share=share)
+        next(run_transfer_cell(cell, crystals, {}, PLACE))
     small, half, whole = (set(rows.ids.to_pylist()) for _, rows in trainings)
     assert small < half < whole
     assert whole == set(
@@ -322,4 +332,4 @@ def test_transfer_compares_three_starts_at_every_share(tmp_path, ray_session, ca
     assert times(out) == before
     words[words.index("--epochs") + 1] = "2"
     assert cli.main(["benchmark", "--dataset", "MPS-FE", "--out", str(out), *words]) == 2
-    assert "made with 20 epochs, --epochs 2 makes them 40" in capsys.readouterr().err
+    assert "made with source_epochs 1, it is 2 now: use another --out" in capsys.readouterr().err

@@ -199,9 +199,20 @@ class BenchmarkConfig(ClusterOptions):
             raise ConfigError("give either --dataset NAME or --crystals TABLE")
         if (self.crystals is None) != (self.target is None):
             raise ConfigError("--crystals and --target: give both or neither")
-        if self.transfer is not None and (self.crystals or self.transfer in self.dataset):
-            raise ConfigError(f"--transfer {self.transfer}: needs another --dataset to go to")
+        if self.transfer is not None:
+            self._check_transfer()
+        elif self.transfer_epochs is not None:
+            raise ConfigError(f"--transfer-epochs {self.transfer_epochs}: needs --transfer")
         if self.transfer_epochs is not None:
             at_least("transfer_epochs", self.transfer_epochs, 1)
         if self.preset not in PRESETS:
             raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
+
+    def _check_transfer(self) -> None:
+        """Raise ConfigError for what a transfer, which is EMRL on random splits, does not take."""
+        if self.crystals is not None or self.transfer in self.dataset:
+            raise ConfigError(f"--transfer {self.transfer}: needs another --dataset to go to")
+        for option, default in (("methods", []), ("split", "random"), ("out_of_fold", 0)):
+            if getattr(self, option) != default:
+                name = option.replace("_", "-")
+                raise ConfigError(f"--{name} {getattr(self, option)}: not with --transfer")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig
 from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import Location, absolute, locate, read_json, write_json
+from emrl_ray.crystals.storage import absolute, locate, write_json
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.experiments import Resources, collect, load, sources_of
+from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks, sources_of
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.transfer import transfer
 from emrl_ray.protocol.cells import Cell, run_cell
@@ -63,11 +64,16 @@ def _compare(
     config: BenchmarkConfig, out: str, sources: Mapping[str, Source], methods: list[str]
 ) -> list[str]:
     """Run the trainings whose methods lack results, as tasks; return what failed."""
-    cells = [
-        missing
-        for cell in _cells(config, sources, methods)
-        if (missing := _without_results(cell, locate(out))).methods
-    ]
+    cells = []
+    for cell in _cells(config, sources, methods):
+        place, meant = locate(out), cell.meant()
+        missing = [
+            method
+            for method in cell.methods
+            if not has_result(place / "/".join(cell.result_name(method)), meant)
+        ]
+        if missing:
+            cells.append(cell._replace(methods=tuple(missing)))
     print(f"benchmark: {len(cells)} trainings to do", flush=True)
     if not cells:
         return []
@@ -77,11 +83,11 @@ def _compare(
     needed = {cell.dataset for cell in cells}
     with relayed_lines() as say:
         crystals = load({name: sources[name] for name in sources if name in needed}, say)
-        running = {
-            run.remote(cell, crystals[cell.dataset], out, resources, say): cell.name
+        tasks = (
+            (cell.name, partial(run.remote, cell, crystals[cell.dataset], out, resources, say))
             for cell in cells
-        }
-        return list(collect(running))
+        )
+        return run_tasks(tasks, config.workers, len(cells))
 
 
 def _cells(
@@ -106,41 +112,13 @@ def _cells(
                 )
 
 
-def _without_results(cell: Cell, results: Location) -> Cell:
-    """Return the cell with those of its methods that have no result yet.
-
-    Raises ConfigError, in one line, if a result was made of other crystals, of another property or
-    with another number of epochs.
-    """
-    missing = []
-    for method in cell.methods:
-        place = results / "/".join(cell.result_name(method))
-        if not place.is_file():
-            missing.append(method)
-        elif why := _difference(cell, read_json(place)):
-            raise ConfigError(f"{place.path}: {why}: use another --out")
-    return cell._replace(methods=tuple(missing))
-
-
-def _difference(cell: Cell, record: Mapping[str, Any]) -> str | None:
-    """Return what sets the cell of a record apart from `cell`, if anything does."""
-    if record["target"] != cell.target:
-        return f"made of {record['target']}, not of {cell.target}"
-    if record.get("data", cell.data) != cell.data:
-        return "made of other crystals"
-    if cell.trained and record["epochs"] != cell.epochs:
-        return f"made with {record['epochs']} epochs, --epochs is {cell.epochs}"
-    return None
-
-
 def _run(
     cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
     lines = []
     with resources.limited():
-        records = run_cell(cell, crystals, resources.place(cell.name, say))
-        for method, record in zip(cell.methods, records, strict=True):
+        for method, record in run_cell(cell, crystals, resources.place(cell.name, say)):
             write_json(record, locate(out) / "/".join(cell.result_name(method)))
             lines.append(
                 f"{record['method']}: MAE {record['mae']:.4f}, R² {record['r2']:.4f}, "

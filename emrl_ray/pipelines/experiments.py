@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import ray
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import absolute
+from emrl_ray.crystals.storage import Location, absolute, read_json
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.relay import Say, print_line
 from emrl_ray.presets import PRESETS
@@ -84,17 +85,49 @@ def _load(name: str, source: Source, say: Say) -> LabelledCrystals:
     return crystals
 
 
-def collect(running: Mapping[Any, str]) -> Iterator[str]:
-    """Wait for tasks, given with their names, printing the lines of each; yield what failed."""
-    waiting = dict(running)
+def run_tasks(
+    tasks: Iterable[tuple[str, Callable[[], Any]]], at_once: int | None, count: int
+) -> list[str]:
+    """Run tasks, each a name and what submits it, and print their lines; return what failed.
+
+    `at_once` limits how many are submitted at a time; without it Ray knows of all `count` of them, and
+    a cluster that grows can grow to them.
+    """
+    coming = iter(tasks)
+    waiting = {submit(): name for name, submit in islice(coming, at_once)}
+    failed = []
+    done = 0
     while waiting:
         (task,), _ = ray.wait(list(waiting), num_returns=1)
         name = waiting.pop(task)
-        done = f"{len(running) - len(waiting)}/{len(running)}"
+        done += 1
         try:
             for line in ray.get(task):
-                print_line(f"benchmark: {done} {name} {line}")
+                print_line(f"benchmark: {done}/{count} {name} {line}")
         except ray.exceptions.RayError as error:
             why = str(error).strip().splitlines()[-1]
-            print_line(f"benchmark: {done} {name} failed: {why}")
-            yield f"{name}: {why}"
+            print_line(f"benchmark: {done}/{count} {name} failed: {why}")
+            failed.append(f"{name}: {why}")
+        waiting |= {submit(): name for name, submit in islice(coming, 1)}
+    return failed
+
+
+def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
+    """Return whether there is a result at `place`, made with the settings that are meant now.
+
+    Raises ConfigError, in one line, if it was made with others.
+    """
+    if not place.is_file():
+        return False
+    record = read_json(place)
+    for name, value in _flat(meant).items():
+        if (found := _flat(record).get(name, value)) != value:
+            raise ConfigError(
+                f"{place.path}: made with {name} {found}, it is {value} now: use another --out"
+            )
+    return True
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a record, its hyperparameters among them."""
+    return {**record, **record.get("hyperparameters", {})} | {"hyperparameters": None}

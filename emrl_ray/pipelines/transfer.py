@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
-from emrl_ray.crystals.storage import Location, locate, read_json, write_json
+from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.storage import locate, write_json
+from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.compiled import State
+from emrl_ray.fitting import count_labels
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.experiments import Resources, collect, load
+from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks
 from emrl_ray.pipelines.relay import Say, relayed_lines
+from emrl_ray.protocol.cells import TEST
 from emrl_ray.protocol.datasets import LabelledCrystals, Source
 from emrl_ray.protocol.transfer import (
     HEADS_COMPARED,
@@ -25,12 +30,16 @@ from emrl_ray.protocol.transfer import (
 def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -> list[str]:
     """Run the trainings whose results are missing; return what failed."""
     assert config.transfer is not None
+    _check_rows(sources)
     cells = [
         cell
         for name in config.dataset
         for seed in range(config.first_seed, config.first_seed + config.repeats)
         for cell in _cells(config, name, sources[name], seed)
-        if not _is_done(cell, locate(out))
+        if not all(
+            has_result(locate(out) / "/".join(cell.result_name(head)), cell.meant())
+            for head in HEADS_COMPARED
+        )
     ]
     print(f"benchmark: {len(cells)} trainings of transfer to do", flush=True)
     if not cells:
@@ -40,47 +49,60 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
     run = resources.task(_run)
     with relayed_lines() as say:
         crystals = load(sources, say)
-        networks = _pretrained(config, cells, crystals, resources, say)
-        running = {
-            run.remote(
-                cell, crystals[cell.dataset], networks[cell.dataset, cell.seed], out, resources, say
-            ): cell.name
+        networks = _pretrained(cells, crystals, resources, say)
+        tasks = (
+            (
+                cell.name,
+                partial(
+                    run.remote,
+                    cell,
+                    crystals[cell.dataset],
+                    networks[cell.dataset, cell.seed],
+                    out,
+                    resources,
+                    say,
+                ),
+            )
             for cell in cells
-        }
-        return list(collect(running))
+        )
+        return run_tasks(tasks, config.workers, len(cells))
+
+
+def _check_rows(sources: Mapping[str, Source]) -> None:
+    """Raise ConfigError, in one line, for a data set too small for its least share."""
+    for name, source in sources.items():
+        rows = count_labels(source.table, source.target)
+        least = round(min(SHARES) * (1 - TEST) * rows)
+        if least < LEAST_ROWS:
+            raise ConfigError(
+                f"--transfer: {min(SHARES):.0%} of the training rows of {name} are {least}, "
+                f"at least {LEAST_ROWS} are needed"
+            )
 
 
 def _cells(config: BenchmarkConfig, name: str, source: Source, seed: int) -> list[TransferCell]:
     assert config.transfer is not None
+    data = table_fingerprint(source.table)
+    before = config.transfer_epochs or config.epochs
     return [
         TransferCell(
-            config.transfer, name, source.preset, source.target, start, share, seed, config.epochs
+            config.transfer,
+            before,
+            name,
+            source.preset,
+            source.target,
+            start,
+            share,
+            seed,
+            config.epochs,
+            data,
         )
         for start in STARTS
         for share in SHARES
     ]
 
 
-def _is_done(cell: TransferCell, results: Location) -> bool:
-    """Return whether the results of a cell are there.
-
-    Raises ConfigError, in one line, if one was made with another number of epochs.
-    """
-    meant = 0 if cell.start == "frozen" else cell.config().epochs
-    for head in HEADS_COMPARED:
-        place = results / "/".join(cell.result_name(head))
-        if not place.is_file():
-            return False
-        if (found := read_json(place)["epochs"]) != meant:
-            raise ConfigError(
-                f"{place.path}: made with {found} epochs, --epochs {cell.epochs} makes them {meant}: "
-                "use another --out"
-            )
-    return True
-
-
 def _pretrained(
-    config: BenchmarkConfig,
     cells: list[TransferCell],
     crystals: Mapping[str, Any],
     resources: Resources,
@@ -88,10 +110,9 @@ def _pretrained(
 ) -> dict[tuple[str, int], Any]:
     """Return a reference to the network that learned the source, by data set and seed."""
     train = resources.task(_pretrain)
-    epochs = config.transfer_epochs or config.epochs
     return {
         (cell.dataset, cell.seed): train.remote(
-            cell, epochs, crystals[cell.source], crystals[cell.dataset], resources, say
+            cell, crystals[cell.source], crystals[cell.dataset], resources, say
         )
         for cell in {(cell.dataset, cell.seed): cell for cell in cells}.values()
     }
@@ -99,7 +120,6 @@ def _pretrained(
 
 def _pretrain(
     cell: TransferCell,
-    epochs: int,
     source: LabelledCrystals,
     crystals: LabelledCrystals,
     resources: Resources,
@@ -107,7 +127,7 @@ def _pretrain(
 ) -> State:
     with resources.limited():
         place = resources.place(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
-        return pretrain(cell, epochs, source, crystals, place).state
+        return pretrain(cell, source, crystals, place).state
 
 
 def _run(
@@ -121,8 +141,8 @@ def _run(
     """Write the results of a training; return a line about each."""
     lines = []
     with resources.limited():
-        records = run_transfer_cell(cell, crystals, start, resources.place(cell.name, say))
-        for head, record in records.items():
+        place = resources.place(cell.name, say)
+        for head, record in run_transfer_cell(cell, crystals, start, place):
             write_json(record, locate(out) / "/".join(cell.result_name(head)))
             lines.append(f"{head}: MAE {record['mae']:.4f} with {record['n_train']} rows")
     return lines

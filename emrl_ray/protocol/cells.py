@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -72,6 +73,11 @@ class Cell(NamedTuple):
             **recipe.options,
         )
 
+    def meant(self) -> dict[str, Any]:
+        """Return what a result of this cell was made with, as its record says it."""
+        options = {"hyperparameters": options_of(self.config())} if self.trained else {}
+        return {"target": self.target, "data": self.data, **options}
+
     def result_name(self, method: str) -> tuple[str, str, str]:
         """Return the folders and the file of a result: DATASET, METHOD, SPLIT-SEED.json."""
         folder = f"{method}-OOF{self.folds}" if self.folds else method
@@ -90,8 +96,10 @@ class Learned(NamedTuple):
     """Options of the training, for the record."""
 
 
-def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> list[dict[str, Any]]:
-    """Return the record of each method of a cell: train on 80 % of the rows, score the others."""
+def run_cell(
+    cell: Cell, crystals: LabelledCrystals, place: Place
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Train on 80 % of the rows, score the others; yield each method and its record when it is there."""
     rows = len(crystals.targets) if cell.split == "random" else crystals.formulas
     split = split_rows(rows, TEST, kind=cell.split, seed=cell.seed)
     training, tested = crystals.take(split.train), crystals.take(split.test)
@@ -101,7 +109,6 @@ def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> list[dict[
     if cell.folds:
         known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, place)
     embedding = watch.read()
-    records = []
     for name in cell.methods:
         watch, kind, cost = Stopwatch(), METHODS[name].head, learned.cost
         if kind == "readout":
@@ -111,16 +118,18 @@ def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> list[dict[
             head = HEADS[kind](seed=cell.seed, threads=place.threads)
             head.fit(known, training.targets)
             cost = cost.plus(embedding).plus(watch.read())
-        record = {
-            "dataset": cell.dataset,
-            "data": cell.data,
-            "method": cell.result_name(name)[1],
-            "split": cell.split,
-            "seed": cell.seed,
-            **scored(learned, head, training, tested),
-        }
-        records.append(record | _costs(cost))
-    return records
+        yield (
+            name,
+            {
+                "dataset": cell.dataset,
+                "data": cell.data,
+                "method": cell.result_name(name)[1],
+                "split": cell.split,
+                "seed": cell.seed,
+                **scored(learned, head, training, tested),
+                **cost.record(),
+            },
+        )
 
 
 def learn(cell: Cell, training: LabelledCrystals, place: Place) -> Learned:
@@ -168,13 +177,6 @@ def scored(
         "learning_curve": [round(loss, 5) for loss in learned.curve],
         "machine": description(),
         "versions": versions(),
-    }
-
-
-def _costs(cost: Cost) -> dict[str, float]:
-    return {
-        "train_seconds": round(cost.seconds, 2),
-        "train_cpu_seconds": round(cost.cpu_seconds, 2),
     }
 
 

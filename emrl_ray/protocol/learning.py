@@ -45,6 +45,13 @@ class Cost(NamedTuple):
         """Return the cost of both."""
         return Cost(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
 
+    def record(self) -> dict[str, float]:
+        """Return what a record says of it."""
+        return {
+            "train_seconds": round(self.seconds, 2),
+            "train_cpu_seconds": round(self.cpu_seconds, 2),
+        }
+
 
 class Stopwatch:
     """Measures what has been spent since it was made."""

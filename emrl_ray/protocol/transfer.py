@@ -6,6 +6,7 @@ trained on the source only gives embeddings to the head; and tuned, where traini
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ class TransferCell(NamedTuple):
 
     source: str
     """Data set that the network learns first."""
+    source_epochs: int
     dataset: str
     preset: str
     target: str
@@ -42,6 +44,8 @@ class TransferCell(NamedTuple):
     seed: int
     epochs: int
     """On all training rows; on a share, so many more that the steps are as many."""
+    data: str
+    """Fingerprint of the data set's table."""
 
     @property
     def name(self) -> str:
@@ -54,13 +58,22 @@ class TransferCell(NamedTuple):
         epochs = round(self.epochs / self.share)
         return _emrl(self.dataset, self.preset, self.target, epochs, self.seed, rate)
 
-    def source_config(self, epochs: int, target: str) -> TrainConfig:
+    def meant(self) -> dict[str, Any]:
+        """Return what a result of this cell was made with, as its record says it."""
+        return {
+            "target": self.target,
+            "data": self.data,
+            "source_epochs": self.source_epochs,
+            "hyperparameters": options_of(self.config()),
+        }
+
+    def source_config(self, target: str) -> TrainConfig:
         """Return the options of training on the source: its preset's, but with this cell's cutoff.
 
         Cutoff and distance basis are part of the network, so that it keeps them where it goes.
         """
         preset = DATASETS[self.source].preset
-        config = _emrl(self.source, preset, target, epochs, self.seed)
+        config = _emrl(self.source, preset, target, self.source_epochs, self.seed)
         return replace(config, cutoff=PRESETS[self.preset].cutoff)
 
     def result_name(self, head: str) -> tuple[str, ...]:
@@ -71,7 +84,6 @@ class TransferCell(NamedTuple):
 
 def pretrain(
     cell: TransferCell,
-    epochs: int,
     source: LabelledCrystals,
     crystals: LabelledCrystals,
     place: Place,
@@ -81,7 +93,7 @@ def pretrain(
     The source loses what would give the test rows of the split away: of the same property every
     crystal that both sets have, of another the test rows.
     """
-    config = cell.source_config(epochs, source.target)
+    config = cell.source_config(source.target)
     assert config.cutoff is not None
     learned = at_cutoff(_without_tested(cell, source, crystals), config.cutoff)
     return train_on(config, learned, place)
@@ -98,30 +110,32 @@ def _without_tested(
 
 def run_transfer_cell(
     cell: TransferCell, crystals: LabelledCrystals, start: State, place: Place
-) -> dict[str, dict[str, Any]]:
-    """Return the record of each head, by its name."""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each head's name and record, as soon as it is scored."""
     train, test = _split(crystals, cell.seed)
     order = np.random.default_rng([cell.seed, 1]).permutation(train)
     training = crystals.take(np.sort(order[: round(cell.share * len(order))]))
     tested = crystals.take(test)
     learned = _learned(cell, training, start, place)
     known = learned.representation.embed(training.batch)
-    records = {}
     for name in HEADS_COMPARED:
         head = HEADS[name](seed=cell.seed, threads=place.threads)
         head.fit(known, training.targets)
-        records[name] = {
-            "dataset": cell.dataset,
-            "source": cell.source,
-            "start": cell.start,
-            "share": cell.share,
-            "split": "random",
-            "seed": cell.seed,
-            **scored(learned, head, training, tested),
-            "train_seconds": round(learned.cost.seconds, 2),
-            "train_cpu_seconds": round(learned.cost.cpu_seconds, 2),
-        }
-    return records
+        yield (
+            name,
+            {
+                "dataset": cell.dataset,
+                "source": cell.source,
+                "source_epochs": cell.source_epochs,
+                "start": cell.start,
+                "share": cell.share,
+                "split": "random",
+                "seed": cell.seed,
+                "data": cell.data,
+                **scored(learned, head, training, tested),
+                **learned.cost.record(),
+            },
+        )
 
 
 def _learned(cell: TransferCell, training: LabelledCrystals, start: State, place: Place) -> Learned:
