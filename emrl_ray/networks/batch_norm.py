@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from emrl_ray.networks.communicator import Communicator, SingleProcess, SumOverWorkers
 
@@ -82,5 +83,16 @@ class BatchNorm(WeightedBatchNorm):
     """Batch norm of rows (N, F) of any kind, each counted once, over all workers."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Return x (N, F) normalised."""
-        return super().forward(x.unsqueeze(0), x.new_ones(1, len(x))).squeeze(0)
+        """Return x (N, F) normalised; on one worker by torch's own kernel."""
+        if self.communicator.world_size > 1 or (self.training and len(x) < 2):
+            return super().forward(x.unsqueeze(0), x.new_ones(1, len(x))).squeeze(0)
+        return batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
