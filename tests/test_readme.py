@@ -21,7 +21,12 @@ from emrl_ray.options import parse
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
-SMALLER = {"train": ["--epochs", "2", "--cutoff", "4"], "screen": ["--top", "10"]}
+SMALLER = {
+    "train": ["--epochs", "2", "--cutoff", "4"],
+    "screen": ["--top", "10"],
+    "benchmark": ["--epochs", "2", "--repeats", "2"],
+    "map": ["--perplexity", "2"],
+}
 """Options that make the README's commands short; the last of two wins."""
 
 
@@ -80,7 +85,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_command_of_the_readme_has_valid_options():
-    assert [words[0] for words in commands()] == ["ingest", "train", "ingest", "screen", "predict"]
+    screening = ["ingest", "train", "ingest", "screen", "predict"]
+    assert [words[0] for words in commands()] == [*screening, "benchmark", "train", "train", "map"]
     for verb, *words in commands():
         parse(cli.VERBS[verb].config, words, name=verb)
 
@@ -126,3 +132,6 @@ def test_the_example_of_the_readme_runs_from_files_to_a_shortlist(folder):
     assert not any("Pb" in formula for formula in shortlist.column("formula").to_pylist())
     assert pcsv.read_csv("predictions.csv").column("formula").to_pylist() == ["MgO"]
     assert read_table("predictions.parquet").num_rows == 1
+    compared = Path("compared/benchmark.md").read_text()
+    assert all(f"| {method} |" in compared for method in ("CGCNN", "EMRL-GB", "classical"))
+    assert {"map.png", "map.html", "map.parquet"} <= {path.name for path in Path("map").iterdir()}

@@ -40,7 +40,7 @@ RECIPES: dict[str, Recipe] = {
     "MEGNet": Recipe("megnet", "l1"),
     "EMRL": Recipe("tgnn", "emrl"),
     "SLRL": Recipe("tgnn", "slrl"),
-    "EMRL+": Recipe("cgconv", "rank_n_contrast", {"l2": 5e-6, "cutoff": 5.0}),
+    "EMRL+": Recipe("cgcnn", "rank_n_contrast", {"l2": 5e-6, "cutoff": 5.0}),
     UNTRAINED: Recipe("tgnn", "emrl"),
 }
 """Trainings by name: the baselines of SI section 4, EMRL, and what goes beyond the paper."""
