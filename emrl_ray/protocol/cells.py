@@ -63,7 +63,7 @@ class Cell(NamedTuple):
             target=self.target,
             out="",
             preset=self.preset,
-            network=recipe.network,
+            network=recipe.by_preset.get(self.preset, recipe.network),
             loss=recipe.loss,
             epochs=self.epochs,
             test=TEST,

@@ -16,6 +16,8 @@ class Recipe(NamedTuple):
     loss: str
     options: Mapping[str, Any] = {}
     """Options of `config.TrainConfig` that differ from the data set's preset."""
+    by_preset: Mapping[str, str] = {}
+    """Networks of data sets with these presets, in place of `network`."""
 
 
 class Method(NamedTuple):
@@ -40,7 +42,12 @@ RECIPES: dict[str, Recipe] = {
     "MEGNet": Recipe("megnet", "l1"),
     "EMRL": Recipe("tgnn", "emrl"),
     "SLRL": Recipe("tgnn", "slrl"),
-    "EMRL+": Recipe("cgcnn", "rank_n_contrast", {"l2": 5e-6, "cutoff": 5.0}),
+    "EMRL+": Recipe(
+        "cgcnn",
+        "rank_n_contrast",
+        {"l2": 5e-6, "cutoff": 5.0},
+        {"HOIP": "cgconv", "NLHM": "cgconv"},
+    ),
     UNTRAINED: Recipe("tgnn", "emrl"),
 }
 """Trainings by name: the baselines of SI section 4, EMRL, and what goes beyond the paper."""
