@@ -32,8 +32,8 @@ def rows(count: int = ROWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return embeddings.astype(np.float32), targets
 
 
-def test_the_registry_has_the_names_of_the_config():
-    assert tuple(HEADS) == config.HEADS
+def test_the_registry_has_the_names_of_the_config_and_the_readout():
+    assert tuple(HEADS) == (*config.HEADS, "readout")
 
 
 def test_importing_and_predicting_needs_neither_torch_nor_xgboost(tmp_path: Path, quick: None):
