@@ -105,7 +105,8 @@ def rank_n_contrast_loss(embeddings: Tensor, targets: Tensor) -> Tensor:
     """Return the Rank-N-Contrast loss of a batch (Zha et al. 2023, eq. 1-3): a scalar.
 
     For each anchor a and other row b, -log of the share of exp(-|z_a - z_b| / 2) in the sum over the
-    rows c whose targets are at least as far from the anchor's as b's. Embeddings (B, m), targets (B,).
+    rows c whose targets are at least as far from the anchor's as b's. Embeddings (B, m), targets (B,);
+    it takes some B³ numbers of memory.
     """
     rows = len(targets)
     others = ~torch.eye(rows, dtype=torch.bool, device=targets.device)

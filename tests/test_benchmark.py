@@ -16,11 +16,13 @@ from emrl_ray.config import BenchmarkConfig, ConfigError, TrainConfig
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.evaluation import split_rows
 from emrl_ray.features.elements import default_csv
+from emrl_ray.pipelines.experiments import has_result, sources_of
 from emrl_ray.presets import PRESETS
 from emrl_ray.protocol import transfer
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
+from emrl_ray.report.transfer_table import write_transfer
 from emrl_ray.training import TrainedNetwork, make_network
 
 METHODS = ("GCN", "EMRL-LR", "classical", "untrained")
@@ -173,6 +175,8 @@ def test_a_split_by_formula_divides_no_formula(tmp_path, ray_session):
         (["--preset", "hoip"], "--preset hoip: choose from MPB"),
         (["--transfer", "HOIP"], "--transfer HOIP: needs another --dataset to go to"),
         (["--epochs", "0"], "--epochs 0: must be at least 1"),
+        (["--data", "folder"], "--data folder: not with --crystals"),
+        (["--tables", __file__], f"--tables {__file__}: is a file; give a folder"),
     ],
 )
 def test_options_that_cannot_be_met_are_one_line(words, message, crystals, tmp_path, capsys):
@@ -215,6 +219,27 @@ def test_a_data_set_by_name_is_read_from_its_folder(without_data, tmp_path, ray_
     words = ["--data", str(tmp_path), "--out", str(out), "--repeats", "1", "--methods", "classical"]
     assert cli.main(["benchmark", "--dataset", "HOIP", *words]) == 0
     assert set(results(out)) == {"HOIP/classical/random-0.json"}
+
+
+def test_a_data_set_by_name_has_its_own_preset_and_an_unknown_source_its_own_line(tmp_path):
+    with pytest.raises(ConfigError, match="--preset MPB: not with --dataset"):
+        BenchmarkConfig(dataset=["HOIP"], out="out", preset="MPB")
+    with pytest.raises(ConfigError, match="--transfer hoip: choose from HOIP"):
+        sources_of(
+            BenchmarkConfig(dataset=["HOIP"], out="out", transfer="hoip", data=str(tmp_path))
+        )
+
+
+def test_a_damaged_result_is_named_in_one_line(tmp_path):
+    (tmp_path / "random-0.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"random-0.json: a damaged result; delete it"):
+        has_result(locate(tmp_path / "random-0.json"), {})
+
+
+def test_a_transfer_without_a_result_has_no_table(tmp_path):
+    (tmp_path / "transfer" / "MPS-BG-to-MPS-FE").mkdir(parents=True)
+    write_transfer(str(tmp_path), str(tmp_path / "tables"))
+    assert "##" not in (tmp_path / "tables" / "transfer.md").read_text()
 
 
 def test_a_data_set_is_no_transfer_to_itself():

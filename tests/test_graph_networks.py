@@ -11,7 +11,7 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.nearest_pairs import nearest_pairs
 from emrl_ray.features.one_hot import one_hot_elements
 from emrl_ray.features.pairs import one_way
-from emrl_ray.networks import NETWORKS
+from emrl_ray.networks import NETWORKS, open_trained
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.graph_network import EDGES_AT_ONCE
 from emrl_ray.networks.network import NetworkSpec
@@ -109,6 +109,15 @@ def test_an_unknown_property_has_no_bin():
     helium = rows[2, 43:].reshape(5, 10).sum(axis=1)
     assert helium[0] == 0  # no electronegativity
     assert helium[2] == 1  # an ionisation energy
+
+
+def test_weights_of_another_network_are_refused_in_one_line():
+    spec = NetworkSpec(CUTOFF, 8)
+    weights = NETWORKS["gcn"].from_spec(spec, default_csv()).state_dict()
+    state = {name: value.numpy() for name, value in weights.items()}
+    with pytest.raises(ValueError, match=r"^network gat: Error") as refused:
+        open_trained("gat", spec, state, default_csv(), threads=1)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_crystal_without_a_pair_gets_a_row_of_nan():

@@ -152,7 +152,7 @@ def test_too_few_rows_are_refused_in_one_line(name: str, count: int):
         HEADS[name]().fit(np.zeros((count, WIDTH), np.float32), np.zeros(count))
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", config.HEADS)
 def test_rows_that_cannot_be_learned_from_are_refused_in_one_line(name: str):
     embeddings, targets = rows()
     missing = np.where(np.arange(ROWS) < 2, np.nan, targets)

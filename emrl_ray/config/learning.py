@@ -162,8 +162,8 @@ class BenchmarkConfig(ClusterOptions):
     """Crystals table of one's own, instead of a data set; needs --target."""
     target: str | None = None
     """Column of --crystals to learn."""
-    preset: str = "HOIP"
-    """Hyperparameters of SI Table 2 for --crystals."""
+    preset: str | None = None
+    """Hyperparameters of SI Table 2 for --crystals (default: HOIP); a data set by name has its own."""
     methods: list[str] = field(default_factory=list)
     """Methods by name (default: all)."""
     repeats: int = 10
@@ -205,8 +205,14 @@ class BenchmarkConfig(ClusterOptions):
             raise ConfigError(f"--transfer-epochs {self.transfer_epochs}: needs --transfer")
         if self.transfer_epochs is not None:
             at_least("transfer_epochs", self.transfer_epochs, 1)
-        if self.preset not in PRESETS:
+        if self.preset is not None and self.preset not in PRESETS:
             raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
+        if self.preset is not None and self.dataset:
+            raise ConfigError(f"--preset {self.preset}: not with --dataset, which has its own")
+        if self.data is not None and self.crystals is not None:
+            raise ConfigError(
+                f"--data {self.data}: not with --crystals, which is a table of its own"
+            )
 
     def _check_transfer(self) -> None:
         """Raise ConfigError for what a transfer, which is EMRL on random splits, does not take."""

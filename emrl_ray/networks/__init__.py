@@ -39,7 +39,13 @@ def network_type(name: str) -> type[Network]:
 def open_trained(
     name: str, spec: NetworkSpec, state: Mapping[str, NDArray], elements_csv: bytes, threads: int
 ) -> GraphRepresentation:
-    """Return a network with trained weights in its form for inference."""
+    """Return a network with trained weights in its form for inference.
+
+    Raises ValueError, in one line, if the weights are of another network.
+    """
     network = network_type(name).from_spec(spec, elements_csv)
-    network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    try:
+        network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    except RuntimeError as error:  # what torch raises for names and shapes that do not fit
+        raise ValueError(f"network {name}: {' '.join(str(error).split())}") from None
     return network.compile(threads)

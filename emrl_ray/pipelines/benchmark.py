@@ -11,7 +11,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
-from emrl_ray.config import BenchmarkConfig
+from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import absolute, locate, write_json
 from emrl_ray.pipelines.cluster import connect
@@ -22,6 +22,7 @@ from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
 from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
 from emrl_ray.report.benchmark_table import write_tables
+from emrl_ray.report.extras import need_extra
 from emrl_ray.report.transfer_table import write_transfer
 
 
@@ -42,6 +43,7 @@ class BenchmarkResult(NamedTuple):
 def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     """Make the results that are missing, then the tables of all."""
     out, tables = absolute(config.out), absolute(config.tables or config.out)
+    _check_outputs(out=out, tables=tables)
     sources = sources_of(config)
     methods = config.methods or list(METHODS)
     check_methods(methods, config.out_of_fold)
@@ -58,6 +60,14 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         print(f"benchmark: failed: {line}", flush=True)
     print(f"benchmark: results in {out}, tables in {tables}", flush=True)
     return BenchmarkResult(out, failed)
+
+
+def _check_outputs(**places: str) -> None:
+    """Raise ConfigError or ImportError, in one line, for what would only show after the trainings."""
+    need_extra("matplotlib")
+    for option, place in places.items():
+        if locate(place).is_file():
+            raise ConfigError(f"--{option} {place}: is a file; give a folder")
 
 
 def _compare(

@@ -24,6 +24,8 @@ from emrl_ray.protocol.methods import longest_cutoff
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"
 """Name of the data set of `--crystals`."""
+DEFAULT_PRESET = "HOIP"
+"""Of `--crystals`, as in train."""
 RETRIES = 3
 """Of a training whose worker was lost."""
 
@@ -60,14 +62,18 @@ def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
     """
     if config.crystals is not None:
         assert config.target is not None
-        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, config.preset)}
+        preset = config.preset or DEFAULT_PRESET
+        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, preset)}
     folder = config.data
     if folder is None:
         if DATA_VARIABLE not in os.environ:
             raise ConfigError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
         folder = f"{os.environ[DATA_VARIABLE]}/data"
-    names = [*config.dataset, *([config.transfer] if config.transfer else [])]
-    return {name: named_source(name, absolute(folder)) for name in names}
+    folder = absolute(folder)
+    sources = {name: named_source(name, folder) for name in config.dataset}
+    if config.transfer is not None:
+        sources[config.transfer] = named_source(config.transfer, folder, "--transfer")
+    return sources
 
 
 def load(sources: Mapping[str, Source], say: Say) -> dict[str, Any]:
@@ -115,11 +121,14 @@ def run_tasks(
 def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
     """Return whether there is a result at `place`, made with the settings that are meant now.
 
-    Raises ConfigError, in one line, if it was made with others.
+    Raises ConfigError, in one line, if it was made with others or is damaged.
     """
     if not place.is_file():
         return False
-    record = read_json(place)
+    try:
+        record = read_json(place)
+    except ValueError:
+        raise ConfigError(f"{place.path}: a damaged result; delete it to make it again") from None
     for name, value in _flat(meant).items():
         if (found := _flat(record).get(name, value)) != value:
             raise ConfigError(

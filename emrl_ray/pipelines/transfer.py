@@ -33,7 +33,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
     _check_rows(sources)
     cells = [
         cell
-        for name in config.dataset
+        for name in dict.fromkeys(config.dataset)
         for seed in range(config.first_seed, config.first_seed + config.repeats)
         for cell in _cells(config, name, sources[name], seed)
         if not all(

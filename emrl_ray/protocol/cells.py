@@ -63,7 +63,7 @@ class Cell(NamedTuple):
             target=self.target,
             out="",
             preset=self.preset,
-            network=recipe.by_preset.get(self.preset, recipe.network),
+            network=recipe.by_dataset.get(self.dataset, recipe.network),
             loss=recipe.loss,
             epochs=self.epochs,
             test=TEST,

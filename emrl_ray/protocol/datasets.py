@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, CrystalLimits
@@ -71,10 +72,13 @@ class LabelledCrystals(NamedTuple):
         )
 
 
-def named_source(name: str, folder: str) -> Source:
-    """Return the data set `name` with its place in `folder`; ConfigError, in one line, if unknown."""
+def named_source(name: str, folder: str, option: str = "--dataset") -> Source:
+    """Return the data set `name` with its place in `folder`.
+
+    Raises ConfigError, in one line, if what `option` gave is none.
+    """
     if name not in DATASETS:
-        raise ConfigError(f"--dataset {name}: choose from {', '.join(DATASETS)}")
+        raise ConfigError(f"{option} {name}: choose from {', '.join(DATASETS)}")
     return DATASETS[name]._replace(table=f"{folder.rstrip('/')}/{DATASETS[name].table}")
 
 
@@ -144,5 +148,5 @@ def _graphs(batch: CrystalBatch, cutoff: float) -> Graphs:
 
 def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> LabelledCrystals:
     """Return the crystals whose ids are not among `ids`."""
-    known = pa.compute.is_in(crystals.ids, value_set=pa.array(ids, crystals.ids.type))
+    known = pc.is_in(crystals.ids, value_set=pa.array(ids, crystals.ids.type))
     return crystals.take(np.flatnonzero(~known.to_numpy(zero_copy_only=False)))

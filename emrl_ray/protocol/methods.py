@@ -16,8 +16,8 @@ class Recipe(NamedTuple):
     loss: str
     options: Mapping[str, Any] = {}
     """Options of `config.TrainConfig` that differ from the data set's preset."""
-    by_preset: Mapping[str, str] = {}
-    """Networks of data sets with these presets, in place of `network`."""
+    by_dataset: Mapping[str, str] = {}
+    """Networks of data sets by name, in place of `network`."""
 
 
 class Method(NamedTuple):
@@ -46,7 +46,7 @@ RECIPES: dict[str, Recipe] = {
         "cgcnn",
         "rank_n_contrast",
         {"l2": 5e-6, "cutoff": 5.0},
-        {"HOIP": "cgconv", "NLHM": "cgconv"},
+        {"HOIP": "cgconv"},
     ),
     UNTRAINED: Recipe("tgnn", "emrl"),
 }
@@ -63,7 +63,7 @@ METHODS: dict[str, Method] = {
     CLASSICAL: Method(CLASSICAL, "boosted"),
     UNTRAINED: Method(UNTRAINED, "boosted"),
 }
-"""Methods by name; a new one is a line here, and one in `RECIPES`, or in user code."""
+"""Methods by name; a new one is a line here, and one in `RECIPES`."""
 
 
 def longest_cutoff(preset: Preset) -> float:

@@ -117,10 +117,14 @@ def run_transfer_cell(
     training = crystals.take(np.sort(order[: round(cell.share * len(order))]))
     tested = crystals.take(test)
     learned = _learned(cell, training, start, place)
+    watch = Stopwatch()
     known = learned.representation.embed(training.batch)
+    embedding = watch.read()
     for name in HEADS_COMPARED:
+        watch = Stopwatch()
         head = HEADS[name](seed=cell.seed, threads=place.threads)
         head.fit(known, training.targets)
+        cost = learned.cost.plus(embedding).plus(watch.read())
         yield (
             name,
             {
@@ -133,7 +137,7 @@ def run_transfer_cell(
                 "seed": cell.seed,
                 "data": cell.data,
                 **scored(learned, head, training, tested),
-                **learned.cost.record(),
+                **cost.record(),
             },
         )
 

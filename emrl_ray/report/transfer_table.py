@@ -44,6 +44,8 @@ def write_transfer(results: str, out: str) -> None:
     parts = [PREFACE]
     for pair in sorted(names_in(place)):
         curves = _read(place / pair)
+        if not curves:  # its trainings failed
+            continue
         write_bytes(_figure(pair, curves).encode(), folder / f"transfer-{pair}.svg")
         title = pair.replace("-to-", " to ")
         parts += [f"## {title}", f"![MAE by share of the training rows](transfer-{pair}.svg)"]
