@@ -76,7 +76,7 @@ def validated(name: str, dataset: str, training: LabelledCrystals, epochs: int) 
         dataset, source.preset, source.target, name, tuple(heads), "random", VALIDATION_SEED, epochs
     )
     place = Place(1, "cpu", lambda text: print(name, text, flush=True))
-    records = [record for _, record in run_cell(cell, training, place)]
+    records = [record.content for record in run_cell(cell, training, place)]
     scores = {
         record["method"].removeprefix(f"{name}-"): round(record["mae"], 5) for record in records
     }

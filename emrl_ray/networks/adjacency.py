@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from itertools import pairwise
 from typing import Self
 
@@ -39,13 +40,13 @@ class AdjacencyNetwork(GraphNetwork):
         """Return the untrained network of a specification."""
         return cls(element_features(elements_csv, spec.elements), spec.cutoff, spec.width)
 
+    @abstractmethod
     def aggregation(self, before: int, after: int) -> nn.Module:
         """Return a layer from atoms (N, before) and edges (2, P) to atoms (N, after)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def activation(self, atoms: Tensor) -> Tensor:
         """Return what follows each aggregation."""
-        raise NotImplementedError
 
     def encode(self, graph: AtomGraph) -> Tensor:
         """Return the last hidden layer (B, width)."""

@@ -6,6 +6,7 @@ into tensors before, and the crystals' means into the last hidden layer after.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,9 +29,9 @@ EDGES_AT_ONCE = 65_536
 class GraphNetwork(Network):
     """A network on atoms and edges; `encode` is what its kinds differ in."""
 
+    @abstractmethod
     def encode(self, graph: AtomGraph) -> Tensor:
         """Return the last hidden layer (B, width)."""
-        raise NotImplementedError
 
     def forward(self, graphs: Graphs, weights: Tensor) -> Tensor:
         """Return the last hidden layer (1, B, width) of B crystals with the pairs that `select` leaves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class NetworkSpec(NamedTuple):
         return cls(*(getattr(options, name) for name in cls._fields))
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """An embedding network: graphs in, a vector a crystal out."""
 
     batch_norms: ClassVar[tuple[str, ...]] = ("shared",)
@@ -41,25 +42,25 @@ class Network(nn.Module):
     """Numbers in an embedding."""
 
     @classmethod
+    @abstractmethod
     def from_spec(cls, spec: NetworkSpec, elements_csv: bytes) -> Self:
         """Return the untrained network of a specification; its weights follow torch's seed.
 
         `elements_csv` is a table as of `features.elements`.
         """
-        raise NotImplementedError
 
     def select(self, graphs: Graphs) -> Graphs:
         """Return the graphs with the pairs that the network reads; done once, before training."""
         return graphs
 
+    @abstractmethod
     def forward(self, graphs: Graphs, weights: Tensor) -> Tensor:
         """Return the embeddings (K, B, width) of B crystals with the pairs that `select` leaves.
 
         In training, pass k takes batch statistics in which crystal b counts `weights[k, b]` times; in
         evaluation there is one pass. Every crystal has a pair.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def compile(self, threads: int = 1) -> GraphRepresentation:  # type: ignore[override]
         """Return the network in its form for inference, computing with `threads` threads."""
-        raise NotImplementedError

@@ -13,9 +13,16 @@ from typing import NamedTuple
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import absolute, locate, write_json
+from emrl_ray.crystals.storage import absolute, locate
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks, sources_of
+from emrl_ray.pipelines.experiments import (
+    Resources,
+    has_result,
+    load,
+    run_tasks,
+    sources_of,
+    write_records,
+)
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.transfer import transfer
 from emrl_ray.protocol.cells import Cell, run_cell
@@ -92,7 +99,7 @@ def _compare(
     run = resources.task(_run)
     needed = {cell.dataset for cell in cells}
     with relayed_lines() as say:
-        crystals = load({name: sources[name] for name in sources if name in needed}, say)
+        crystals = load({name: sources[name] for name in sources if name in needed}, out, say)
         tasks = (
             (cell.name, partial(run.remote, cell, crystals[cell.dataset], out, resources, say))
             for cell in cells
@@ -126,12 +133,5 @@ def _run(
     cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
-    lines = []
     with resources.limited():
-        for method, record in run_cell(cell, crystals, resources.place(cell.name, say)):
-            write_json(record, locate(out) / "/".join(cell.result_name(method)))
-            lines.append(
-                f"{record['method']}: MAE {record['mae']:.4f}, R² {record['r2']:.4f}, "
-                f"{record['train_seconds']:.0f} s"
-            )
-    return lines
+        return write_records(run_cell(cell, crystals, resources.place(cell.name, say)), out)

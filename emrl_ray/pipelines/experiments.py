@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, NamedTuple
@@ -13,10 +13,19 @@ import ray
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import Location, absolute, read_json
+from emrl_ray.crystals.storage import (
+    Location,
+    absolute,
+    locate,
+    read_json,
+    write_json,
+    write_parquet,
+)
+from emrl_ray.crystals.tables import rejects_table
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.relay import Say, print_line
 from emrl_ray.presets import PRESETS
+from emrl_ray.protocol.cells import Record
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.methods import longest_cutoff
@@ -76,19 +85,38 @@ def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
     return sources
 
 
-def load(sources: Mapping[str, Source], say: Say) -> dict[str, Any]:
-    """Return a reference to the crystals of each data set, which workers read."""
+def load(sources: Mapping[str, Source], out: str, say: Say) -> dict[str, Any]:
+    """Return a reference to the crystals of each data set, when all are there.
+
+    What is rejected of a data set is written into its folder below `out`.
+    """
     task = ray.remote(num_cpus=1)(_load)
-    return {name: task.remote(name, source, say) for name, source in sources.items()}
+    loaded = {name: task.remote(name, source, out, say) for name, source in sources.items()}
+    ray.wait(list(loaded.values()), num_returns=len(loaded))  # or tasks would overtake one another
+    return loaded
 
 
-def _load(name: str, source: Source, say: Say) -> LabelledCrystals:
+def _load(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
     preset = PRESETS[source.preset]
     crystals, rejects = read_labelled(source, preset.cutoff, longest_cutoff(preset))
     rows = len(crystals.targets)
     reasons = Counter(str(reject.reason) for reject in rejects)
+    if rejects:
+        write_parquet(rejects_table(rejects), locate(out) / name / "rejects.parquet")
     say(account(f"benchmark: {name}", Counts(rows + len(rejects), rows, reasons)))
     return crystals
+
+
+def write_records(records: Iterator[Record], out: str) -> list[str]:
+    """Write each record as soon as it is there; return a line about each."""
+    lines = []
+    for name, content in records:
+        write_json(content, locate(out) / "/".join(name))
+        lines.append(
+            f"{content['method']}: MAE {content['mae']:.4f}, R² {content['r2']:.4f}, "
+            f"{content['n_train']:,} rows, {content['train_seconds']:.0f} s"
+        )
+    return lines
 
 
 def run_tasks(
@@ -126,17 +154,19 @@ def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
     if not place.is_file():
         return False
     try:
-        record = read_json(place)
+        found = _settings(read_json(place))
     except ValueError:
         raise ConfigError(f"{place.path}: a damaged result; delete it to make it again") from None
-    for name, value in _flat(meant).items():
-        if (found := _flat(record).get(name, value)) != value:
+    for name, value in _settings(meant).items():
+        if found.get(name) != value:
             raise ConfigError(
-                f"{place.path}: made with {name} {found}, it is {value} now: use another --out"
+                f"{place.path}: made with {name} {found.get(name)}, it is {value} now: "
+                "use another --out"
             )
     return True
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a record, its hyperparameters among them."""
-    return {**record, **record.get("hyperparameters", {})} | {"hyperparameters": None}
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a record, each hyperparameter as one of them."""
+    entries = dict(record)
+    return entries | entries.pop("hyperparameters", {})

@@ -25,6 +25,7 @@ from emrl_ray.crystals.storage import (
 )
 from emrl_ray.crystals.tables import Reject, check_crystal_schema, check_target, rejects_table
 from emrl_ray.evaluation import LEAST_ROWS, Split
+from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
 from emrl_ray.fitting import Labels, count_labels, fit_model, read_labels, split_labels
 from emrl_ray.losses import loss_function
@@ -122,6 +123,8 @@ def _check_network(config: TrainConfig) -> None:
                 f"--init {config.init}: its {name} is {getattr(card, name)}, "
                 f"--{name} is {getattr(config, name)}"
             )
+    if (locate(config.init) / "elements.csv").read_bytes() != default_csv():
+        raise ConfigError(f"--init {config.init}: was made with another table of elements")
 
 
 def _check_graphs(config: TrainConfig, graphs: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import locate, write_json
+from emrl_ray.crystals.storage import locate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.compiled import State
 from emrl_ray.fitting import count_labels
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks
+from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks, write_records
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.protocol.cells import TEST
 from emrl_ray.protocol.datasets import LabelledCrystals, Source
@@ -48,7 +48,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
     resources = Resources.of(config)
     run = resources.task(_run)
     with relayed_lines() as say:
-        crystals = load(sources, say)
+        crystals = load(sources, out, say)
         networks = _pretrained(cells, crystals, resources, say)
         tasks = (
             (
@@ -139,10 +139,6 @@ def _run(
     say: Say,
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
-    lines = []
     with resources.limited():
         place = resources.place(cell.name, say)
-        for head, record in run_transfer_cell(cell, crystals, start, place):
-            write_json(record, locate(out) / "/".join(cell.result_name(head)))
-            lines.append(f"{head}: MAE {record['mae']:.4f} with {record['n_train']} rows")
-    return lines
+        return write_records(run_transfer_cell(cell, crystals, start, place), out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.machine import description, versions
 from emrl_ray.protocol.datasets import LabelledCrystals
 from emrl_ray.protocol.learning import Cost, Place, Stopwatch, opened, train_on, untrained
-from emrl_ray.protocol.methods import CLASSICAL, METHODS, RECIPES, UNTRAINED
+from emrl_ray.protocol.methods import CLASSICAL, METHODS, READOUT, RECIPES, UNTRAINED
 from emrl_ray.protocol.out_of_fold import out_of_fold_embeddings
 from emrl_ray.training import Readout
 
@@ -80,8 +81,19 @@ class Cell(NamedTuple):
 
     def result_name(self, method: str) -> tuple[str, str, str]:
         """Return the folders and the file of a result: DATASET, METHOD, SPLIT-SEED.json."""
-        folder = f"{method}-OOF{self.folds}" if self.folds else method
-        return self.dataset, folder, f"{self.split}-{self.seed}.json"
+        return self.dataset, self.folder(method), f"{self.split}-{self.seed}.json"
+
+    def folder(self, method: str) -> str:
+        """Return the method's name, with the folds where there are any."""
+        return f"{method}-OOF{self.folds}" if self.folds else method
+
+
+class Record(NamedTuple):
+    """What one method reached, and where it is written."""
+
+    name: tuple[str, ...]
+    """Folders and file."""
+    content: dict[str, Any]
 
 
 class Learned(NamedTuple):
@@ -96,40 +108,44 @@ class Learned(NamedTuple):
     """Options of the training, for the record."""
 
 
-def run_cell(
-    cell: Cell, crystals: LabelledCrystals, place: Place
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Train on 80 % of the rows, score the others; yield each method and its record when it is there."""
+def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> Iterator[Record]:
+    """Train on 80 % of the rows, score the others; yield each method's record when it is there."""
     rows = len(crystals.targets) if cell.split == "random" else crystals.formulas
     split = split_rows(rows, TEST, kind=cell.split, seed=cell.seed)
     training, tested = crystals.take(split.train), crystals.take(split.test)
     learned = learn(cell, training, place)
-    watch = Stopwatch()
-    known = learned.representation.embed(training.batch)
-    if cell.folds:
-        known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, place)
-    embedding = watch.read()
+    known, embedding = _known(cell, learned, training, place)
     for name in cell.methods:
         watch, kind, cost = Stopwatch(), METHODS[name].head, learned.cost
-        if kind == "readout":
+        if kind == READOUT:
             assert learned.readout is not None
             head: Head = ReadoutHead.of(*learned.readout)
         else:
             head = HEADS[kind](seed=cell.seed, threads=place.threads)
             head.fit(known, training.targets)
             cost = cost.plus(embedding).plus(watch.read())
-        yield (
-            name,
-            {
-                "dataset": cell.dataset,
-                "data": cell.data,
-                "method": cell.result_name(name)[1],
-                "split": cell.split,
-                "seed": cell.seed,
-                **scored(learned, head, training, tested),
-                **cost.record(),
-            },
-        )
+        identity = {
+            "dataset": cell.dataset,
+            "data": cell.data,
+            "method": cell.folder(name),
+            "split": cell.split,
+            "seed": cell.seed,
+        }
+        scores = scored(learned, head, training, tested)
+        yield Record(cell.result_name(name), {**identity, **scores, **cost.record()})
+
+
+def _known(
+    cell: Cell, learned: Learned, training: LabelledCrystals, place: Place
+) -> tuple[NDArray[np.float32], Cost]:
+    """Return the embeddings (n, m) that heads are fitted on, none where no method fits one."""
+    watch = Stopwatch()
+    if all(METHODS[name].head == READOUT for name in cell.methods):
+        return np.zeros((0, learned.representation.width), np.float32), watch.read()
+    known = learned.representation.embed(training.batch)
+    if cell.folds:
+        known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, place)
+    return known, watch.read()
 
 
 def learn(cell: Cell, training: LabelledCrystals, place: Place) -> Learned:
@@ -149,10 +165,13 @@ def learn(cell: Cell, training: LabelledCrystals, place: Place) -> Learned:
     )
 
 
-def options_of(config: TrainConfig) -> dict[str, Any]:
-    """Return the options of network and training, for a record."""
-    names = {*NetworkConfig.__dataclass_fields__, *OptimizationConfig.__dataclass_fields__}
-    return {name: getattr(config, name) for name in sorted(names)}
+def options_of(
+    config: TrainConfig, *kinds: type[NetworkConfig] | type[OptimizationConfig]
+) -> dict[str, Any]:
+    """Return the options of these kinds, or of network and training, for a record."""
+    chosen = kinds or (NetworkConfig, OptimizationConfig)
+    names = sorted(entry.name for kind in chosen for entry in fields(kind))
+    return {name: getattr(config, name) for name in names}
 
 
 def scored(

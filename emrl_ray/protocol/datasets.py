@@ -95,12 +95,11 @@ def check_source(source: Source) -> None:
 def read_labelled(
     source: Source, cutoff: float, reach: float
 ) -> tuple[LabelledCrystals, list[Reject]]:
-    """Return the rows of a table that can be learned from, and a reject for each other row.
+    """Return the rows of a table that `check_source` passes, and a reject for what cannot be learned from.
 
     They have a target, and a pair of atoms within `cutoff` (Å). Their graphs have the pairs up to
     `reach` (Å), which is at least that. Raises ConfigError, in one line, if they are fewer than 10.
     """
-    check_source(source)
     table = read_table(source.table, columns=["id", "formula", *GEOMETRY, source.target])
     field = table.schema.field(source.target)
     values = table.column(source.target).cast(pa.float64()).to_numpy()

@@ -29,6 +29,8 @@ class Method(NamedTuple):
     """Name in `heads.HEADS`."""
 
 
+READOUT = "readout"
+"""The head of a supervised network, which is fitted with it."""
 CLASSICAL = "classical"
 """The representation made by hand (`features.classical`), which needs no training."""
 UNTRAINED = "untrained"
@@ -53,7 +55,7 @@ RECIPES: dict[str, Recipe] = {
 """Trainings by name: the baselines of SI section 4, EMRL, and what goes beyond the paper."""
 
 METHODS: dict[str, Method] = {
-    **{name: Method(name, "readout") for name in ("GCN", "GAT", "TGNN", "CGCNN", "MEGNet")},
+    **{name: Method(name, READOUT) for name in ("GCN", "GAT", "TGNN", "CGCNN", "MEGNet")},
     "EMRL-LR": Method("EMRL", "linear"),
     "EMRL-NN": Method("EMRL", "neural"),
     "EMRL-GB": Method("EMRL", "boosted"),
@@ -77,7 +79,7 @@ def check_methods(names: list[str], folds: int) -> None:
         if name not in METHODS:
             raise ConfigError(f"--methods {name}: choose from {', '.join(METHODS)}")
         recipe, head = METHODS[name]
-        if folds and (head == "readout" or recipe in (CLASSICAL, UNTRAINED)):
+        if folds and (head == READOUT or recipe in (CLASSICAL, UNTRAINED)):
             raise ConfigError(f"--out-of-fold {folds}: {name} fits no head on a trained network")
 
 

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.config import TrainConfig
+from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.evaluation import split_rows
 from emrl_ray.features.compiled import State
 from emrl_ray.heads import HEADS
 from emrl_ray.presets import PRESETS
-from emrl_ray.protocol.cells import TEST, Learned, options_of, scored
+from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
 from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on
 from emrl_ray.training import TrainedNetwork
 
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Of the training rows; a smaller share lies in each larger one."""
-STARTS = ("scratch", "frozen", "tuned")
+SCRATCH, FROZEN, TUNED = STARTS = ("scratch", "frozen", "tuned")
 HEADS_COMPARED = ("linear", "boosted")
 
 
@@ -54,7 +54,7 @@ class TransferCell(NamedTuple):
 
     def config(self) -> TrainConfig:
         """Return the options of training; the peak of a tuned network's rate is the preset's rate."""
-        rate = PRESETS[self.preset].learning_rate if self.start == "tuned" else None
+        rate = PRESETS[self.preset].learning_rate if self.start == TUNED else None
         epochs = round(self.epochs / self.share)
         return _emrl(self.dataset, self.preset, self.target, epochs, self.seed, rate)
 
@@ -64,8 +64,13 @@ class TransferCell(NamedTuple):
             "target": self.target,
             "data": self.data,
             "source_epochs": self.source_epochs,
-            "hyperparameters": options_of(self.config()),
+            "hyperparameters": self.options(),
         }
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of what is trained here, for a record: none of training where frozen."""
+        kinds = (NetworkConfig,) if self.start == FROZEN else ()
+        return options_of(self.config(), *kinds)
 
     def source_config(self, target: str) -> TrainConfig:
         """Return the options of training on the source: its preset's, but with this cell's cutoff.
@@ -110,8 +115,8 @@ def _without_tested(
 
 def run_transfer_cell(
     cell: TransferCell, crystals: LabelledCrystals, start: State, place: Place
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each head's name and record, as soon as it is scored."""
+) -> Iterator[Record]:
+    """Yield each head's record, as soon as it is scored."""
     train, test = _split(crystals, cell.seed)
     order = np.random.default_rng([cell.seed, 1]).permutation(train)
     training = crystals.take(np.sort(order[: round(cell.share * len(order))]))
@@ -125,36 +130,33 @@ def run_transfer_cell(
         head = HEADS[name](seed=cell.seed, threads=place.threads)
         head.fit(known, training.targets)
         cost = learned.cost.plus(embedding).plus(watch.read())
-        yield (
-            name,
-            {
-                "dataset": cell.dataset,
-                "source": cell.source,
-                "source_epochs": cell.source_epochs,
-                "start": cell.start,
-                "share": cell.share,
-                "split": "random",
-                "seed": cell.seed,
-                "data": cell.data,
-                **scored(learned, head, training, tested),
-                **cost.record(),
-            },
-        )
+        identity = {
+            "dataset": cell.dataset,
+            "data": cell.data,
+            "method": f"{cell.start}-{name}",
+            "source": cell.source,
+            "source_epochs": cell.source_epochs,
+            "share": cell.share,
+            "split": "random",
+            "seed": cell.seed,
+        }
+        scores = scored(learned, head, training, tested)
+        yield Record(cell.result_name(name), {**identity, **scores, **cost.record()})
 
 
 def _learned(cell: TransferCell, training: LabelledCrystals, start: State, place: Place) -> Learned:
     watch, config = Stopwatch(), cell.config()
-    if cell.start == "frozen":
+    if cell.start == FROZEN:
         trained = TrainedNetwork(start, None, [])
     else:
-        begin = start if cell.start == "tuned" else None
+        begin = start if cell.start == TUNED else None
         trained = train_on(config, training, place, begin)
     return Learned(
         opened(config, trained, place.threads),
         None,
         [epoch["loss"] for epoch in trained.curve],
         watch.read(),
-        options_of(config),
+        cell.options(),
     )
 
 
