@@ -14,8 +14,9 @@ T = TypeVar("T")
 def find(registry: Mapping[str, T], name: str, option: str) -> T:
     """Return what is registered under `name`, or what MODULE:NAME is when imported.
 
-    The second form serves code outside this package on every worker of a cluster, for each imports it
-    by itself; modules of the working directory are found too. Raises ValueError, in one line that names the option, if there is neither.
+    The second form serves code outside this package on every worker of a cluster, for each imports
+    it by itself; modules of the working directory are found too. Raises ValueError, in one line that
+    names the option, if there is neither.
     """
     if name in registry:
         return registry[name]

@@ -112,6 +112,8 @@ class Trainer:
         self.parameters = [
             part for module in trained for part in module.parameters() if part.requires_grad
         ]
+        for part in self.parameters:  # zero on a worker that has no rows of a batch
+            part.grad = torch.zeros_like(part)
         self.optimizer = torch.optim.Adam(
             self.parameters, lr=options.learning_rate, weight_decay=options.l2
         )
@@ -214,7 +216,7 @@ class Trainer:
     def _sum_gradients(self) -> None:
         if self.communicator.world_size == 1:
             return
-        gradients = [part.grad for part in self.parameters if part.grad is not None]
+        gradients = [part.grad for part in self.parameters if part.grad is not None]  # all
         total = self.communicator.sum(torch.cat([part.reshape(-1) for part in gradients]))
         for part, summed in zip(
             gradients, total.split([part.numel() for part in gradients]), strict=True

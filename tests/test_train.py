@@ -323,6 +323,12 @@ def test_options_that_cannot_be_met_are_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_loss_that_diverges_is_one_clear_line(crystals, tmp_path, ray_session):
+    changes = {"learning_rate": 1e38, "loss": "l1", "epochs": 3, "max_failures": 0}
+    with pytest.raises(ValueError, match=r"^the loss is (nan|inf) in epoch .: lower --learning"):
+        train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
+
+
 def test_graphs_of_other_crystals_are_refused(crystals, tmp_path, ray_session):
     other = write_crystals(tmp_path / "other.parquet", rows=20)
     graphs = str(tmp_path / "graphs")

@@ -28,11 +28,11 @@ NETWORKS: dict[str, type[Network]] = {
 """Embedding networks by name; a new one is a file and a line here, or MODULE:NAME of code elsewhere."""
 
 
-def network_type(name: str) -> type[Network]:
+def network_type(name: str, option: str = "--network") -> type[Network]:
     """Return the network of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
-    found = find(NETWORKS, name, "--network")
+    found = find(NETWORKS, name, option)
     if not (isinstance(found, type) and issubclass(found, Network)):
-        raise ValueError(f"--network {name}: is no Network")
+        raise ValueError(f"{option} {name}: is no Network")
     return found
 
 
@@ -43,7 +43,7 @@ def open_trained(
 
     Raises ValueError, in one line, if the weights are of another network.
     """
-    network = network_type(name).from_spec(spec, elements_csv)
+    network = network_type(name, "the model's network").from_spec(spec, elements_csv)
     try:
         network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     except RuntimeError as error:  # what torch raises for names and shapes that do not fit

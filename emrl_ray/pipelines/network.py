@@ -43,7 +43,8 @@ def train_network(
 
     Without epochs it is the network of the model `config.init`.
 
-    Checkpoints go below `work`; where some are there already, training goes on from the last.
+    Checkpoints go below `work`; where some are there already, training goes on from the last. Raises
+    ValueError, in one line, if the loss diverges.
     """
     if config.epochs == 0:
         assert config.init is not None
@@ -51,7 +52,13 @@ def train_network(
     shards = load_shards(graphs, labels, train, config.workers)
     cutoff = table_cutoff(table_schema(graphs))
     with relayed_lines() as say:
-        result = _make_trainer(config, shards, work, cutoff, say).fit()
+        try:
+            result = _make_trainer(config, shards, work, cutoff, say).fit()
+        except ray.train.WorkerGroupError as error:
+            for failure in error.worker_failures.values():
+                if isinstance(failure, FloatingPointError):
+                    raise ValueError(str(failure)) from None
+            raise
     assert result.checkpoint is not None
     saved = _read(result.checkpoint)
     state = {name: value.float().numpy() for name, value in saved["trainer"]["network"].items()}

@@ -88,26 +88,16 @@ def draw_map(config: MapConfig) -> MapResult:
         models = {
             name: Model.load(uri, threads) for name, uri in zip(names, config.models, strict=True)
         }
-        schema = table_schema(config.crystals)
-        check_crystal_schema(schema, config.crystals)
-        check_colors(config.color, schema, config.crystals)
-        _check_enough(min(sum(count_rows(config.crystals)), config.rows), config)
-        columns = _columns(config, models, schema)
-        read = columns_to_read(schema, columns)
-        sample = sample_rows(config.crystals, read, config.rows, config.seed)
+        sample, columns = _sample(config, models)
         crystals, embeddings, rejects = _embed(sample, models, config)
         _check_enough(crystals.num_rows, config)
         crystals = _with_predictions(crystals, columns, models, embeddings)
-        rows = described(crystals, columns)
-        panels = []
-        for name, model in models.items():
-            points = _place(name, embeddings[name], config, threads)
-            loss = model.card.hyperparameters.get("loss", "")
-            learned = f"{model.card.network}, {loss}: {model.card.target}"
-            panels.append(Panel(name, learned, points))
-            rows = rows.append_column(f"x_{name}", pa.array(points[:, 0]))
-            rows = rows.append_column(f"y_{name}", pa.array(points[:, 1]))
-    result = MapResult(rows.replace_schema_metadata(MADE_BY), rejects_table(rejects))
+        panels = [
+            Panel(name, _learned(model), _place(name, embeddings[name], config, threads))
+            for name, model in models.items()
+        ]
+    rows = _with_places(described(crystals, columns), panels)
+    result = MapResult(rows, rejects_table(rejects))
     _write(result, panels, columns, folder, config)
     reasons = Counter(result.rejects.column("reason").to_pylist())
     print(account("map", Counts(sample.num_rows, rows.num_rows, reasons)))
@@ -176,6 +166,17 @@ def _check_enough(rows: int, config: MapConfig) -> None:
         )
 
 
+def _sample(config: MapConfig, models: Mapping[str, Model]) -> tuple[pa.Table, list[str]]:
+    """Return the crystals to draw and the columns to colour by, some of them still to predict."""
+    schema = table_schema(config.crystals)
+    check_crystal_schema(schema, config.crystals)
+    check_colors(config.color, schema, config.crystals)
+    _check_enough(min(sum(count_rows(config.crystals)), config.rows), config)
+    columns = _columns(config, models, schema)
+    read = columns_to_read(schema, columns)
+    return sample_rows(config.crystals, read, config.rows, config.seed), columns
+
+
 def _columns(config: MapConfig, models: Mapping[str, Model], schema: pa.Schema) -> list[str]:
     """Return the columns to colour by, in the order asked for; "target" is a column a target.
 
@@ -227,6 +228,20 @@ def _with_predictions(
         field = pa.field(column, pa.float64(), metadata=unit)
         crystals = crystals.append_column(field, pa.array(values, pa.float64()))
     return crystals
+
+
+def _learned(model: Model) -> str:
+    """Return what a model is: its network, loss and target."""
+    card = model.card
+    return f"{card.network}, {card.hyperparameters.get('loss', '')}: {card.target}"
+
+
+def _with_places(rows: pa.Table, panels: Sequence[Panel]) -> pa.Table:
+    """Return the rows with the places in each panel, marked as a map's table."""
+    for panel in panels:
+        rows = rows.append_column(f"x_{panel.title}", pa.array(panel.points[:, 0]))
+        rows = rows.append_column(f"y_{panel.title}", pa.array(panel.points[:, 1]))
+    return rows.replace_schema_metadata(MADE_BY)
 
 
 def _place(
