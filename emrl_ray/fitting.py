@@ -7,20 +7,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage, check_target
+from emrl_ray.crystals.tables import (
+    CRYSTAL_SCHEMA,
+    GEOMETRY,
+    Reject,
+    RejectReason,
+    Stage,
+    check_target,
+)
 from emrl_ray.evaluation import Split, floors, score, split_rows
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.machine import limited_threads, versions
-from emrl_ray.model import Card, Model, open_network
+from emrl_ray.model import Card, Model, ModelTables, open_network
+from emrl_ray.model.rows import bounds, places
 from emrl_ray.training import TrainedNetwork
-from emrl_ray.trust import Calibration
+from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust
 
 
 class Labels(NamedTuple):
@@ -111,6 +122,7 @@ def fit_model(
     elements_csv = default_csv()
     card = _card(config, labels, split, dataset)
     representation = open_network(card, trained.state, elements_csv, threads)
+    crystals = read_crystals(config.crystals, labels.ids.take(split.train))
     with limited_threads(threads):
         embeddings = embed_graphs(representation, graphs, card.cutoff)[labels.rows]
         heads = {name: HEADS[name](seed=config.seed, threads=threads) for name in config.heads}
@@ -119,16 +131,38 @@ def fit_model(
         if trained.readout is not None:
             heads["readout"] = ReadoutHead.of(*trained.readout)
         metrics = _metrics(heads, embeddings, labels, split)
-        calibrations = _calibrations(heads, embeddings, labels, split.calibration)
+        known = NearestKnown(embeddings[split.train])
+        calibrations = _calibrations(heads, embeddings, known, labels, split.calibration)
+        domain = _domain(representation, crystals)
     best = list(heads)[-1]
     if calibrations:
         best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
-    reference = _reference(labels, embeddings, split.train, config.target)
+    reference = _reference(labels, embeddings, split.train, config.target, crystals)
+    held_out = _held_out(heads[best], calibrations.get(best), embeddings, known, labels, split)
     return Model(
-        card, representation, heads, calibrations, lambda: reference, trained.state, elements_csv
+        card,
+        representation,
+        heads,
+        Trust(calibrations, domain),
+        ModelTables(lambda: reference, lambda: held_out),
+        trained.state,
+        elements_csv,
     )
+
+
+def read_crystals(table: str, ids: pa.Array) -> pa.Table:
+    """Return the geometry of the crystals with these ids, in their order.
+
+    Raises ValueError, in one line, if the table has not all of them.
+    """
+    geometry = read_table(table, columns=["id", *GEOMETRY])
+    rows = pc.index_in(ids, geometry.column("id").combine_chunks())
+    if rows.null_count:
+        missing = ids.filter(rows.is_null())[0].as_py()
+        raise ValueError(f"{table}: has no crystal {missing!r} any more")
+    return geometry.take(rows).select(GEOMETRY).combine_chunks()
 
 
 def embed_graphs(
@@ -195,22 +229,67 @@ def _metrics(
 def _calibrations(
     heads: dict[str, Head],
     embeddings: NDArray[np.float32],
+    known: NearestKnown,
     labels: Labels,
     rows: NDArray[np.int64],
 ) -> dict[str, Calibration]:
     if len(rows) == 0:
         return {}
+    _, distances = known.query(embeddings[rows])
     return {
-        name: Calibration(labels.targets[rows] - head.predict(embeddings[rows]))
+        name: Calibration(labels.targets[rows] - head.predict(embeddings[rows]), distances)
         for name, head in heads.items()
     }
 
 
+def _domain(representation: Representation, crystals: pa.Table) -> Domain:
+    batch = CrystalBatch.from_arrow(crystals)
+    embeddings, features = representation.embed_with_features(batch)
+    return Domain.fit(batch, find_contacts(batch), features, embeddings)
+
+
+def _held_out(
+    head: Head,
+    calibration: Calibration | None,
+    embeddings: NDArray[np.float32],
+    known: NearestKnown,
+    labels: Labels,
+    split: Split,
+) -> pa.Table:
+    """Return the predictions of calibration and test rows, with their 90 % intervals if there are any."""
+    rows = np.concatenate([split.calibration, split.test])
+    parts = ["calibration"] * len(split.calibration) + ["test"] * len(split.test)
+    values = head.predict(embeddings[rows]) if len(rows) else np.zeros(0)
+    _, distances = known.query(embeddings[rows])
+    unit = {"unit": labels.unit} if labels.unit else None
+    ends = calibration.interval(values, distances) if calibration else None
+    columns = {
+        "target": pa.array(labels.targets[rows]),
+        "prediction": pa.array(values),
+        **bounds(ends, len(rows)),
+    }
+    return pa.Table.from_arrays(
+        [labels.ids.take(rows), pa.array(parts, pa.string()), *columns.values()],
+        schema=pa.schema(
+            [
+                CRYSTAL_SCHEMA.field("id"),
+                pa.field("part", pa.string()),
+                *(pa.field(name, pa.float64(), metadata=unit) for name in columns),
+            ]
+        ),
+    )
+
+
 def _reference(
-    labels: Labels, embeddings: NDArray[np.float32], rows: NDArray[np.int64], target: str
+    labels: Labels,
+    embeddings: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    target: str,
+    crystals: pa.Table,
 ) -> pa.Table:
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
+    on_map = places(Plane.of(embeddings[rows]).place(embeddings[rows]))
     unit = {"unit": labels.unit} if labels.unit else None
     schema = pa.schema(
         [
@@ -218,6 +297,8 @@ def _reference(
             CRYSTAL_SCHEMA.field("formula"),
             pa.field(target, pa.float64(), metadata=unit),
             pa.field("embedding", pa.list_(pa.float32(), width)),
+            *(pa.field(name, pa.float32()) for name in on_map),
+            *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),
         ]
     )
     return pa.Table.from_arrays(
@@ -226,6 +307,8 @@ def _reference(
             labels.formulas.take(rows),
             pa.array(labels.targets[rows]),
             pa.FixedSizeListArray.from_arrays(flat, width),
+            *on_map.values(),
+            *(crystals.column(name) for name in GEOMETRY),
         ],
         schema=schema,
     )

@@ -29,7 +29,7 @@ def test_intervals_cover_exchangeable_rows_with_their_confidence(count, confiden
     residuals = getattr(np.random.default_rng(seed), tail)(size=(draws, count + 1))
     covered = 0
     for row in residuals:
-        lower, upper = Calibration(row[:-1]).interval(np.zeros(1), confidence)
+        lower, upper = Calibration(row[:-1]).interval(np.zeros(1), np.zeros(1), confidence)
         covered += lower[0] <= row[-1] <= upper[0]
     expected = min(1.0, math.ceil((count + 1) * confidence - 1e-9) / (count + 1))
     assert expected >= confidence - 1e-9
@@ -38,13 +38,13 @@ def test_intervals_cover_exchangeable_rows_with_their_confidence(count, confiden
 
 def test_the_interval_is_the_finite_sample_quantile():
     calibration = Calibration(np.array([-9, 8, -7, 6, 5, 4, -3, 2, 1]))
-    lower, upper = calibration.interval(np.array([0.0, 10.0]), confidence=0.9)
+    lower, upper = calibration.interval(np.array([0.0, 10.0]), np.zeros(2), confidence=0.9)
     assert (lower.tolist(), upper.tolist()) == ([-9, 1], [9, 19])
     assert calibration.half_width(0.5) == 5
 
 
 def test_too_few_residuals_for_the_confidence_give_an_infinite_interval():
-    lower, upper = Calibration(np.arange(8)).interval(np.zeros(2), confidence=0.9)
+    lower, upper = Calibration(np.arange(8)).interval(np.zeros(2), np.zeros(2), confidence=0.9)
     assert np.isneginf(lower).all()
     assert np.isposinf(upper).all()
     assert Calibration(np.arange(9)).half_width(0.9) == 8
@@ -57,7 +57,7 @@ def test_too_few_residuals_for_the_confidence_give_an_infinite_interval():
 )
 def test_p_in_window_is_the_share_of_residuals_that_lead_into_it(residuals, predictions, ends):
     low, high = ends
-    got = Calibration(residuals).p_in_window(np.array(predictions), low, high)
+    got = Calibration(residuals).p_in_window(np.array(predictions), np.zeros(len(predictions)), low, high)
     plain = [np.mean([low <= p + r <= high for r in residuals]) for p in predictions]
     np.testing.assert_allclose(got, plain, atol=1e-15)
     assert ((got >= 0) & (got <= 1)).all()
@@ -66,18 +66,18 @@ def test_p_in_window_is_the_share_of_residuals_that_lead_into_it(residuals, pred
 @given(residuals=residual_lists, prediction=eighths, bounds=st.tuples(*[eighths] * 4).map(sorted))
 def test_a_wider_window_is_never_less_likely(residuals, prediction, bounds):
     calibration, predictions = Calibration(residuals), np.array([prediction])
-    wide = calibration.p_in_window(predictions, bounds[0], bounds[3])
-    narrow = calibration.p_in_window(predictions, bounds[1], bounds[2])
+    wide = calibration.p_in_window(predictions, np.zeros(1), bounds[0], bounds[3])
+    narrow = calibration.p_in_window(predictions, np.zeros(1), bounds[1], bounds[2])
     assert wide >= narrow
 
 
 @given(residuals=residual_lists, prediction=eighths, bound=eighths)
 def test_open_ends_reach_to_infinity(residuals, prediction, bound):
     calibration, predictions = Calibration(residuals), np.array([prediction])
-    assert calibration.p_in_window(predictions, -math.inf, math.inf) == 1
-    above = calibration.p_in_window(predictions, bound, math.inf)
-    below = calibration.p_in_window(predictions, -math.inf, bound)
-    on_it = calibration.p_in_window(predictions, bound, bound)
+    assert calibration.p_in_window(predictions, np.zeros(1), -math.inf, math.inf) == 1
+    above = calibration.p_in_window(predictions, np.zeros(1), bound, math.inf)
+    below = calibration.p_in_window(predictions, np.zeros(1), -math.inf, bound)
+    on_it = calibration.p_in_window(predictions, np.zeros(1), bound, bound)
     assert above + below - on_it == pytest.approx(1)
 
 
@@ -85,7 +85,7 @@ def test_open_ends_reach_to_infinity(residuals, prediction, bound):
 def test_a_calibration_survives_json_exactly(residuals):
     calibration = Calibration(residuals)
     again = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
-    assert np.array_equal(again.residuals, calibration.residuals)
+    assert np.array_equal(again.ratios, calibration.ratios)
 
 
 def test_what_is_no_calibration_is_refused_in_one_line():
@@ -97,4 +97,4 @@ def test_what_is_no_calibration_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"confidence 90: must lie in \(0, 1\)"):
         Calibration([1.0]).half_width(90)
     with pytest.raises(ValueError, match="window 2:1: its low end"):
-        Calibration([1.0]).p_in_window(np.zeros(1), 2, 1)
+        Calibration([1.0]).p_in_window(np.zeros(1), np.zeros(1), 2, 1)

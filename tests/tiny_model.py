@@ -53,7 +53,7 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
 
     crystals = random_crystals(80, seed)
     config = TrainConfig(
-        crystals="crystals",
+        crystals=str(folder.parent / f"{folder.name}-crystals.parquet"),
         target=TARGET,
         out=str(folder),
         heads=["linear", "boosted"],
@@ -62,13 +62,14 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
         calibration=calibration,
         seed=seed,
     )
+    write_parquet(crystals, locate(config.crystals))
     graphs, _ = graph_table(crystals, Limits(100, 100_000, CUTOFF), "")
     place = folder.parent / f"{folder.name}-graphs.parquet"
     write_parquet(graphs, locate(place))
     torch.manual_seed(seed)
     network = TGNN(element_features(default_csv(), config.elements), CUTOFF, config.basis, 16)
     state = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
-    labels, _ = read_labels(str(place), TARGET, "crystals")
+    labels, _ = read_labels(str(place), TARGET, config.crystals)
     trained = TrainedNetwork(state, None, [])
     fit_model(config, trained, str(place), labels, split_labels(labels, config), "none").save(
         str(folder)

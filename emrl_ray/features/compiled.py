@@ -7,7 +7,7 @@ positive; the knot nearest to each is moved there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -80,12 +80,23 @@ class CompiledTGNN:
 
         Raises ValueError for atomic numbers that are none; `crystals.validation` finds all else.
         """
-        check_numbers(batch.atomic_numbers)
-        starts = range(0, batch.n_crystals, CRYSTALS_AT_ONCE)
-        parts = [self._embed(batch.slice(start, start + CRYSTALS_AT_ONCE)) for start in starts]
+        parts = [self._finish(pooled) for pooled in self._pooled(batch)]
         return np.concatenate([np.zeros((0, self.width), np.float32), *parts])
 
-    def _embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
+    def embed_with_features(
+        self, batch: CrystalBatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `embed` and the hidden vectors (B, f) before the readout."""
+        features = np.concatenate([self._empty(0), *self._pooled(batch)])
+        return self._finish(features), features.astype(np.float32)
+
+    def _pooled(self, batch: CrystalBatch) -> Iterator[NDArray[np.float64]]:
+        """Yield the hidden vectors of some crystals after others."""
+        check_numbers(batch.atomic_numbers)
+        for start in range(0, batch.n_crystals, CRYSTALS_AT_ONCE):
+            yield self._pool(batch.slice(start, start + CRYSTALS_AT_ONCE))
+
+    def _pool(self, batch: CrystalBatch) -> NDArray[np.float64]:
         batch = compact_cells(batch)
         costs = expected_pairs(batch, self.cutoff)
         pooled = self._empty(batch.n_crystals)
@@ -108,7 +119,7 @@ class CompiledTGNN:
                 room *= 2
 
         self._in_threads(compute, costs)
-        return self._finish(pooled)
+        return pooled
 
     def embed_graphs(self, graphs: Graphs) -> NDArray[np.float32]:
         """Return the embeddings (B, width) of crystals whose pairs are known."""

@@ -21,6 +21,12 @@ class Representation(Protocol):
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return (B, width); a crystal without a pair within the cutoff gets a row of NaN."""
 
+    def embed_with_features(
+        self, batch: CrystalBatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return `embed` and the features (B, f) before the readout, None where vectors are those."""
+        return self.embed(batch), None
+
 
 class GraphRepresentation(Representation, Protocol):
     """A representation that reads no more than graphs, as every network does."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.networks.inputs import AtomGraph
 from emrl_ray.networks.network import Network
 
@@ -47,14 +48,18 @@ class GraphNetwork(Network):
         return TorchRepresentation(self, threads)
 
 
-class TorchRepresentation:
+class TorchRepresentation(GraphRepresentation):
     """A trained graph network as a map from crystals to vectors, run by torch."""
 
     def __init__(self, network: GraphNetwork, threads: int = 1) -> None:
         """Take the network over, in evaluation mode, with `threads` threads of torch."""
         self.network = network.eval()
-        self.width = network.width
         self.threads = threads
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return self.network.width
 
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return (B, width); a crystal without a pair within the cutoff gets a row of NaN."""

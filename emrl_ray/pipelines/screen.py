@@ -169,7 +169,9 @@ class ScreenWorker:
         if self.ranking.window is None:
             return predictions
         share = self.model.calibrations[self.head].p_in_window(
-            predictions.column("prediction").to_numpy(), *self.ranking.window
+            predictions.column("prediction").to_numpy(),
+            predictions.column("nearest_distance").to_numpy(),
+            *self.ranking.window,
         )
         place = predictions.schema.get_field_index("upper") + 1
         return predictions.add_column(place, P_IN_WINDOW, pa.array(share, pa.float64()))

@@ -1,0 +1,19 @@
+"""The model as an artefact: a folder that holds all it takes to predict."""
+
+from emrl_ray.model.artefact import Model, ModelTables
+from emrl_ray.model.card import CARD, Card, read_card
+from emrl_ray.model.folder import open_network, read_state
+from emrl_ray.model.rows import FOUND, NEAREST, check_free_columns
+
+__all__ = [
+    "CARD",
+    "FOUND",
+    "NEAREST",
+    "Card",
+    "Model",
+    "ModelTables",
+    "check_free_columns",
+    "open_network",
+    "read_card",
+    "read_state",
+]

@@ -1,0 +1,235 @@
+"""The model as an artefact: representation, heads, trust, reference rows and card in one folder.
+
+A model carries all that it needs to predict: cutoff, element table and basis come from its folder,
+never from the caller. Nothing in it is pickled, and predicting needs no torch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.identity import Known
+from emrl_ray.crystals.storage import locate, read_json, write_bytes, write_json, write_parquet
+from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.features.compiled import State
+from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.representation import Representation
+from emrl_ray.heads import Head
+from emrl_ray.model.card import CARD, Card, read_card
+from emrl_ray.model.folder import (
+    NETWORK,
+    StoredHeads,
+    damage_reported,
+    open_network,
+    read_state,
+    table_reader,
+)
+from emrl_ray.model.rows import (
+    KNOWN,
+    bounds,
+    check_free_columns,
+    known_ids,
+    nearest,
+    places,
+    prediction_table,
+    verdicts,
+)
+from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust
+
+CALIBRATION, DOMAIN = "calibration.json", "domain.safetensors"
+REFERENCE, HELD_OUT = "reference.parquet", "held_out.parquet"
+
+
+class ModelTables(NamedTuple):
+    """Tables of a model, each read when it is first needed."""
+
+    reference: Callable[[], pa.Table]
+    """Training rows: id, formula, target, embedding, place on the map and, from format 2 on, geometry."""
+    held_out: Callable[[], pa.Table | None]
+    """Calibration and test rows: id, part, target, prediction, lower, upper; none in format 1."""
+
+
+class Model:
+    """A trained model; `load` opens one, `predict` uses it."""
+
+    def __init__(
+        self,
+        card: Card,
+        representation: Representation,
+        heads: Mapping[str, Head],
+        trust: Trust,
+        tables: ModelTables,
+        state: State,
+        elements_csv: bytes,
+    ) -> None:
+        """Put a model together."""
+        self.card, self.representation = card, representation
+        self.heads, self.trust, self.tables = heads, trust, tables
+        self.state, self.elements_csv = state, elements_csv
+
+    @cached_property
+    def reference(self) -> pa.Table:
+        """The training rows: id, formula, target, embedding."""
+        return self.tables.reference()
+
+    @cached_property
+    def nearest_known(self) -> NearestKnown:
+        """The search for the nearest of the reference rows."""
+        return NearestKnown(self._reference_embeddings)
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The map of the embedding space that the reference rows span."""
+        return Plane.of(self._reference_embeddings)
+
+    @cached_property
+    def known(self) -> Known | None:
+        """The search for crystals that are reference rows; None in format 1, which kept no structures."""
+        if GEOMETRY[0] not in self.reference.column_names:
+            return None
+        batch = CrystalBatch.from_arrow(self.reference.select(GEOMETRY))
+        return Known(batch, find_contacts(batch))
+
+    @property
+    def _reference_embeddings(self) -> NDArray[np.float32]:
+        embeddings = self.reference.column("embedding").combine_chunks().flatten()
+        return embeddings.to_numpy().reshape(-1, self.card.width)
+
+    @property
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """Calibrations by head, if rows were kept for them."""
+        return self.trust.calibrations
+
+    @property
+    def cutoff(self) -> float:
+        """Longest pair distance, Å."""
+        return self.card.cutoff
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Calibration of the best head, if rows were kept for one."""
+        return self.calibrations.get(self.card.best_head)
+
+    def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
+        """Return the embeddings (B, width); a crystal without a pair gets a row of NaN."""
+        return self.representation.embed(batch)
+
+    def head_name(self, name: str | None) -> str:
+        """Return `name` if the model has such a head, the best head for None.
+
+        Raises ValueError, in one line, if it has not.
+        """
+        if name is not None and name not in self.card.heads:
+            raise ValueError(f"--head {name}: the model has {', '.join(self.card.heads)}")
+        return name or self.card.best_head
+
+    def predict(
+        self,
+        crystals: pa.Table,
+        limits: Limits,
+        head: str | None = None,
+        source: str = "",
+        confidence: float = 0.9,
+    ) -> tuple[pa.Table, list[Reject]]:
+        """Return the predictions of a crystals table, and a reject for each row without one.
+
+        The columns are those of `rows.FOUND`, between id and formula and what came in besides the
+        geometry. Targets are in the target's unit. Intervals hold with `confidence`. The cutoff of
+        `limits` is the model's.
+        """
+        name = self.head_name(head)
+        check_free_columns(crystals.schema, source)
+        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
+        batch = CrystalBatch.from_arrow(good)
+        embeddings, features = self.representation.embed_with_features(batch)
+        lonely = np.isnan(embeddings[:, 0])
+        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
+        if lonely.any():
+            batch, embeddings = batch.take(np.flatnonzero(~lonely)), embeddings[~lonely]
+            features = None if features is None else features[~lonely]
+        found = self._found(name, batch, embeddings, features, confidence)
+        return prediction_table(kept, found, self.card.unit), rejects + without_pairs
+
+    def _found(
+        self,
+        head: str,
+        batch: CrystalBatch,
+        embeddings: NDArray[np.float32],
+        features: NDArray[np.float32] | None,
+        confidence: float,
+    ) -> dict[str, pa.Array]:
+        """Return the columns of `rows.FOUND` of B crystals that have pairs."""
+        values = self.heads[head].predict(embeddings) if len(embeddings) else np.zeros(0)
+        index, distance = self.nearest_known.query(embeddings)
+        contacts = find_contacts(batch)
+        calibration, domain, known = self.calibrations.get(head), self.trust.domain, self.known
+        ends = calibration.interval(values, distance, confidence) if calibration else None
+        reasons = domain.reasons(batch, contacts, features, distance) if domain else None
+        same = known.find(batch, contacts) if known else None
+        return {
+            "prediction": pa.array(values, pa.float64()),
+            **bounds(ends, len(values)),
+            **verdicts(reasons, len(values)),
+            **nearest(self.reference, index, distance, self.card.target),
+            KNOWN: known_ids(self.reference, same, len(values)),
+            **places(self.plane.place(embeddings)),
+        }
+
+    def save(self, uri: str) -> None:
+        """Write the model's folder; its card comes last and makes it valid."""
+        folder = locate(uri)
+        with tempfile.TemporaryDirectory() as scratch:
+            for head in self.heads.values():
+                head.save(Path(scratch))
+            for file in sorted(Path(scratch).iterdir()):
+                write_bytes(file.read_bytes(), folder / file.name)
+        write_bytes(safetensors.save(dict(self.state)), folder / NETWORK)
+        write_bytes(self.elements_csv, folder / "elements.csv")
+        calibrations = {name: made.to_json() for name, made in self.calibrations.items()}
+        write_json(calibrations, folder / CALIBRATION)
+        if self.trust.domain is not None:
+            write_bytes(safetensors.save(self.trust.domain.to_arrays()), folder / DOMAIN)
+        write_parquet(self.reference, folder / REFERENCE)
+        if (held_out := self.tables.held_out()) is not None:
+            write_parquet(held_out, folder / HELD_OUT)
+        write_json(asdict(self.card), folder / CARD)
+
+    @classmethod
+    def load(cls, uri: str, threads: int = 1) -> Model:
+        """Return the model in a folder, computing with `threads` threads.
+
+        Raises FileNotFoundError or ValueError, in one line, if there is none or none of ours.
+        """
+        folder = locate(uri)
+        card = read_card(uri)
+        with damage_reported(uri):
+            elements_csv = (folder / "elements.csv").read_bytes()
+            state = read_state(uri)
+            network = open_network(card, state, elements_csv, threads)
+            calibrations = read_json(folder / CALIBRATION).items()
+            intervals = {name: Calibration.from_json(values) for name, values in calibrations}
+            domain = None
+            if card.format_version > 1:
+                domain = Domain.from_arrays(safetensors.load((folder / DOMAIN).read_bytes()))
+        columns = ["id", "formula", card.target, "embedding"]
+        tables = ModelTables(
+            table_reader(uri, REFERENCE, columns),
+            table_reader(uri, HELD_OUT, ["id", "part"])
+            if card.format_version > 1
+            else lambda: None,
+        )
+        heads = StoredHeads(folder, list(card.heads), threads)
+        return cls(card, network, heads, Trust(intervals, domain), tables, state, elements_csv)

@@ -1,0 +1,71 @@
+"""The card of a model: what it is and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from emrl_ray.crystals.storage import locate, read_json
+
+FORMAT_VERSION = 2
+READABLE = (1, 2)
+"""Formats that are read. The first has no domain, no structures of its reference rows, no held-out rows."""
+READ = " and ".join(map(str, READABLE))
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is and where it comes from."""
+
+    target: str
+    """Column that was learned."""
+    unit: str | None
+    """Its unit."""
+    theory: str | None
+    """Its level of theory."""
+    network: str
+    """Name of the embedding network."""
+    cutoff: float
+    """Longest pair distance, Å."""
+    elements: Any
+    """Filling of unknown element properties (`features.elements`)."""
+    basis: Any
+    """Name of the distance basis (`features.basis`)."""
+    width: int
+    """Numbers in an embedding."""
+    heads: dict[str, dict[str, int]]
+    """The heads by name, with what each chose by itself."""
+    best_head: str
+    """The head that predicts unless another is asked for."""
+    rows: dict[str, int]
+    """Rows of training, calibration and test."""
+    metrics: dict[str, Any]
+    """Scores by part and head, and the floors."""
+    dataset: str
+    """Fingerprint of the training data."""
+    hyperparameters: dict[str, Any]
+    """Options of the training, seed included."""
+    versions: dict[str, str]
+    """Versions of the packages that made the model."""
+    format_version: int = field(default=FORMAT_VERSION)
+    """Version of the folder's format."""
+
+
+def read_card(uri: str) -> Card:
+    """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
+    place = locate(uri) / CARD
+    if not place.is_file():
+        raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
+    try:
+        values = read_json(place)
+    except json.JSONDecodeError:
+        raise ValueError(f"{uri}: a damaged model: {CARD} is no JSON") from None
+    version = values.get("format_version")
+    if version not in READABLE:
+        raise ValueError(
+            f"{uri}: model format {version}, this version reads {READ}; train it again "
+            "or use the emrl-ray version that its card names"
+        )
+    return Card(**{entry.name: values[entry.name] for entry in fields(Card)})

@@ -1,0 +1,110 @@
+"""The files of a model folder: network, heads and tables, read when they are needed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from emrl_ray.crystals.storage import (
+    Location,
+    absolute,
+    list_files,
+    locate,
+    read_table,
+    table_schema,
+)
+from emrl_ray.features.basis import gaussian_basis
+from emrl_ray.features.compiled import CompiledTGNN, State
+from emrl_ray.features.elements import element_features
+from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.heads import HEADS, Head
+from emrl_ray.model.card import Card
+
+NETWORK = "network.safetensors"
+
+
+@contextmanager
+def damage_reported(uri: str) -> Iterator[None]:
+    """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+        raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+
+
+def read_state(uri: str) -> State:
+    """Return the arrays of the network in a model folder; ValueError, in one line, if damaged."""
+    with damage_reported(uri):
+        return safetensors.load((locate(uri) / NETWORK).read_bytes())
+
+
+def open_network(
+    card: Card, state: State, elements_csv: bytes, threads: int = 1
+) -> GraphRepresentation:
+    """Return the card's network in its form for inference; ValueError if it is not known here.
+
+    The TGNN needs no torch; other networks are run by it, with `threads` threads.
+    """
+    if card.network == "tgnn":
+        return CompiledTGNN(
+            state,
+            element_features(elements_csv, card.elements),
+            card.cutoff,
+            gaussian_basis(card.basis, card.cutoff).centers,
+            threads,
+        )
+    from emrl_ray.networks import open_trained
+    from emrl_ray.networks.network import NetworkSpec
+
+    return open_trained(card.network, NetworkSpec.of(card), state, elements_csv, threads)
+
+
+class StoredHeads(Mapping[str, Head]):
+    """The heads of a model folder, each read when it is first asked for."""
+
+    def __init__(self, folder: Location, names: list[str], threads: int) -> None:
+        self.folder, self.names, self.threads = folder, names, threads
+        self.loaded: dict[str, Head] = {}
+
+    def __getitem__(self, name: str) -> Head:
+        if name not in self.names:
+            raise KeyError(name)
+        if name not in self.loaded:
+            files = [
+                file for file in list_files(self.folder) if file.name.startswith(f"head_{name}.")
+            ]
+            if not files:
+                raise ValueError(f"{self.folder.path}: a damaged model: head_{name} is missing")
+            with tempfile.TemporaryDirectory() as scratch:
+                for file in files:
+                    (Path(scratch) / file.name).write_bytes(file.read_bytes())
+                self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def table_reader(uri: str, name: str, columns: Sequence[str]) -> Callable[[], pa.Table]:
+    """Return what reads a table of a model folder, whose columns are looked at now."""
+    place = f"{absolute(uri)}/{name}"
+    with damage_reported(uri):
+        schema = table_schema(place)
+        for column in columns:
+            schema.field(column)
+
+    def read() -> pa.Table:
+        with damage_reported(uri):
+            return read_table(place)
+
+    return read

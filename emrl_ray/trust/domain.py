@@ -1,0 +1,205 @@
+"""The domain of a model: what its training crystals were like, and how far from them is too far.
+
+A learned embedding varies along few directions and hardly tells a crystal of foreign elements, so
+the domain asks plain questions first: elements, pairs of elements that touch, their distances,
+volume, size; then how far the features before the readout and the embedding are from the training
+set's. What is a limit, not a list, is set by leaving each training crystal out in turn: the share
+`features.SHARE` of them would be beyond it if they were new (the jackknife).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import Contacts, elements_of
+from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.trust.features import FeatureSpace, distances_apart, limit
+
+SIZES = ("volume_per_atom", "shortest_distance", "atoms")
+"""Numbers of a crystal with a range: Å³, Å, and how many."""
+CODES = ("unseen_element", "unseen_pair", "pair_distance", *SIZES, "features", "embedding")
+"""First words of a reason, in the order in which a crystal is asked."""
+
+
+class PairRanges(NamedTuple):
+    """How near the K pairs of elements came in the training crystals."""
+
+    pair: NDArray[np.int32]
+    """(K,) codes as of `Contacts`, ascending."""
+    low: NDArray[np.float64]
+    """(K,) shortest contact, Å."""
+    high: NDArray[np.float64]
+    """(K,) longest, Å."""
+    tolerance: float
+    """A contact may lie beyond the range by this much of its logarithm."""
+
+    @classmethod
+    def of(cls, contacts: Contacts, least_seen: int) -> Self:
+        """Return the ranges of pairs that at least `least_seen` crystals have."""
+        order = np.lexsort((contacts.distance, contacts.pair))
+        distance, crystal = contacts.distance[order], contacts.crystal[order]
+        pair, start, count = np.unique(contacts.pair[order], return_index=True, return_counts=True)
+        last = start + count - 1
+        beyond = np.zeros(len(contacts.offsets) - 1)
+        several = count > 1
+        for end, inner in ((start, start + 1), (last, last - 1)):
+            gap = np.abs(np.log(distance[end[several]] / distance[inner[several]]))
+            np.maximum.at(beyond, crystal[end[several]], gap)
+        seen = count >= least_seen
+        return cls(pair[seen], distance[start[seen]], distance[last[seen]], limit(beyond))
+
+    def beyond(self, contacts: Contacts) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which contacts (C,) are of a pair not seen, and which are out of its range."""
+        if not len(self.pair):
+            return np.ones(len(contacts.pair), bool), np.zeros(len(contacts.pair), bool)
+        place = np.searchsorted(self.pair, contacts.pair).clip(max=len(self.pair) - 1)
+        unseen = self.pair[place] != contacts.pair
+        room = np.exp(self.tolerance)
+        below = contacts.distance < self.low[place] / room
+        return unseen, ~unseen & (below | (contacts.distance > self.high[place] * room))
+
+
+class Domain(NamedTuple):
+    """What is asked of a crystal, fitted to the training set."""
+
+    elements: NDArray[np.bool_]
+    """(119,) whether an element, by its atomic number, was in `least_seen` crystals."""
+    pairs: PairRanges
+    ranges: NDArray[np.float64]
+    """(3, 2) least and largest of each of `SIZES`."""
+    features: FeatureSpace | None
+    """The features before the readout, None of a network whose embedding they are."""
+    embedding_limit: float
+    """Largest distance to the nearest training crystal, in the embedding."""
+
+    @classmethod
+    def fit(
+        cls,
+        batch: CrystalBatch,
+        contacts: Contacts,
+        features: NDArray[np.floating] | None,
+        embeddings: NDArray[np.floating],
+        least_seen: int = 1,
+    ) -> Self:
+        """Return the domain of n training crystals.
+
+        Args:
+            batch: the crystals.
+            contacts: theirs.
+            features: (n, f) before the readout.
+            embeddings: (n, m).
+            least_seen: crystals that an element, or a pair, must be in to count as seen.
+        """
+        crystal = np.repeat(np.arange(batch.n_crystals), batch.n_atoms)
+        _, number = np.unique(np.stack([crystal, batch.atomic_numbers]), axis=1)
+        sizes = _sizes(batch, contacts)
+        return cls(
+            np.bincount(number, minlength=len(SYMBOLS) + 1) >= least_seen,
+            PairRanges.of(contacts, least_seen),
+            np.stack([np.nanmin(sizes, axis=1), np.nanmax(sizes, axis=1)], axis=1),
+            None if features is None else FeatureSpace.fit(features),
+            limit(distances_apart(embeddings)),
+        )
+
+    def reasons(
+        self,
+        batch: CrystalBatch,
+        contacts: Contacts,
+        features: NDArray[np.floating] | None,
+        embedding_distances: NDArray[np.floating],
+    ) -> list[str | None]:
+        """Return for each of B crystals the first reason why it is outside, None if it is inside.
+
+        A reason is one of `CODES` and, where that says more, what: ``unseen_pair O-Pb``. Beside the
+        crystals their contacts, `features` (B, f) and `embedding_distances` (B,) to the nearest training
+        crystal are needed.
+        """
+        found: list[str | None] = [None] * batch.n_crystals
+
+        def give(crystals: NDArray[np.integer], texts: list[str]) -> None:
+            for crystal, text in zip(crystals.tolist(), texts, strict=True):
+                if found[crystal] is None:
+                    found[crystal] = text
+
+        give(*self._elements(batch))
+        give(*self._pairs(contacts))
+        give(*self._sizes(batch, contacts))
+        if self.features is not None and features is not None:
+            far = np.flatnonzero(self.features.far(features))
+            give(far, ["features"] * len(far))
+        far = np.flatnonzero(embedding_distances > self.embedding_limit)
+        give(far, ["embedding"] * len(far))
+        return found
+
+    def _elements(self, batch: CrystalBatch) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the crystals with an element that was not seen, and which."""
+        atoms = np.flatnonzero(~self.elements[batch.atomic_numbers])
+        crystals = np.searchsorted(batch.offsets, atoms, side="right") - 1
+        crystals, first = np.unique(crystals, return_index=True)
+        numbers = batch.atomic_numbers[atoms[first]].tolist()
+        return crystals, [f"unseen_element {SYMBOLS[number - 1]}" for number in numbers]
+
+    def _pairs(self, contacts: Contacts) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the crystals with a pair that was not seen, or not at that distance, and which."""
+        unseen, outside = self.pairs.beyond(contacts)
+        at, crystals = (
+            np.concatenate([np.flatnonzero(unseen), np.flatnonzero(outside)]),
+            contacts.crystal,
+        )
+        texts = []
+        for place in at.tolist():
+            one, other = elements_of(int(contacts.pair[place]))
+            names = f"{SYMBOLS[one - 1]}-{SYMBOLS[other - 1]}"
+            known = f"pair_distance {names} {contacts.distance[place]:.2f}"
+            texts.append(f"unseen_pair {names}" if unseen[place] else known)
+        return crystals[at], texts
+
+    def _sizes(
+        self, batch: CrystalBatch, contacts: Contacts
+    ) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the crystals whose sizes are out of range, and which of them."""
+        sizes = _sizes(batch, contacts)
+        outside = (sizes < self.ranges[:, :1]) | (sizes > self.ranges[:, 1:])
+        which, crystals = np.nonzero(outside)
+        texts = [
+            f"{SIZES[size]} {sizes[size, crystal]:.4g}"
+            for size, crystal in zip(which, crystals, strict=True)
+        ]
+        return crystals, texts
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Return what `from_arrays` needs."""
+        arrays = {"elements": self.elements, "ranges": self.ranges}
+        arrays |= {f"pair_{name}": getattr(self.pairs, name) for name in ("pair", "low", "high")}
+        limits = [self.pairs.tolerance, self.embedding_limit]
+        if self.features is not None:
+            limits.append(self.features.limit)
+            names = ("mean", "axes", "references")
+            arrays |= {f"feature_{name}": getattr(self.features, name) for name in names}
+        arrays["limits"] = np.array(limits)
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+        """Return the domain that `to_arrays` was called on; KeyError if an array is missing."""
+        tolerance, embedding_limit, *feature_limit = arrays["limits"].tolist()
+        pairs = PairRanges(arrays["pair_pair"], arrays["pair_low"], arrays["pair_high"], tolerance)
+        features = None
+        if feature_limit:
+            names = ("mean", "axes", "references")
+            features = FeatureSpace(*(arrays[f"feature_{name}"] for name in names), *feature_limit)
+        return cls(arrays["elements"], pairs, arrays["ranges"], features, embedding_limit)
+
+
+def _sizes(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.float64]:
+    """Return `SIZES` (3, B) of B crystals; the shortest distance is NaN where nothing touches."""
+    volume = np.abs(np.linalg.det(batch.lattice))
+    shortest = np.full(batch.n_crystals, np.inf)
+    np.minimum.at(shortest, contacts.crystal, contacts.distance)
+    shortest[np.isinf(shortest)] = np.nan
+    return np.stack([volume / batch.n_atoms, shortest, batch.n_atoms.astype(float)])

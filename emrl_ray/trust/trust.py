@@ -1,0 +1,18 @@
+"""All that a model knows of how far to believe it, in two files of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from emrl_ray.trust.calibration import Calibration
+from emrl_ray.trust.domain import Domain
+
+
+class Trust(NamedTuple):
+    """Fitted objects of one model."""
+
+    calibrations: Mapping[str, Calibration]
+    """By head; empty for a model without calibration rows."""
+    domain: Domain | None
+    """None for a model of the first format, which kept none."""
