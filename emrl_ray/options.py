@@ -30,7 +30,7 @@ def parse(
     """
     known = [entry.name for entry in _fields(kind)]
     try:
-        given, words = _take_given(kind, _joined(words), dict(values or {}))
+        given, words = _take_given(kind, _joined(_unaliased(kind, words)), dict(values or {}))
         for key in given:
             if key not in known:
                 raise ConfigError(f"{key}: no option of {name}{near(key, known)}")
@@ -70,6 +70,17 @@ def read_yaml(file: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
     return content
+
+
+def _unaliased(kind: type, words: Sequence[str]) -> list[str]:
+    """Return the words with the full names of options that were given by another one."""
+    names = {
+        f"--{entry.metadata['alias']}": f"--{_dashed(entry.name)}"
+        for entry in _fields(kind)
+        if "alias" in entry.metadata
+    }
+    parts = [word.partition("=") for word in words]
+    return [names.get(option, option) + equals + value for option, equals, value in parts]
 
 
 def _joined(words: Sequence[str]) -> list[str]:

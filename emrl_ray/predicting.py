@@ -69,7 +69,9 @@ def predict(config: PredictConfig) -> PredictResult:
         limits = Limits.of(config, model.cutoff)
         checked = limits._replace(min_distance=None)  # the loader did
         for loaded in _load(plan, limits, columns, threads):
-            found, unpredicted = model.predict(loaded.crystals, checked, head)
+            found, unpredicted = model.predict(
+                loaded.crystals, checked, head, confidence=config.confidence
+            )
             tables.append(found)
             rejects += loaded.rejects
             rejects += [_with_source(reject, loaded) for reject in unpredicted]

@@ -21,11 +21,17 @@ import pytest
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.storage import list_files, locate, read_table
+from emrl_ray.crystals.tables import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import NEAREST, Model
 from emrl_ray.pipelines.screen import ScreenWorker, screen
 from emrl_ray.pipelines.slices import Output, plan_rows
-from emrl_ray.report.shortlist import Ranking, element_filter, shortlist
+from emrl_ray.screening.candidates import Filters
+from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.filters import EXCLUDED_BY, element_filter
+from emrl_ray.screening.objectives import Objective
+from emrl_ray.screening.ranking import Ranking
+from emrl_ray.screening.shortlist import shortlist
 from tests.tiny_model import make_model, random_crystals, write_library
 
 ROWS = 300
@@ -100,11 +106,12 @@ def test_the_predictions_are_those_of_the_model(run, model, library):
     expected, _ = Model.load(model).predict(read_table(library), LIMITS)
     found = read_table(str(run / "predictions"))
     assert found.column_names == [
-        *("id", "formula", "prediction", "lower", "upper", "p_in_window", *NEAREST),
-        *("volume_per_atom", "elements_allowed"),
+        *("id", "formula", "prediction", "lower", "upper", "p_in_window", "in_domain"),
+        *("domain_reason", *NEAREST, "known_id", "map_x", "map_y"),
+        *("volume_per_atom", "library_row", "excluded_by"),
     ]
     assert found.column("id").to_pylist() == expected.column("id").to_pylist()
-    for name in ("nearest_id", "nearest_formula", "nearest_target"):
+    for name in ("nearest_id", "nearest_formula", "nearest_target", "in_domain", "known_id"):
         assert found.column(name).equals(expected.column(name))
     for name in ("prediction", "lower", "upper", "nearest_distance", "volume_per_atom"):
         values = found.column(name).to_numpy()
@@ -124,7 +131,8 @@ def test_the_shortlist_is_ranked_by_the_window_and_has_no_excluded_element(run):
     assert listed.column("id").to_pylist() == [row["id"] for row in allowed[:20]]
     parquet = read_table(str(run / "shortlist.parquet"))
     assert parquet.column("id").to_pylist() == listed.column("id").to_pylist()
-    assert "elements_allowed" not in parquet.column_names
+    assert EXCLUDED_BY not in parquet.column_names
+    check_crystal_schema(parquet.schema, "shortlist.parquet")
     assert set(NEAREST) <= set(listed.column_names)
 
 
@@ -180,11 +188,12 @@ def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(run, co
 def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_path):
     output = Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
     options = altered(config, head="boosted", target_window=None, minimize=True)
-    ranking, elements = Ranking(None, largest=False), element_filter(["Pb"], [])
-    worker = ScreenWorker(options, model, ranking, elements, output)
+    filters = Filters(element_filter(["Pb"], []), in_domain=False, not_known=False)
+    worker = ScreenWorker(options, [Objective(model, "boosted", largest=False)], filters, output)
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
-    listed, _ = shortlist(list_files(locate(output.rows)), ranking, 3)
+    files = list_files(locate(output.rows))
+    listed = shortlist(files, Ranking(None, largest=False), 3, Chooser(library)).table
     expected, _ = Model.load(model).predict(read_table(library), LIMITS, "boosted")
     without_lead = pc.invert(pc.match_substring(expected.column("formula"), "Pb"))
     least = sorted(expected.filter(without_lead).column("prediction").to_pylist())[:3]

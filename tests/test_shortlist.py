@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,11 @@ import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import locate, write_csv, write_parquet
-from emrl_ray.report.shortlist import (
-    ElementFilter,
-    Ranking,
-    Tally,
-    element_filter,
-    shortlist,
-)
+from emrl_ray.screening.choice import LIBRARY_ROW, Chooser, far_apart
+from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
+from emrl_ray.screening.ranking import Ranking, Tally
+from emrl_ray.screening.shortlist import shortlist
+from tests.tiny_model import random_crystals
 
 LARGEST = Ranking(None, True)
 SMALLEST = Ranking(None, False)
@@ -29,12 +28,19 @@ def predictions(values, ids=None, **columns):
     return pa.table({"id": ids, "prediction": pa.array(values, pa.float64()), **columns})
 
 
-def listed(folder, tables, ranking, top=10):
-    files = []
+def listed(folder, tables, ranking, top=10, **options):
+    """Return the shortlist of tables whose rows, in order, are those of a library of random crystals."""
+    rows = sum(table.num_rows for table in tables)
+    library = locate(folder) / "library.parquet"
+    write_parquet(random_crystals(rows), library)
+    files, first = [], 0
     for index, table in enumerate(tables):
         files.append(locate(folder) / f"slice-{index:06d}.parquet")
-        write_parquet(table, files[-1])
-    return shortlist(files, ranking, top)
+        positions = pa.array(np.arange(first, first + table.num_rows))
+        write_parquet(table.append_column(LIBRARY_ROW, positions), files[-1])
+        first += table.num_rows
+    found = shortlist(files, ranking, top, Chooser(library.path, **options))
+    return found.table, found.tally
 
 
 def ids(table):
@@ -73,19 +79,29 @@ def test_nan_and_null_are_never_ranked_but_counted(tmp_path):
     table = predictions([math.nan, None, 1.0], ["nan", "null", "number"])
     found, tally = listed(tmp_path, [table], LARGEST)
     assert ids(found) == ["number"]
-    assert tally == Tally(candidates=3, excluded=0, unranked=2)
+    assert tally == Tally(candidates=3, excluded=Counter(), unranked=2)
     in_window = predictions([1.0, 1.0], p_in_window=pa.array([None, math.nan], pa.float64()))
     found, tally = listed(tmp_path, [in_window], Ranking((0.0, 1.0)))
     assert found.num_rows == 0
     assert tally.unranked == 2
 
 
-def test_the_element_filter_keeps_rows_out_and_its_column_does_not_show(tmp_path):
-    table = predictions([1.0, 2.0, 3.0], elements_allowed=[True, False, True])
+def test_what_a_filter_excludes_is_counted_and_its_column_does_not_show(tmp_path):
+    table = predictions([1.0, 2.0, 3.0], **{EXCLUDED_BY: [None, "elements", None]})
     found, tally = listed(tmp_path, [table], LARGEST)
     assert ids(found) == ["c2", "c0"]
-    assert "elements_allowed" not in found.column_names
-    assert tally == Tally(candidates=3, excluded=1, unranked=0)
+    assert EXCLUDED_BY not in found.column_names
+    assert tally == Tally(candidates=3, excluded=Counter(elements=1), unranked=0)
+    assert tally.ranked == 2
+
+
+def test_a_row_is_excluded_by_the_first_filter_that_it_does_not_pass():
+    passed = {
+        "known": np.array([True, False, False, True]),
+        "elements": np.array([True, True, False, True]),
+    }
+    assert excluded_by(passed, 4).to_pylist() == [None, "known", "elements", None]
+    assert excluded_by({}, 2).to_pylist() == [None, None]
 
 
 def test_merging_slices_gives_what_sorting_the_whole_library_gives(tmp_path):
@@ -157,3 +173,46 @@ def test_elements_are_named_by_their_symbols():
         with pytest.raises(ConfigError) as caught:
             element_filter(excluded, only)
         assert str(caught.value) == said
+
+
+def library_with_twins(folder):
+    """Write a library of 6 crystals of which 4 and 5 are 1 and 2 again, in a doubled cell; return it."""
+    six = random_crystals(4, seed=3)
+    rows = six.to_pylist()
+    for place in (1, 2):
+        row = dict(rows[place], id=f"again-{place}")
+        cell = np.reshape(row["lattice"], (3, 3))
+        coords = np.reshape(row["frac_coords"], (-1, 3)) / [1, 2, 1]
+        row["frac_coords"] = np.concatenate([coords + np.array([0, 0.5, 0]), coords]).ravel().tolist()
+        row["atomic_numbers"] = row["atomic_numbers"] * 2
+        row["lattice"] = (cell * [[1], [2], [1]]).ravel().tolist()
+        rows.append(row)
+    library = locate(folder) / "library.parquet"
+    write_parquet(pa.Table.from_pylist(rows, schema=six.schema), library)
+    return library.path, pa.table({"id": [row["id"] for row in rows], LIBRARY_ROW: range(6)})
+
+
+def test_a_crystal_that_is_there_twice_is_shown_once_and_its_twin_named(tmp_path):
+    library, rows = library_with_twins(tmp_path)
+    choice = Chooser(library)(rows.take([4, 3, 1, 5, 2, 0]), 3)
+    assert choice.table.column("id").to_pylist() == ["again-1", "c00003", "again-2"]
+    assert choice.table.column("duplicates").to_pylist() == [["c00001"], [], ["c00002"]]
+    assert choice.repeated == 2
+    assert choice.table.column("atomic_numbers").num_chunks
+
+
+def test_a_chemical_system_is_shown_as_often_as_it_may_be(tmp_path):
+    values = np.arange(60.0)
+    found, _ = listed(tmp_path, [predictions(values)], LARGEST, top=5, per_system=1)
+    systems = [frozenset(numbers) for numbers in found.column("atomic_numbers").to_pylist()]
+    assert len(set(systems)) == len(systems) == 5
+    assert found.column("prediction")[0].as_py() == 59.0
+
+
+def test_far_apart_rows_begin_with_the_best_and_lie_farther_apart_than_the_first():
+    random = np.random.default_rng(0)
+    places = np.concatenate([np.zeros((20, 2)), random.random((5, 2)) + 5]).astype(np.float32)
+    chosen = far_apart(places, 4)
+    assert chosen[0] == 0
+    assert len(set(chosen.tolist())) == 4
+    assert (chosen[1:] >= 20).all()

@@ -57,7 +57,9 @@ def test_too_few_residuals_for_the_confidence_give_an_infinite_interval():
 )
 def test_p_in_window_is_the_share_of_residuals_that_lead_into_it(residuals, predictions, ends):
     low, high = ends
-    got = Calibration(residuals).p_in_window(np.array(predictions), np.zeros(len(predictions)), low, high)
+    got = Calibration(residuals).p_in_window(
+        np.array(predictions), np.zeros(len(predictions)), low, high
+    )
     plain = [np.mean([low <= p + r <= high for r in residuals]) for p in predictions]
     np.testing.assert_allclose(got, plain, atol=1e-15)
     assert ((got >= 0) & (got <= 1)).all()

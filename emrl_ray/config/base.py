@@ -11,6 +11,11 @@ def positional(**options: Any) -> Any:
     return field(metadata={"positional": True}, **options)
 
 
+def alias(name: str, **options: Any) -> Any:
+    """Return a dataclass field, None by default, that the command line also takes as `--NAME`."""
+    return field(default=None, metadata={"alias": name}, **options)
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the option, value and choices."""
 
@@ -73,6 +78,11 @@ def between(option: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError, in one line, unless `value` lies in [`low`, `high`]."""
     if not low <= value <= high:
         raise ConfigError(f"{_option(option)} {value}: must lie in [{low}, {high}]")
+
+
+def check_confidence(value: float) -> None:
+    """Raise ConfigError, in one line, unless `value` lies in [0.5, 0.999]."""
+    between("confidence", value, 0.5, 0.999)
 
 
 def _option(name: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from emrl_ray.config.base import (
     ClusterOptions,
     ConfigError,
     CrystalLimits,
     Resumable,
+    alias,
     at_least,
+    check_confidence,
     positional,
 )
 
@@ -28,11 +31,14 @@ class PredictConfig(CrystalLimits):
     """Regressor to use (default: the one the model's card names best)."""
     cif_column: str = "cif"
     """Column of a CSV source that holds the CIF text."""
+    confidence: float = 0.9
+    """With which the intervals hold the true value."""
     threads: int | None = None
     """Threads (default: all CPUs)."""
 
     def __post_init__(self) -> None:
         CrystalLimits.__post_init__(self)
+        check_confidence(self.confidence)
         if self.threads is not None:
             at_least("threads", self.threads, 1)
 
@@ -51,6 +57,12 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """Regressor to use (default: the one the model's card names best)."""
     target_window: str | None = None
     """Rank by the probability of a value within LOW:HIGH, in the target's unit; either end may be empty."""
+    and_model: str | None = alias("and")
+    """A second model: rank by the probability that --target-window and --target-window2 are both met."""
+    target_window2: str | None = None
+    """LOW:HIGH of the second model's target."""
+    objectives: list[dict[str, str]] = field(default_factory=list)
+    """Further objectives, in YAML a list of `model`, `target_window` and, if wanted, `head`."""
     maximize: bool = False
     """Rank by the largest prediction."""
     minimize: bool = False
@@ -59,6 +71,16 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """Elements that no crystal of the shortlist may have."""
     only_elements: list[str] = field(default_factory=list)
     """Elements that a crystal of the shortlist is made of, and no others."""
+    in_domain: bool = False
+    """Leave out crystals unlike the training set, which the model's domain does not hold."""
+    not_known: bool = False
+    """Leave out crystals that are in the training set."""
+    per_system: int | None = None
+    """Most crystals of the shortlist with the same elements."""
+    diverse: bool = False
+    """Take, of the best candidates, those that lie far apart in embedding space."""
+    confidence: float = 0.9
+    """With which the intervals hold the true value."""
     top: int = 100
     """Rows of the shortlist."""
     block_rows: int = 4096
@@ -69,26 +91,57 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
         CrystalLimits.__post_init__(self)
         at_least("top", self.top, 1)
         at_least("block_rows", self.block_rows, 1)
+        if self.per_system is not None:
+            at_least("per_system", self.per_system, 1)
+        check_confidence(self.confidence)
         if sum([self.target_window is not None, self.maximize, self.minimize]) != 1:
             raise ConfigError(
                 "give exactly one of --target-window LOW:HIGH, --maximize, --minimize"
             )
-        if self.target_window is not None:
-            self.window()
+        if (self.and_model is None) != (self.target_window2 is None):
+            raise ConfigError("--and MODEL and --target-window2 LOW:HIGH: give both or neither")
+        if self.wanted()[1:] and self.target_window is None:
+            raise ConfigError("--and: several objectives are met in windows: give --target-window")
 
-    def window(self) -> tuple[float, float]:
-        """Return the target window as (low, high); an open end is infinite."""
-        assert self.target_window is not None
-        try:
-            low, high = self.target_window.split(":")
-            bounds = (float(low or "-inf"), float(high or "inf"))
-        except ValueError:
-            bounds = (1.0, 0.0)
-        if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
-            raise ConfigError(
-                f"--target-window {self.target_window}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7"
+    def wanted(self) -> list[Wanted]:
+        """Return the objectives, that of --target-window, --maximize or --minimize first."""
+        found = [Wanted(self.model, self.head, window_of("target-window", self.target_window))]
+        if self.and_model is not None:
+            found.append(
+                Wanted(self.and_model, None, window_of("target-window2", self.target_window2))
             )
-        return bounds
+        for entry in self.objectives:
+            known = {"model", "target_window", "head"}
+            if not {"model", "target_window"} <= entry.keys() <= known:
+                raise ConfigError(
+                    f"objectives: {entry}: give model and target_window, and head if it is not the best"
+                )
+            window = window_of("objectives: target-window", entry["target_window"])
+            found.append(Wanted(entry["model"], entry.get("head"), window))
+        return found
+
+
+class Wanted(NamedTuple):
+    """A model, a head of it, and the window that its prediction is wanted in."""
+
+    model: str
+    head: str | None
+    window: tuple[float, float] | None
+    """(low, high); an open end is infinite. None: as large, or as small, as can be."""
+
+
+def window_of(option: str, text: str | None) -> tuple[float, float] | None:
+    """Return LOW:HIGH as (low, high), an open end infinite; raises ConfigError, in one line, if it is none."""
+    if text is None:
+        return None
+    try:
+        low, high = text.split(":")
+        bounds = (float(low or "-inf"), float(high or "inf"))
+    except ValueError:
+        bounds = (1.0, 0.0)
+    if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
+        raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
+    return bounds
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ manifest, written last, makes the run valid.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -43,15 +44,12 @@ from emrl_ray.pipelines.slices import (
     run_slices,
 )
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.report.shortlist import (
-    ALLOWED,
-    P_IN_WINDOW,
-    ElementFilter,
-    Ranking,
-    Tally,
-    element_filter,
-    shortlist,
-)
+from emrl_ray.screening.candidates import Filters, Screener
+from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.filters import FILTERS, element_filter
+from emrl_ray.screening.objectives import Objective
+from emrl_ray.screening.ranking import Ranking
+from emrl_ray.screening.shortlist import Shortlist, shortlist
 
 MANIFEST_FORMAT = 1
 MANY_READINGS = 16
@@ -81,17 +79,20 @@ def screen(config: ScreenConfig) -> ScreenResult:
     met, and for a run whose arguments, model or library were others.
     """
     usage = Usage()
-    ranking = Ranking(config.window() if config.target_window else None, config.maximize)
+    objectives = [
+        Objective(absolute(model), head, window, config.maximize)
+        for model, head, window in config.wanted()
+    ]
     elements = element_filter(config.exclude_elements, config.only_elements)
+    filters = Filters(elements, config.in_domain, config.not_known)
     run = _Run.at(config.out)
-    refuse_input_as_output(config.out, crystals=config.crystals, model=config.model)
+    models = {option_of(number): made.model for number, made in enumerate(objectives)}
+    refuse_input_as_output(config.out, crystals=config.crystals, **models)
     with usage.timed("prepare"):
         pieces = _plan(config)
-        _check_model(config)
-        inputs = {
-            "model": folder_fingerprint(config.model),
-            "crystals": table_fingerprint(config.crystals),
-        }
+        first = _check_models(config, objectives)
+        inputs = {name: folder_fingerprint(model) for name, model in models.items()}
+        inputs["crystals"] = table_fingerprint(config.crystals)
         Job("screen", run.folder, asdict(config), inputs, "run.json").open(config.overwrite)
     if run.manifest.exists():
         print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
@@ -103,7 +104,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
             pieces,
             run.output,
             ScreenWorker,
-            (config, absolute(config.model), ranking, elements, run.output),
+            (config, objectives, filters, run.output),
             workers=config.workers,
             cpus_per_worker=config.cpus_per_worker,
             progress=Progress("screen"),
@@ -112,11 +113,14 @@ def screen(config: ScreenConfig) -> ScreenResult:
     _check_balance(counts, pieces)
     with usage.timed("rank"):
         files = list_files(locate(run.output.rows), ".parquet")
-        table, tally = shortlist(files, ranking, config.top)
+        ranking = Ranking(objectives[0].window, config.maximize, joint=len(objectives) > 1)
+        embed = first.embed if config.diverse else None
+        chooser = Chooser(config.crystals, config.per_system, embed)
+        found = shortlist(files, ranking, config.top, chooser)
     with usage.timed("write"):
-        _write_shortlist(table, run.folder)
+        _write_shortlist(found.table, run.folder)
         run.output.sweep()
-    manifest = _manifest(config, inputs, usage, pieces, counts, tally, table.num_rows)
+    manifest = _manifest(config, inputs, usage, pieces, counts, found)
     write_json(manifest, run.manifest)
     _summarize(manifest, counts, config.out)
     return ScreenResult(run.shortlist, manifest)
@@ -128,53 +132,23 @@ class ScreenWorker:
     def __init__(
         self,
         config: ScreenConfig,
-        model: str,
-        ranking: Ranking,
-        elements: ElementFilter,
+        objectives: Sequence[Objective],
+        filters: Filters,
         output: Output,
     ) -> None:
-        self.ranking = ranking
-        self.elements = elements
         self.output = output
-        self.limits = Limits.of(config)
         self.threads = config.cpus_per_worker
+        limits = Limits.of(config)
         with limited_threads(self.threads):
-            self.model = Model.load(model, self.threads)
-        self.head = self.model.head_name(config.head)
+            self.screener = Screener(objectives, filters, limits, config.confidence, self.threads)
 
     def __call__(self, piece: RowSlice) -> Counts:
         """Predict the crystals of a slice and commit what came of them."""
         crystals = read_slice(piece)
         check_crystal_schema(crystals.schema, piece.file)
         with limited_threads(self.threads):
-            predictions, rejects = self.model.predict(
-                self._marked(crystals), self.limits, self.head, piece.file
-            )
-            predictions = self._with_window(predictions)
+            predictions, rejects = self.screener(crystals, piece.first_row, piece.file)
         return self.output.commit(piece.name, predictions, rejects, crystals.num_rows)
-
-    def _marked(self, crystals: pa.Table) -> pa.Table:
-        """Return the crystals with a mark on those that the element filter lets pass.
-
-        Columns that have the name of one of ours make way for it.
-        """
-        taken = [name for name in (P_IN_WINDOW, ALLOWED) if name in crystals.column_names]
-        crystals = crystals.drop_columns(taken)
-        if self.elements.passes_all:
-            return crystals
-        allowed = self.elements.allows(crystals.column("atomic_numbers"))
-        return crystals.append_column(ALLOWED, pa.array(allowed))
-
-    def _with_window(self, predictions: pa.Table) -> pa.Table:
-        if self.ranking.window is None:
-            return predictions
-        share = self.model.calibrations[self.head].p_in_window(
-            predictions.column("prediction").to_numpy(),
-            predictions.column("nearest_distance").to_numpy(),
-            *self.ranking.window,
-        )
-        place = predictions.schema.get_field_index("upper") + 1
-        return predictions.add_column(place, P_IN_WINDOW, pa.array(share, pa.float64()))
 
 
 class _Run(NamedTuple):
@@ -213,14 +187,26 @@ def _plan(config: ScreenConfig) -> list[RowSlice]:
     return pieces
 
 
-def _check_model(config: ScreenConfig) -> None:
-    model = Model.load(config.model)
-    head = model.head_name(config.head)
-    if config.target_window is not None and head not in model.calibrations:
-        raise ConfigError(
-            f"--target-window {config.target_window}: {config.model} has no calibration; "
-            "train it with --calibration 0.1, or use --maximize or --minimize"
-        )
+def option_of(number: int) -> str:
+    """Return what the model of an objective is called in messages and in the run's record."""
+    return "model" if number == 0 else f"model{number + 1}"
+
+
+def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Model:
+    """Return the first model; raises ConfigError, in one line, if one cannot do what is asked."""
+    models = [Model.load(objective.model) for objective in objectives]
+    for model, objective in zip(models, objectives, strict=True):
+        head = model.head_name(objective.head)
+        if objective.window is not None and head not in model.calibrations:
+            raise ConfigError(
+                f"--target-window {config.target_window}: {objective.model} has no calibration; "
+                "train it with --calibration 0.1, or use --maximize or --minimize"
+            )
+        if config.in_domain and model.trust.domain is None:
+            raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
+    if config.not_known and models[0].known is None:
+        raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
+    return models[0]
 
 
 def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:
@@ -246,9 +232,9 @@ def _manifest(
     usage: Usage,
     pieces: list[RowSlice],
     counts: Counts,
-    tally: Tally,
-    listed: int,
+    found: Shortlist,
 ) -> dict[str, Any]:
+    tally, listed = found.tally, found.table.num_rows
     return {
         "format": MANIFEST_FORMAT,
         "config": asdict(config),
@@ -259,11 +245,14 @@ def _manifest(
             "rows_in": counts.rows_in,
             "predicted": counts.rows_out,
             "rejects": dict(counts.rejects.most_common()),
-            "excluded_by_elements": tally.excluded,
+            **{f"excluded_by_{name}": tally.excluded[name] for name in FILTERS},
             "without_a_number": tally.unranked,
-            "ranked": tally.candidates - tally.excluded - tally.unranked,
+            "ranked": tally.ranked,
+            "examined": found.examined,
+            "repeated": found.repeated,
             "shortlisted": listed,
         },
+        "funnel": _funnel(counts, found),
         "seconds": usage.seconds,
         "throughput": usage.throughput("predict"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
@@ -272,13 +261,29 @@ def _manifest(
     }
 
 
+def _funnel(counts: Counts, found: Shortlist) -> list[dict[str, Any]]:
+    """Return what was left after each step, from the library to the shortlist."""
+    left, steps = (
+        counts.rows_out,
+        [("candidates read", counts.rows_in), ("predicted", counts.rows_out)],
+    )
+    passed = {"elements": "elements allowed", "domain": "in the domain", "known": "not known"}
+    for name in FILTERS:
+        if found.tally.excluded[name]:
+            left -= found.tally.excluded[name]
+            steps.append((passed[name], left))
+    steps.append(("on the shortlist", found.table.num_rows))
+    return [{"step": step, "rows": rows} for step, rows in steps]
+
+
 def _summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
     found, rate = manifest["counts"], manifest["throughput"]
     memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
     print(account("screen", counts))
     print(
         f"screen: {found['ranked']:,} ranked, {found['excluded_by_elements']:,} excluded by their "
-        f"elements, {found['shortlisted']:,} on the shortlist"
+        f"elements, {found['excluded_by_domain']:,} outside the domain, {found['excluded_by_known']:,} "
+        f"known, {found['shortlisted']:,} on the shortlist"
     )
     print(
         f"screen: {duration(sum(manifest['seconds'].values()))}, "

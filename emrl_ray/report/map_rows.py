@@ -7,13 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.storage import table_files
+from emrl_ray.crystals.rows import count_rows, take_rows
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.report.colorings import is_number
 
@@ -36,32 +35,15 @@ def check_colors(colors: Sequence[str], schema: pa.Schema, source: str) -> None:
             raise ConfigError(f"--color {color}: give {TARGET}, {', '.join(COMPUTED)}, {further}")
 
 
-def count_rows(crystals: str) -> list[int]:
-    """Return the number of rows of each file of a Parquet table."""
-    return [
-        pq.read_metadata(file.path, filesystem=file.filesystem).num_rows
-        for file in table_files(crystals)
-    ]
-
-
 def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.Table:
     """Return a random sample of at most `rows` rows of a Parquet table, in the table's order.
 
-    One file at a time is in memory.
+    One row group at a time is in memory.
     """
-    counts = count_rows(crystals)
-    drawn = np.arange(sum(counts))
+    drawn = np.arange(sum(count_rows(crystals)))
     if len(drawn) > rows:
         drawn = np.sort(np.random.default_rng(seed).choice(len(drawn), rows, replace=False))
-    parts: list[pa.Table] = []
-    for file, (first, last) in zip(
-        table_files(crystals), pairwise(np.cumsum([0, *counts])), strict=True
-    ):
-        mine = drawn[(drawn >= first) & (drawn < last)] - first
-        if len(mine) or not parts:
-            table = pq.read_table(file.path, filesystem=file.filesystem, columns=columns)
-            parts.append(table.take(mine))
-    return pa.concat_tables(parts).combine_chunks()
+    return take_rows(crystals, drawn, columns)
 
 
 def described(crystals: pa.Table, columns: Sequence[str]) -> pa.Table:

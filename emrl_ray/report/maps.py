@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, MapConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.rows import count_rows
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
@@ -50,7 +51,6 @@ from emrl_ray.report.map_rows import (
     TARGET,
     check_colors,
     columns_to_read,
-    count_rows,
     described,
     sample_rows,
 )

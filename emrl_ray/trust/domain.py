@@ -191,8 +191,10 @@ class Domain(NamedTuple):
         pairs = PairRanges(arrays["pair_pair"], arrays["pair_low"], arrays["pair_high"], tolerance)
         features = None
         if feature_limit:
-            names = ("mean", "axes", "references")
-            features = FeatureSpace(*(arrays[f"feature_{name}"] for name in names), *feature_limit)
+            mean, axes, references = (
+                arrays[f"feature_{name}"] for name in ("mean", "axes", "references")
+            )
+            features = FeatureSpace(mean, axes, references, feature_limit[0])
         return cls(arrays["elements"], pairs, arrays["ranges"], features, embedding_limit)
 
 

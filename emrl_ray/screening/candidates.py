@@ -1,0 +1,130 @@
+"""One table of candidates after another through the models of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.model import Model
+from emrl_ray.screening.choice import LIBRARY_ROW
+from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, excluded_by
+from emrl_ray.screening.objectives import (
+    P_ALL,
+    P_IN_WINDOW,
+    Objective,
+    joint_probability,
+    suffix,
+)
+
+ALLOWED = "elements_allowed"
+OWN_COLUMNS = (P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED)
+"""Columns of a library that have these names make way for ours."""
+OF_FURTHER = ("prediction", "lower", "upper", P_IN_WINDOW, "in_domain", "domain_reason")
+"""Columns of the predictions of each further objective."""
+
+
+class Filters(NamedTuple):
+    """What a candidate must be to be ranked."""
+
+    elements: ElementFilter
+    in_domain: bool
+    """In the domain of every model."""
+    not_known: bool
+    """None of the first model's training crystals."""
+
+
+class Screener:
+    """The models of a screen, which predict tables of candidates."""
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        filters: Filters,
+        limits: Limits,
+        confidence: float = 0.9,
+        threads: int = 1,
+    ) -> None:
+        """Load the models; raises FileNotFoundError or ValueError, in one line, if one is unusable."""
+        self.objectives, self.filters = objectives, filters
+        self.limits, self.confidence = limits, confidence
+        self.models = [Model.load(objective.model, threads) for objective in objectives]
+
+    def __call__(
+        self, crystals: pa.Table, first_row: int, source: str
+    ) -> tuple[pa.Table, list[Reject]]:
+        """Return the predictions of a crystals table, and a reject for each row without one.
+
+        `first_row` is the position of its first row in the library. The columns are those of
+        `Model.predict` with `p_in_window` where there is a window, those of further objectives
+        with an ending, `p_all`, the position in the library and what keeps a row off the shortlist.
+        """
+        crystals = self._marked(crystals, first_row)
+        found, rejects = self._predicted(0, crystals, source)
+        for number in range(1, len(self.objectives)):
+            rows = pc.is_in(crystals.column(LIBRARY_ROW), found.column(LIBRARY_ROW))
+            further, without = self._predicted(number, self._bare(crystals.filter(rows)), source)
+            found = _joined(found, further, number)
+            rejects += without
+        if len(self.objectives) > 1:
+            joint = joint_probability(found, self.objectives)
+            found = found.append_column(P_ALL, pa.array(joint, pa.float64()))
+        return self._filtered(found), rejects
+
+    def _marked(self, crystals: pa.Table, first_row: int) -> pa.Table:
+        """Return the crystals with their positions and whether their elements are allowed."""
+        taken = [name for name in OWN_COLUMNS if name in crystals.column_names]
+        crystals = crystals.drop_columns(taken)
+        rows = np.arange(first_row, first_row + crystals.num_rows)
+        allowed = self.filters.elements.allows(crystals.column("atomic_numbers"))
+        return crystals.append_column(LIBRARY_ROW, pa.array(rows)).append_column(
+            ALLOWED, pa.array(allowed)
+        )
+
+    def _bare(self, crystals: pa.Table) -> pa.Table:
+        names = [name for name in CRYSTAL_SCHEMA.names if name in crystals.column_names]
+        return crystals.select([*names, LIBRARY_ROW])
+
+    def _predicted(
+        self, number: int, crystals: pa.Table, source: str
+    ) -> tuple[pa.Table, list[Reject]]:
+        objective, model = self.objectives[number], self.models[number]
+        head = model.head_name(objective.head)
+        found, rejects = model.predict(crystals, self.limits, head, source, self.confidence)
+        if objective.window is not None:
+            share = model.calibrations[head].p_in_window(
+                found.column("prediction").to_numpy(),
+                found.column("nearest_distance").to_numpy(),
+                *objective.window,
+            )
+            place = found.schema.get_field_index("upper") + 1
+            found = found.add_column(place, P_IN_WINDOW, pa.array(share, pa.float64()))
+        return found, rejects
+
+    def _filtered(self, found: pa.Table) -> pa.Table:
+        """Return the rows with the first filter that each does not pass."""
+        passed = {"elements": found.column(ALLOWED).to_numpy()}
+        if self.filters.in_domain:
+            names = [f"in_domain{suffix(number)}" for number in range(len(self.objectives))]
+            inside = [found.column(name).fill_null(False).to_numpy() for name in names]
+            passed["domain"] = np.all(inside, axis=0)
+        if self.filters.not_known:
+            passed["known"] = found.column("known_id").is_null().to_numpy()
+        reasons = excluded_by(passed, found.num_rows)
+        return found.drop_columns(ALLOWED).append_column(EXCLUDED_BY, reasons)
+
+
+def _joined(found: pa.Table, further: pa.Table, number: int) -> pa.Table:
+    """Return the rows of `found` that are in `further` too, with the columns of that objective."""
+    rows = pc.index_in(further.column(LIBRARY_ROW), found.column(LIBRARY_ROW).combine_chunks())
+    found = found.take(rows)
+    for name in OF_FURTHER:
+        if name in further.column_names:
+            field = further.schema.field(name).with_name(name + suffix(number))
+            found = found.append_column(field, further.column(name))
+    return found

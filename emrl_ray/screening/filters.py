@@ -1,0 +1,80 @@
+"""Which candidates may be on a shortlist, and what keeps the others off it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError
+from emrl_ray.crystals.elements import ATOMIC_NUMBERS, MAX_ATOMIC_NUMBER
+
+EXCLUDED_BY = "excluded_by"
+"""Column of the predictions: the first filter that a row does not pass, null if it passes all."""
+FILTERS = ("elements", "domain", "known")
+"""Filters in the order in which they are asked: elements that are not wanted, crystals outside a model's domain,
+crystals that are training crystals."""
+
+
+class ElementFilter(NamedTuple):
+    """Which elements the crystals of a shortlist may have."""
+
+    excluded: frozenset[int]
+    """Atomic numbers that no crystal may have."""
+    only: frozenset[int]
+    """Atomic numbers that a crystal may have; empty allows all."""
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether there is nothing to filter by."""
+        return not self.excluded and not self.only
+
+    def allows(self, atomic_numbers: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """Return (B,) whether each crystal, a list of atomic numbers, has allowed elements alone.
+
+        What is not a known element, or null in place of a crystal, is not allowed.
+        """
+        forbidden = np.zeros(MAX_ATOMIC_NUMBER + 1, bool)
+        forbidden[[0, *self.excluded]] = True
+        if self.only:
+            forbidden[list(set(range(MAX_ATOMIC_NUMBER + 1)) - self.only)] = True
+        crystals = pa.concat_arrays(atomic_numbers.chunks)
+        numbers = pc.list_flatten(crystals).cast(pa.int64()).fill_null(0).to_numpy()
+        known = np.where((numbers >= 0) & (numbers <= MAX_ATOMIC_NUMBER), numbers, 0)
+        allowed = crystals.is_valid().to_numpy(zero_copy_only=False).copy()
+        allowed[pc.list_parent_indices(crystals).to_numpy()[forbidden[known]]] = False
+        return allowed
+
+
+def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilter:
+    """Return the filter that the options name by element symbols.
+
+    Raises ConfigError, in one line, at a symbol that is no element or if no element is left.
+    """
+    for option, names in (("exclude-elements", excluded), ("only-elements", only)):
+        for name in names:
+            if name not in ATOMIC_NUMBERS:
+                raise ConfigError(f"--{option} {name}: no such element, give symbols such as Pb")
+    if only and set(only) <= set(excluded):
+        raise ConfigError(f"--only-elements {','.join(only)}: all of them are excluded as well")
+    return ElementFilter(
+        frozenset(ATOMIC_NUMBERS[name] for name in excluded),
+        frozenset(ATOMIC_NUMBERS[name] for name in only),
+    )
+
+
+def excluded_by(passed: Mapping[str, NDArray[np.bool_]], rows: int) -> pa.Array:
+    """Return the name of the first of `FILTERS` that each row does not pass, null if it passes all.
+
+    `passed` has (rows,) for each filter that is in use.
+    """
+    index = np.full(rows, -1)
+    for number, name in reversed(list(enumerate(FILTERS))):
+        if name in passed:
+            index[~passed[name]] = number
+    names = pa.array(FILTERS, pa.string())
+    return names.take(pa.array(index, mask=index < 0))
