@@ -183,7 +183,9 @@ def library_with_twins(folder):
         row = dict(rows[place], id=f"again-{place}")
         cell = np.reshape(row["lattice"], (3, 3))
         coords = np.reshape(row["frac_coords"], (-1, 3)) / [1, 2, 1]
-        row["frac_coords"] = np.concatenate([coords + np.array([0, 0.5, 0]), coords]).ravel().tolist()
+        row["frac_coords"] = (
+            np.concatenate([coords + np.array([0, 0.5, 0]), coords]).ravel().tolist()
+        )
         row["atomic_numbers"] = row["atomic_numbers"] * 2
         row["lattice"] = (cell * [[1], [2], [1]]).ravel().tolist()
         rows.append(row)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrl_ray.trust import Calibration
+from emrl_ray.trust.calibration import interval_score
+from emrl_ray.trust.scale import fit_scale
 
 # eighths are exact in binary, so that a bound of a window can be met exactly
 eighths = st.integers(-80, 80).map(lambda value: value / 8)
@@ -94,9 +96,79 @@ def test_what_is_no_calibration_is_refused_in_one_line():
     for unusable in ([], [0.1, math.nan]):
         with pytest.raises(ValueError, match="calibration needs finite residuals"):
             Calibration(unusable)
-    with pytest.raises(ValueError, match="method 'magic': must be 'constant split conformal'"):
+    with pytest.raises(ValueError, match="method 'magic': must be 'split conformal'"):
         Calibration.from_json({"method": "magic", "residuals": [1.0]})
     with pytest.raises(ValueError, match=r"confidence 90: must lie in \(0, 1\)"):
         Calibration([1.0]).half_width(90)
     with pytest.raises(ValueError, match="window 2:1: its low end"):
         Calibration([1.0]).p_in_window(np.zeros(1), np.zeros(1), 2, 1)
+
+
+def uneven_residuals(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return residuals that are the larger the further the nearest known crystal is, and how far."""
+    rng = np.random.default_rng(seed)
+    distances = np.exp(rng.normal(-2, 1, count))
+    return rng.normal(size=count) * distances**0.8, distances
+
+
+def test_intervals_grow_with_the_distance_where_residuals_do():
+    residuals, distances = uneven_residuals(300)
+    calibration = Calibration(residuals, distances)
+    assert calibration.scores is not None
+    assert calibration.scores.scaled < 0.9 * calibration.scores.constant
+    lower, upper = calibration.interval(np.zeros(2), np.array([0.05, 0.5]))
+    assert upper[1] - lower[1] > 3 * (upper[0] - lower[0])
+    new, far = uneven_residuals(4000, 1)
+    lower, upper = calibration.interval(np.zeros(4000), far)
+    assert 0.86 < np.mean((lower <= new) & (new <= upper)) < 0.94
+    constant = Calibration(residuals).interval(np.zeros(4000), far)
+    scores = [interval_score(*ends, new).mean() for ends in ((lower, upper), constant)]
+    assert scores[0] < 0.9 * scores[1]
+
+
+def test_residuals_that_do_not_depend_on_the_distance_keep_the_constant_form():
+    rng = np.random.default_rng(3)
+    widths = []
+    for _ in range(20):
+        calibration = Calibration(rng.normal(size=200), np.exp(rng.normal(size=200)))
+        lower, upper = calibration.interval(np.zeros(2), np.array([0.1, 10.0]))
+        widths.append((upper - lower)[1] / (upper - lower)[0])
+    assert np.median(widths) == 1
+    assert max(widths) < 2
+
+
+def test_scaled_probabilities_are_shares_of_scaled_residuals():
+    residuals, distances = uneven_residuals(300)
+    calibration = Calibration(residuals, distances)
+    share = calibration.p_in_window(np.zeros(2), np.array([0.05, 1.0]), -0.1, 0.1)
+    assert share[0] > 0.6 > 0.3 > share[1]
+    scale = calibration.scale.of(np.array([0.05]))[0]
+    assert share[0] == np.mean(np.abs(calibration.ratios * scale) <= 0.1)
+
+
+def test_a_scaled_calibration_survives_json_exactly():
+    calibration = Calibration(*uneven_residuals(60))
+    again = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
+    distances = np.array([0.0, 0.1, np.nan])
+    assert np.array_equal(
+        calibration.interval(np.zeros(3), distances), again.interval(np.zeros(3), distances)
+    )
+    assert again.scores == calibration.scores
+
+
+def test_a_calibration_of_the_first_format_is_constant():
+    stored = {"method": "constant split conformal", "residuals": [-2.0, 1.0, 3.0]}
+    calibration = Calibration.from_json(stored)
+    lower, upper = calibration.interval(np.zeros(2), np.array([0.1, 5.0]), 0.5)
+    assert (upper - lower).tolist() == [4.0, 4.0]
+
+
+def test_an_unknown_distance_has_the_middle_scale_and_a_known_crystal_a_finite_one():
+    scale = fit_scale(*uneven_residuals(100))
+    assert scale.of(np.array([np.nan])).tolist() == [1.0]
+    assert 0 < scale.of(np.array([0.0]))[0] < 1
+
+
+def test_the_interval_score_is_width_and_ten_or_more_times_what_is_missed():
+    score = interval_score(np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([0.5, 1.5]), 0.8)
+    np.testing.assert_allclose(score, [1.0, 1.0 + 10 * 0.5])

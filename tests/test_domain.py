@@ -1,0 +1,124 @@
+"""The domain: crystals like the training set are inside, others outside, with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.trust import Domain
+from emrl_ray.trust.domain import CODES
+from emrl_ray.trust.features import SHARE, FeatureSpace, distances_apart
+from tests.crystals_for_tests import ROCK_SALT
+
+
+def rock_salts(count: int, seed: int = 0) -> CrystalBatch:
+    """Return rock salts of Na, Cl and K, Br with lattices that differ by some percent."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(1, 0.02, (count, 1, 1))
+    numbers = np.tile([[11, 17], [19, 35]], (count, 1))[:count].astype(np.uint8)
+    return CrystalBatch(
+        ROCK_SALT.lattice * factor * (1 + 0.1 * (numbers[:, :1, None] == 19)),
+        numbers.ravel(),
+        np.tile(ROCK_SALT.frac_coords, (count, 1)),
+        np.arange(0, 2 * count + 1, 2),
+    )
+
+
+def features_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def domain() -> Domain:
+    batch = rock_salts(400)
+    return Domain.fit(batch, find_contacts(batch), features_of(400), features_of(400, 1))
+
+
+def reasons(domain: Domain, batch: CrystalBatch, **far: float) -> list[str | None]:
+    """Return the reasons for crystals that are, but for `far`, right among the training crystals."""
+    count = batch.n_crystals
+    features = np.zeros((count, 6), np.float32) + far.get("features", 0.0)
+    return domain.reasons(
+        batch, find_contacts(batch), features, np.full(count, far.get("embedding", 0.0))
+    )
+
+
+def test_what_is_like_the_training_set_is_inside_but_for_the_share_allowed(domain):
+    new = rock_salts(4000, seed=7)
+    distances = np.zeros(4000)
+    found = domain.reasons(new, find_contacts(new), features_of(4000, 8), distances)
+    outside = np.mean([reason is not None for reason in found])
+    assert 0 < outside < 2.5 * SHARE
+
+
+def test_the_first_reason_is_given_and_says_what(domain):
+    one = rock_salts(1)
+    hafnium = one._replace(atomic_numbers=np.array([72, 17], np.uint8))
+    swapped = one._replace(atomic_numbers=np.array([11, 35], np.uint8))
+    wide = one._replace(lattice=one.lattice * 1.3)
+    assert reasons(domain, one) == [None]
+    assert reasons(domain, hafnium) == ["unseen_element Hf"]
+    assert reasons(domain, swapped) == ["unseen_pair Na-Br"]
+    assert reasons(domain, wide)[0].startswith("pair_distance Na-Cl 3.6")
+    assert reasons(domain, one, features=9.0) == ["features"]
+    assert reasons(domain, one, embedding=9.0) == ["embedding"]
+    for reason in ("unseen_element Hf", "pair_distance Na-Cl 3.64", "features"):
+        assert reason.split()[0] in CODES
+
+
+def test_sizes_beyond_the_training_sets_are_outside(domain):
+    lattice = ROCK_SALT.lattice[0] * 1.3
+    few_contacts = CrystalBatch(
+        (lattice * [[1], [1], [2]])[None],
+        np.array([11, 17, 11], np.uint8),
+        np.array([[0, 0, 0], [0.5, 0.5, 0.25], [0, 0, 0.5]]),
+        np.array([0, 3]),
+    )
+    loose = domain._replace(pairs=domain.pairs._replace(tolerance=1.0))
+    assert reasons(loose, few_contacts)[0].split()[0] in ("volume_per_atom", "shortest_distance")
+    many = loose._replace(ranges=np.array([[0, 1e3], [0, 9], [2.0, 2.0]]))
+    assert reasons(many, few_contacts) == ["atoms 3"]
+
+
+def test_an_element_in_too_few_crystals_counts_as_unseen():
+    batch = rock_salts(40)
+    numbers = batch.atomic_numbers.copy()
+    numbers[0] = 37
+    batch = batch._replace(atomic_numbers=numbers)
+    strict = Domain.fit(batch, find_contacts(batch), None, features_of(40), least_seen=2)
+    plain = Domain.fit(batch, find_contacts(batch), None, features_of(40))
+    first = batch.slice(0, 1)
+    assert reasons(strict, first) == ["unseen_element Rb"]
+    assert reasons(plain, first) == [None]
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_a_domain_survives_its_arrays(domain, features):
+    domain = domain if features else domain._replace(features=None)
+    again = Domain.from_arrays(domain.to_arrays())
+    new = rock_salts(200, seed=3)
+    values = features_of(200, 9) * 2
+    judged = [
+        made.reasons(new, find_contacts(new), values, values[:, 0]) for made in (domain, again)
+    ]
+    assert judged[0] == judged[1]
+    assert (again.features is None) == (domain.features is None)
+    assert again.embedding_limit == domain.embedding_limit
+
+
+def test_far_features_are_measured_to_the_nearest_training_crystal():
+    known = np.concatenate([features_of(300), features_of(300, 1) + 20])
+    space = FeatureSpace.fit(known)
+    between, near = np.full((1, 6), 10, np.float32), known[:1] + 0.01
+    assert space.far(between).tolist() == [True]
+    assert space.far(near).tolist() == [False]
+    assert np.mean(space.far(features_of(2000, 5))) < 4 * SHARE
+
+
+def test_distances_apart_leave_each_place_itself_out():
+    places = features_of(50)
+    plain = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(plain, np.inf)
+    np.testing.assert_allclose(distances_apart(places), plain.min(axis=1), rtol=1e-4)

@@ -1,0 +1,57 @@
+"""Identity: a crystal is the same in any cell, and near copies are other crystals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.identity import Known, group_duplicates
+from emrl_ray.crystals.storage import read_table
+from tests.crystals_for_tests import random_batch
+from tests.other_cells import displaced, in_other_cells
+
+
+def look_up(known: CrystalBatch, batch: CrystalBatch) -> list[int]:
+    return Known(known, find_contacts(known)).find(batch, find_contacts(batch)).tolist()
+
+
+def test_a_crystal_is_found_in_another_cell_with_its_atoms_in_another_order():
+    batch = random_batch(16, atoms=(2, 6))
+    assert look_up(batch, in_other_cells(batch)) == list(range(16))
+
+
+def test_coordinates_rounded_to_four_decimals_are_the_same_crystal():
+    batch = random_batch(16, seed=2)
+    rounded = batch._replace(frac_coords=batch.frac_coords.round(4))
+    assert look_up(batch, rounded) == list(range(16))
+
+
+def test_what_is_not_quite_the_same_is_another_crystal():
+    batch = random_batch(12, seed=3)
+    moved = displaced(batch, 0.05)
+    larger = batch._replace(lattice=batch.lattice * 1.004)
+    other = batch._replace(atomic_numbers=batch.atomic_numbers + np.uint8(1))
+    for changed in (moved, larger, other):
+        assert look_up(batch, changed) == [-1] * 12
+
+
+def test_a_mirror_image_has_the_same_distances_and_is_taken_for_the_same():
+    batch = random_batch(4, seed=4, atoms=(4, 6))
+    mirrored = batch._replace(lattice=batch.lattice * np.array([1, 1, -1]))
+    assert look_up(batch, mirrored) == list(range(4))
+
+
+def test_each_group_of_duplicates_is_named_by_its_first():
+    batch = random_batch(6, seed=5)
+    twice = CrystalBatch.concatenate([batch, in_other_cells(batch), batch.take([3])])
+    group = group_duplicates(twice, find_contacts(twice))
+    assert group.tolist() == [*range(6), *range(6), 3]
+
+
+def test_perovskites_are_found_and_none_of_them_is_taken_for_another(data_dir):
+    table = read_table(data_dir / "hoip.parquet")
+    batch = CrystalBatch.from_arrow(table)
+    assert group_duplicates(batch, find_contacts(batch)).tolist() == list(range(batch.n_crystals))
+    some = np.arange(0, batch.n_crystals, 10)
+    assert look_up(batch, in_other_cells(batch.take(some))) == some.tolist()
