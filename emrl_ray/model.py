@@ -118,8 +118,13 @@ class Model:
     @cached_property
     def nearest_known(self) -> NearestKnown:
         """The search for the nearest of the reference rows."""
-        embeddings = self.reference.column("embedding").combine_chunks().flatten()
-        return NearestKnown(embeddings.to_numpy().reshape(-1, self.card.width))
+        return NearestKnown(self.reference_embeddings)
+
+    @property
+    def reference_embeddings(self) -> NDArray[np.float32]:
+        """Embeddings (n, width) of the reference rows."""
+        values = self.reference.column("embedding").combine_chunks().flatten()
+        return values.to_numpy().reshape(-1, self.card.width)
 
     @property
     def cutoff(self) -> float:
@@ -134,6 +139,19 @@ class Model:
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return the embeddings (B, width); a crystal without a pair gets a row of NaN."""
         return self.representation.embed(batch)
+
+    def embed_crystals(
+        self, crystals: pa.Table, limits: Limits, source: str = ""
+    ) -> tuple[pa.Table, NDArray[np.float32], list[Reject]]:
+        """Return the rows of a crystals table that have an embedding, these (B, width), and rejects.
+
+        There is a reject for each other row. The cutoff of `limits` is the model's.
+        """
+        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
+        embeddings = self.embed(CrystalBatch.from_arrow(good))
+        lonely = np.isnan(embeddings[:, 0])
+        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
+        return kept, embeddings[~lonely], rejects + without_pairs
 
     def head_name(self, name: str | None) -> str:
         """Return `name` if the model has such a head, the best head for None.
@@ -156,14 +174,10 @@ class Model:
         """
         name = self.head_name(head)
         check_free_columns(crystals.schema, source)
-        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
-        embeddings = self.embed(CrystalBatch.from_arrow(good))
-        lonely = np.isnan(embeddings[:, 0])
-        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
-        embeddings = embeddings[~lonely]
+        kept, embeddings, rejects = self.embed_crystals(crystals, limits, source)
         values = self.heads[name].predict(embeddings) if kept.num_rows else np.zeros(0)
         predicted = self._predicted(values, self.calibrations.get(name))
-        return self._table(kept, predicted | self._nearest(embeddings)), rejects + without_pairs
+        return self._table(kept, predicted | self._nearest(embeddings)), rejects
 
     def _predicted(
         self, values: NDArray[np.float64], calibration: Calibration | None

@@ -62,7 +62,7 @@ def test_a_room_imports_only_from_earlier_rooms():
         ),
         pytest.param(
             ["ray", "torch"],
-            modules("heads", "trust", "model", "predicting"),
+            modules("heads", "trust", "model", "predicting", "embedding", "known_neighbors"),
             id="predicting needs neither ray nor torch",
         ),
     ],
