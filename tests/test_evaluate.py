@@ -202,7 +202,11 @@ def test_few_rows_have_intervals_in_the_picture_and_many_are_counted():
     few = [values[:30] for values in ends]
     with_intervals = parity(true[:30], predicted[:30], tuple(few), "gap (eV)", "").svg
     without = parity(true[:30], predicted[:30], None, "gap (eV)", "").svg
-    assert with_intervals.count(b"<path") - without.count(b"<path") == 30
+    assert with_intervals.count(b"<path") - without.count(b"<path") >= 30
+    assert b"90 % intervals" in with_intervals
+    assert b"90 % intervals" not in without
+    endless = tuple(np.full(30, end) for end in (-np.inf, np.inf))
+    assert parity(true[:30], predicted[:30], endless, "gap (eV)", "").svg == without
     many = parity(true, predicted, ends, "gap (eV)", "").svg
     assert b">crystals<" in many
     assert b">crystals<" not in without

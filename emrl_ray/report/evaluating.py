@@ -19,9 +19,9 @@ from emrl_ray.crystals.results import write_rejects
 from emrl_ray.crystals.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.crystals.supply import Supply, open_supply
 from emrl_ray.crystals.tables import Reject, rejects_table, target_columns
+from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
-from emrl_ray.fitting import reject_unlabelled
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.report.evaluated import caption, label, measured, sentences

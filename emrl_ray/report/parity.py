@@ -50,7 +50,10 @@ def parity(
         many = len(true) > MOST_POINTS
         figure = Figure(figsize=(SIZE + KEY * many, SIZE), layout="constrained")
         axes = figure.add_subplot()
-        limits = _limits(true, predicted)
+        bars = intervals
+        if bars is not None and (len(true) > MOST_INTERVALS or not np.isfinite(bars).all()):
+            bars = None
+        limits = _limits(true, predicted, *(bars or ()))
         axes.plot(limits, limits, color=LINE, linewidth=0.8, zorder=0)
         if many:
             drawn = _counts(axes, true, predicted, limits)
@@ -58,7 +61,10 @@ def parity(
             bar.ax.yaxis.set_major_formatter("{x:,.0f}")
             bar.set_label("crystals")
         else:
-            _points(axes, true, predicted, intervals if len(true) <= MOST_INTERVALS else None)
+            _points(axes, true, predicted)
+        if bars is not None:
+            axes.vlines(true, *bars, color=COLOR, alpha=0.25, linewidth=0.9)
+            caption += "\nbars: 90 % intervals"
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set(xlabel=f"true {label}", ylabel=f"predicted {label}")
         axes.text(0.03, 0.97, caption, transform=axes.transAxes, va="top", linespacing=1.4)
@@ -67,22 +73,14 @@ def parity(
         return Pictures(stream.getvalue(), svg(figure, "parity").encode())
 
 
-def _limits(true: NDArray[np.float64], predicted: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the ends of both axes: around all true and predicted values."""
-    low = float(min(true.min(), predicted.min()))
-    high = float(max(true.max(), predicted.max()))
+def _limits(*values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of both axes: around all that is drawn."""
+    low, high = min(float(part.min()) for part in values), max(float(part.max()) for part in values)
     margin = 0.04 * (high - low) or 1.0
     return low - margin, high + margin
 
 
-def _points(
-    axes: Axes,
-    true: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    intervals: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-) -> None:
-    if intervals is not None and np.isfinite(intervals).all():
-        axes.vlines(true, *intervals, color=COLOR, alpha=0.25, linewidth=0.9)
+def _points(axes: Axes, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> None:
     size = float(np.clip(4000 / len(true), 4, 22))
     axes.scatter(true, predicted, s=size, color=COLOR, alpha=0.7, linewidths=0)
 
