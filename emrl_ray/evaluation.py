@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.elements import SYMBOLS
+
 LEAST_ROWS = 10
 
 Formulas: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
@@ -132,6 +134,46 @@ def r2(predictions: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
 def score(predictions: NDArray[np.float64], targets: NDArray[np.float64]) -> Scores:
     """Return MAE and R² of predictions (n,) for targets (n,)."""
     return Scores(mae(predictions, targets), r2(predictions, targets))
+
+
+def within(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], targets: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return (n,), whether each interval, its ends included, holds the target."""
+    return (lower <= targets) & (targets <= upper)
+
+
+def by_element(
+    rows: pa.Table, targets: NDArray[np.float64], present: NDArray[np.bool_]
+) -> pa.Table:
+    """Return a row an element, the worst MAE first: how the crystals with it are predicted.
+
+    `rows` have prediction, lower and upper (null without intervals), n of them; `present`
+    (n, 119) tells their elements by atomic number. Columns: element, rows (that contain it), mae
+    and bias (mean of prediction - target) in the target's unit, coverage of the intervals.
+    """
+    errors = rows.column("prediction").to_numpy() - targets
+    lower, upper = (rows.column(name).to_numpy() for name in ("lower", "upper"))
+    covered = within(lower, upper, targets)
+    counts = present.sum(axis=0)
+    numbers = np.flatnonzero(counts)
+    counts = counts[numbers]
+
+    def mean(values: NDArray) -> NDArray[np.float64]:
+        return (values.astype(np.float64) @ present[:, numbers]) / counts
+
+    table = pa.table(
+        {
+            "element": [SYMBOLS[number - 1] for number in numbers],
+            "rows": pa.array(counts, pa.int64()),
+            "mae": mean(np.abs(errors)),
+            "bias": mean(errors),
+            "coverage": pa.nulls(len(numbers), pa.float64())
+            if rows.column("lower").null_count
+            else mean(covered),
+        }
+    )
+    return table.sort_by([("mae", "descending"), ("element", "ascending")])
 
 
 def floors(

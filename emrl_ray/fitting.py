@@ -14,14 +14,8 @@ from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
-from emrl_ray.crystals.tables import (
-    CRYSTAL_SCHEMA,
-    GEOMETRY,
-    Reject,
-    RejectReason,
-    Stage,
-    check_target,
-)
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, check_target
+from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.evaluation import Split, floors, score, split_rows
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
@@ -80,22 +74,6 @@ def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Rej
         ),
         rejects,
     )
-
-
-def reject_unlabelled(
-    ids: pa.ChunkedArray, values: NDArray[np.float64], target: str, source: str
-) -> list[Reject]:
-    """Return a reject for each row whose target, of `values` (n,), is not finite."""
-    return [
-        Reject(
-            ids[int(row)].as_py(),
-            source,
-            Stage.VALIDATE,
-            RejectReason.MISSING_TARGET,
-            f"{target} is {values[row]}",
-        )
-        for row in np.flatnonzero(~np.isfinite(values))
-    ]
 
 
 def split_labels(labels: Labels, config: TrainConfig) -> Split:

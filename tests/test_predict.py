@@ -128,9 +128,12 @@ def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(model, 
     result = predict(PredictConfig(model=model, source=str(source), head="boosted", threads=1))
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0].split() == [name for name in COLUMNS if name != "nearest_id"]
+    assert lines[0] == "volume_per_atom in angstrom^3, regressor boosted"
+    headings = "id formula prediction lower upper nearest its value distance"
+    assert " ".join(lines[1].split()) == headings
+    assert max(map(len, lines)) <= 100
     first = result.predictions.slice(0, 1).to_pylist()[0]
-    assert lines[1].split()[:3] == [first["id"], first["formula"], f"{first['prediction']:.4f}"]
+    assert lines[2].split()[:3] == [first["id"], first["formula"], f"{first['prediction']:.4f}"]
     assert lines[-1] == f"... {result.predictions.num_rows - 50} more, --out FILE keeps them all"
     assert "70 rows in" in said.err
     first = result.rejects.slice(0, 1).to_pylist()[0]
@@ -207,6 +210,23 @@ def test_a_table_with_a_column_named_as_ours_is_refused(model, crystals, name):
     taken = crystals.append_column(name, pa.nulls(40))
     with pytest.raises(ValueError, match=f"new: has a column '{name}', as predictions have"):
         Model.load(model).predict(taken, Limits(1000, 400_000), source="new")
+
+
+def test_the_source_is_never_written_over(model, crystals, tmp_path):
+    source = tmp_path / "crystals.parquet"
+    write_parquet(crystals, locate(source))
+    before = source.read_bytes()
+    for given in (source, tmp_path):
+        with pytest.raises(ConfigError, match=r"--out .*crystals.parquet: is among the files"):
+            predict(PredictConfig(model=model, source=str(given), out=str(source)))
+    assert source.read_bytes() == before
+
+
+def test_a_column_named_as_ours_is_refused_with_the_name_of_its_source(model, crystals, tmp_path):
+    source = tmp_path / "crystals.parquet"
+    write_parquet(crystals.append_column("lower", pa.nulls(40)), locate(source))
+    with pytest.raises(ValueError, match=r"crystals.parquet: has a column 'lower'"):
+        predict(PredictConfig(model=model, source=str(source)))
 
 
 @pytest.mark.parametrize(

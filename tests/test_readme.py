@@ -86,7 +86,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_every_command_of_the_readme_has_valid_options():
     screening = ["ingest", "train", "ingest", "screen", "predict"]
-    assert [words[0] for words in commands()] == [*screening, "benchmark", "train", "train", "map"]
+    looking = ["evaluate", "neighbors", "embed"]
+    comparing = ["benchmark", "train", "train", "map"]
+    assert [words[0] for words in commands()] == [*screening, *looking, *comparing]
     for verb, *words in commands():
         parse(cli.VERBS[verb].config, words, name=verb)
 
@@ -132,6 +134,8 @@ def test_the_example_of_the_readme_runs_from_files_to_a_shortlist(folder):
     assert not any("Pb" in formula for formula in shortlist.column("formula").to_pylist())
     assert pcsv.read_csv("predictions.csv").column("formula").to_pylist() == ["MgO"]
     assert read_table("predictions.parquet").num_rows == 1
+    assert {"metrics.json", "parity.png"} <= {path.name for path in Path("checked").iterdir()}
+    assert read_table("embeddings.parquet").num_rows == 12
     compared = Path("compared/benchmark.md").read_text()
     assert all(f"| {method} |" in compared for method in ("CGCNN", "EMRL-GB", "classical"))
     assert {"map.png", "map.html", "map.parquet"} <= {path.name for path in Path("map").iterdir()}

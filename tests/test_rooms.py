@@ -62,8 +62,11 @@ def test_a_room_imports_only_from_earlier_rooms():
         ),
         pytest.param(
             ["ray", "torch"],
-            modules("heads", "trust", "model", "predicting"),
-            id="predicting needs neither ray nor torch",
+            [
+                *modules("heads", "trust", "model", "predicting", "embedding", "known_neighbors"),
+                "emrl_ray.report.evaluating",
+            ],
+            id="using a model needs neither ray nor torch",
         ),
     ],
 )

@@ -16,7 +16,15 @@ from emrl_ray.config.learning import (
     OptimizationConfig,
     TrainConfig,
 )
-from emrl_ray.config.screening import DemoConfig, MapConfig, PredictConfig, ScreenConfig
+from emrl_ray.config.screening import DemoConfig, ScreenConfig
+from emrl_ray.config.using import (
+    EmbedConfig,
+    EvaluateConfig,
+    LocalOptions,
+    MapConfig,
+    NeighborsConfig,
+    PredictConfig,
+)
 
 __all__ = [
     "HEADS",
@@ -26,10 +34,14 @@ __all__ = [
     "ConfigError",
     "CrystalLimits",
     "DemoConfig",
+    "EmbedConfig",
+    "EvaluateConfig",
     "FeaturizeConfig",
     "IngestConfig",
     "LibraryConfig",
+    "LocalOptions",
     "MapConfig",
+    "NeighborsConfig",
     "NetworkConfig",
     "OptimizationConfig",
     "PredictConfig",

@@ -1,4 +1,4 @@
-"""The verbs that use a model: predict, screen, map, demo."""
+"""The verbs that go through a whole library: screen, demo."""
 
 from __future__ import annotations
 
@@ -15,32 +15,6 @@ from emrl_ray.config.base import (
     check_confidence,
     positional,
 )
-
-
-@dataclass(kw_only=True)
-class PredictConfig(CrystalLimits):
-    """Predict on this machine, without a cluster."""
-
-    model: str = positional()
-    """Model folder."""
-    source: str = positional()
-    """File, folder or archive of crystals, or a crystals table."""
-    out: str | None = None
-    """File for the predictions (.parquet, .csv or .json); none prints a table."""
-    head: str | None = None
-    """Regressor to use (default: the one the model's card names best)."""
-    cif_column: str = "cif"
-    """Column of a CSV source that holds the CIF text."""
-    confidence: float = 0.9
-    """With which the intervals hold the true value."""
-    threads: int | None = None
-    """Threads (default: all CPUs)."""
-
-    def __post_init__(self) -> None:
-        CrystalLimits.__post_init__(self)
-        check_confidence(self.confidence)
-        if self.threads is not None:
-            at_least("threads", self.threads, 1)
 
 
 @dataclass(kw_only=True)
@@ -142,39 +116,6 @@ def window_of(option: str, text: str | None) -> tuple[float, float] | None:
     if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
         raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
     return bounds
-
-
-@dataclass(kw_only=True)
-class MapConfig(CrystalLimits):
-    """Draw crystals as models see them: a 2-D map of each model's embeddings, side by side."""
-
-    models: list[str] = positional()
-    """Model folders, a column of the map each."""
-    crystals: str
-    """Crystals table."""
-    out: str
-    """Folder for map.png, map.html and map.parquet."""
-    color: list[str] = field(default_factory=lambda: ["target", "class", "metal_content"])
-    """What to colour by: target, class, metal_content, anion or a column of the crystals table."""
-    rows: int = 5000
-    """Most crystals to draw; of more, a random sample is."""
-    perplexity: float = 30.0
-    """Neighbours that t-SNE tries to keep near a crystal; needs three times as many crystals."""
-    seed: int = 0
-    """Seed of sample and t-SNE."""
-    threads: int | None = None
-    """Threads (default: all CPUs)."""
-
-    def __post_init__(self) -> None:
-        CrystalLimits.__post_init__(self)
-        at_least("rows", self.rows, 1)
-        at_least("perplexity", self.perplexity, 2)
-        at_least("seed", self.seed, 0)
-        if self.threads is not None:
-            at_least("threads", self.threads, 1)
-        for option, values in (("models", self.models), ("color", self.color)):
-            if not values or len(set(values)) < len(values):
-                raise ConfigError(f"--{option} {' '.join(values)}: give one or more, each once")
 
 
 @dataclass(kw_only=True)

@@ -38,6 +38,14 @@ def account(verb: str, counts: Counts) -> str:
     )
 
 
+def closing(verb: str, counts: Counts, passed_over: int) -> list[str]:
+    """Return the lines that end a verb on one machine: its account, and how many files were none."""
+    lines = [account(verb, counts)]
+    if passed_over:
+        lines.append(f"{verb}: {passed_over:,} other files were passed over")
+    return lines
+
+
 def duration(seconds: float) -> str:
     """Return a time for people: 42 s, 7 min 05 s, 3 h 12 min."""
     whole = round(seconds)

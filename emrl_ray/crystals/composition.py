@@ -66,6 +66,13 @@ def anions(batch: CrystalBatch) -> list[str | None]:
     return found.tolist()
 
 
+def elements_present(batch: CrystalBatch) -> NDArray[np.bool_]:
+    """Return (B, 119), by atomic number, which elements each crystal has."""
+    present = np.zeros((batch.n_crystals, MAX_ATOMIC_NUMBER + 1), bool)
+    present[np.repeat(np.arange(batch.n_crystals), batch.n_atoms), batch.atomic_numbers] = True
+    return present
+
+
 def _share(batch: CrystalBatch, holds: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the fraction (B,) of each crystal's atoms, at least one, for which `holds` is true."""
     return np.add.reduceat(holds[batch.atomic_numbers], batch.offsets[:-1], dtype=float) / (

@@ -41,6 +41,10 @@ class Loaded(NamedTuple):
     rows_in: int
     """Crystals and files without one: rows of `crystals` and rejects together."""
 
+    def located(self, rejects: Iterable[Reject]) -> list[Reject]:
+        """Return rejects of these crystals with where each came from."""
+        return [reject._replace(source=self.sources.get(reject.id, "")) for reject in rejects]
+
 
 class Content(NamedTuple):
     """A file or record before it is parsed."""

@@ -7,6 +7,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
@@ -173,6 +174,29 @@ def write_csv(table: pa.Table, target: Location) -> None:
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
     with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
         pcsv.write_csv(table, stream)
+
+
+@contextmanager
+def parquet_writer(target: Location, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Context: a Parquet file that is written table by table, aside, and moved in place at its end."""
+    with (
+        _Aside(target) as aside,
+        pq.ParquetWriter(
+            aside.path, schema, filesystem=aside.filesystem, compression="zstd"
+        ) as writer,
+    ):
+        yield writer
+
+
+@contextmanager
+def csv_writer(target: Location, schema: pa.Schema) -> Iterator[pcsv.CSVWriter]:
+    """Context: a CSV file that is written table by table, aside, and moved in place at its end."""
+    with (
+        _Aside(target) as aside,
+        aside.filesystem.open_output_stream(aside.path) as stream,
+        pcsv.CSVWriter(stream, schema) as writer,
+    ):
+        yield writer
 
 
 def write_bytes(content: bytes, target: Location) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
 from emrl_ray.crystals.storage import locate
@@ -102,6 +103,22 @@ def join(
     for field in found.schema:
         table = table.append_column(field, found.column(field.name))
     return (table.filter(pa.array(known)) if rejects else table), rejects
+
+
+def reject_unlabelled(
+    ids: pa.ChunkedArray, values: NDArray[np.float64], target: str, source: str
+) -> list[Reject]:
+    """Return a reject for each row whose target, of `values` (n,), is not finite."""
+    return [
+        Reject(
+            ids[int(row)].as_py(),
+            source,
+            Stage.VALIDATE,
+            RejectReason.MISSING_TARGET,
+            f"{target} is {values[row]}",
+        )
+        for row in np.flatnonzero(~np.isfinite(values))
+    ]
 
 
 def _read_rows(uri: str) -> list[list[str]]:

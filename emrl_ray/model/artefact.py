@@ -62,6 +62,21 @@ class ModelTables(NamedTuple):
     """Calibration and test rows: id, part, target, prediction, lower, upper; none in format 1."""
 
 
+class Embedded(NamedTuple):
+    """The crystals of a table that have an embedding, B of them, and the others."""
+
+    crystals: pa.Table
+    """Their rows."""
+    batch: CrystalBatch
+    """The same."""
+    embeddings: NDArray[np.float32]
+    """(B, width)"""
+    features: NDArray[np.float32] | None
+    """(B, f) before the readout, None of a network whose embedding they are."""
+    rejects: list[Reject]
+    """Why the other rows have none."""
+
+
 class Model:
     """A trained model; `load` opens one, `predict` uses it."""
 
@@ -88,12 +103,12 @@ class Model:
     @cached_property
     def nearest_known(self) -> NearestKnown:
         """The search for the nearest of the reference rows."""
-        return NearestKnown(self._reference_embeddings)
+        return NearestKnown(self.reference_embeddings)
 
     @cached_property
     def plane(self) -> Plane:
         """The map of the embedding space that the reference rows span."""
-        return Plane.of(self._reference_embeddings)
+        return Plane.of(self.reference_embeddings)
 
     @cached_property
     def known(self) -> Known | None:
@@ -104,7 +119,8 @@ class Model:
         return Known(batch, find_contacts(batch))
 
     @property
-    def _reference_embeddings(self) -> NDArray[np.float32]:
+    def reference_embeddings(self) -> NDArray[np.float32]:
+        """Embeddings (n, width) of the reference rows."""
         embeddings = self.reference.column("embedding").combine_chunks().flatten()
         return embeddings.to_numpy().reshape(-1, self.card.width)
 
@@ -126,6 +142,21 @@ class Model:
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return the embeddings (B, width); a crystal without a pair gets a row of NaN."""
         return self.representation.embed(batch)
+
+    def embed_crystals(self, crystals: pa.Table, limits: Limits, source: str = "") -> Embedded:
+        """Return the embeddings of a crystals table, and a reject for each row without one.
+
+        The cutoff of `limits` is the model's.
+        """
+        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
+        batch = CrystalBatch.from_arrow(good)
+        embeddings, features = self.representation.embed_with_features(batch)
+        lonely = np.isnan(embeddings[:, 0])
+        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
+        if lonely.any():
+            batch, embeddings = batch.take(np.flatnonzero(~lonely)), embeddings[~lonely]
+            features = None if features is None else features[~lonely]
+        return Embedded(kept, batch, embeddings, features, rejects + without_pairs)
 
     def head_name(self, name: str | None) -> str:
         """Return `name` if the model has such a head, the best head for None.
@@ -152,26 +183,13 @@ class Model:
         """
         name = self.head_name(head)
         check_free_columns(crystals.schema, source)
-        good, rejects = validate(crystals, limits._replace(cutoff=self.cutoff), source)
-        batch = CrystalBatch.from_arrow(good)
-        embeddings, features = self.representation.embed_with_features(batch)
-        lonely = np.isnan(embeddings[:, 0])
-        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
-        if lonely.any():
-            batch, embeddings = batch.take(np.flatnonzero(~lonely)), embeddings[~lonely]
-            features = None if features is None else features[~lonely]
-        found = self._found(name, batch, embeddings, features, confidence)
-        return prediction_table(kept, found, self.card.unit), rejects + without_pairs
+        embedded = self.embed_crystals(crystals, limits, source)
+        found = self._found(name, embedded, confidence)
+        return prediction_table(embedded.crystals, found, self.card.unit), embedded.rejects
 
-    def _found(
-        self,
-        head: str,
-        batch: CrystalBatch,
-        embeddings: NDArray[np.float32],
-        features: NDArray[np.float32] | None,
-        confidence: float,
-    ) -> dict[str, pa.Array]:
-        """Return the columns of `rows.FOUND` of B crystals that have pairs."""
+    def _found(self, head: str, embedded: Embedded, confidence: float) -> dict[str, pa.Array]:
+        """Return the columns of `rows.FOUND`."""
+        _, batch, embeddings, features, _ = embedded
         values = self.heads[head].predict(embeddings) if len(embeddings) else np.zeros(0)
         index, distance = self.nearest_known.query(embeddings)
         contacts = find_contacts(batch)

@@ -14,11 +14,12 @@ from emrl_ray.config import ConfigError, CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import read_table, table_schema
 from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema, check_target
+from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
-from emrl_ray.fitting import count_labels, reject_unlabelled
+from emrl_ray.fitting import count_labels
 
 
 class Source(NamedTuple):

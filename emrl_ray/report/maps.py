@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, MapConfig
@@ -25,7 +24,6 @@ from emrl_ray.crystals.storage import (
     Location,
     absolute,
     locate,
-    names_in,
     remove,
     table_schema,
     write_bytes,
@@ -54,10 +52,9 @@ from emrl_ray.report.map_rows import (
     described,
     sample_rows,
 )
+from emrl_ray.report.own_folder import check_own_folder, made_by
 
 TABLE, PAGE, PICTURE, REJECTS = "map.parquet", "map.html", "map.png", "map.rejects.csv"
-MADE_BY = {b"emrl-ray": b"map"}
-"""Metadata of a map's table: a folder with such a table is one that a map may be written to."""
 SERIAL_ROWS = 2000
 """Up to so many rows t-SNE takes seconds on one thread, and threads that wait for each other longer."""
 PREDICTED = "predicted_"
@@ -81,7 +78,7 @@ def draw_map(config: MapConfig) -> MapResult:
     """
     need_extra("matplotlib", "openTSNE", "plotly")
     folder = locate(config.out)
-    _check_folder(folder)
+    check_own_folder(folder, (TABLE, PAGE, PICTURE, REJECTS), "map")
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         names = short_names(config.models)
@@ -138,23 +135,6 @@ def tsne(
         random_state=seed,
     ).fit(np.asarray(embeddings, np.float64))
     return np.array(found, np.float64)
-
-
-def _check_folder(folder: Location) -> None:
-    """Raise ConfigError, in one line, if a map there would replace what no map wrote."""
-    if folder.is_file():
-        raise ConfigError(f"--out {folder.path}: is a file; give a folder")
-    taken = sorted(names_in(folder) & {TABLE, PAGE, PICTURE, REJECTS})
-    if taken and not _is_map(folder / TABLE):
-        raise ConfigError(f"{folder.path} holds a {taken[0]} that no map wrote: use another --out")
-
-
-def _is_map(table: Location) -> bool:
-    try:
-        schema = pq.read_schema(table.path, filesystem=table.filesystem)
-    except (OSError, pa.ArrowInvalid):
-        return False
-    return MADE_BY.items() <= (schema.metadata or {}).items()
 
 
 def _check_enough(rows: int, config: MapConfig) -> None:
@@ -241,7 +221,7 @@ def _with_places(rows: pa.Table, panels: Sequence[Panel]) -> pa.Table:
     for panel in panels:
         rows = rows.append_column(f"x_{panel.title}", pa.array(panel.points[:, 0]))
         rows = rows.append_column(f"y_{panel.title}", pa.array(panel.points[:, 1]))
-    return rows.replace_schema_metadata(MADE_BY)
+    return rows.replace_schema_metadata(made_by("map"))
 
 
 def _place(

@@ -1,0 +1,100 @@
+"""Embed on this machine: any source of crystals in, what a model sees them as out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emrl_ray.config import EmbedConfig
+from emrl_ray.crystals.accounting import Counts, closing
+from emrl_ray.crystals.fingerprints import folder_fingerprint
+from emrl_ray.crystals.results import check_ending, rejects_beside, rejects_stream
+from emrl_ray.crystals.storage import locate, parquet_writer
+from emrl_ray.crystals.supply import open_supply
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.machine import available_cpus, limited_threads
+from emrl_ray.model import Model
+
+EMBEDDING = "embedding"
+
+
+class EmbedResult(NamedTuple):
+    """What embed wrote."""
+
+    embeddings: str
+    """Path or URI of the Parquet file."""
+    counts: Counts
+    """What became of the crystals of the source."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether any crystal could be embedded."""
+        return self.counts.rows_out > 0
+
+
+def embed(config: EmbedConfig) -> EmbedResult:
+    """Write the embeddings of the crystals of a source, in its order, and the rejects beside them.
+
+    Crystals are read, embedded and written part by part: memory does not grow with their number
+    (but for the names of files). Raises ConfigError or another ValueError, or FileNotFoundError, in
+    one line and before any work, for options that cannot be met.
+    """
+    check_ending(config.out, (".parquet",))
+    threads = config.threads or available_cpus()
+    with limited_threads(threads):
+        model = Model.load(config.model, threads)
+        with open_supply(config.source, config.cif_column, config.out) as supply:
+            schema = _schema(model, config, supply.columns)
+            limits = Limits.of(config, model.cutoff)
+            checked = limits._replace(min_distance=None)  # the loader did
+            rows = 0
+            with (
+                rejects_stream(rejects_beside(config.out)) as rejects,
+                parquet_writer(locate(config.out), schema) as writer,
+            ):
+                for loaded in supply.load(limits, threads):
+                    found = model.embed_crystals(loaded.crystals, checked)
+                    rejects.write(loaded.rejects + loaded.located(found.rejects))
+                    writer.write_table(_rows(found.crystals, found.embeddings, schema))
+                    rows += found.crystals.num_rows
+    counts = Counts(rows + rejects.reasons.total(), rows, rejects.reasons)
+    lines = [*closing("embed", counts, supply.passed_over), f"embed: {config.out}"]
+    print("\n".join(lines), flush=True)
+    return EmbedResult(config.out, counts)
+
+
+def _schema(model: Model, config: EmbedConfig, columns: pa.Schema) -> pa.Schema:
+    """Return the schema of the file, whose metadata tells the model."""
+    if EMBEDDING in columns.names:
+        raise ValueError(f"{config.source}: has a column {EMBEDDING!r}, as the result; rename it")
+    width = model.card.width
+    metadata = {
+        "emrl-ray": "embed",
+        "model_fingerprint": folder_fingerprint(config.model),
+        "network": model.card.network,
+        "width": str(width),
+    }
+    return pa.schema(
+        [
+            CRYSTAL_SCHEMA.field("id"),
+            CRYSTAL_SCHEMA.field("formula"),
+            pa.field(EMBEDDING, pa.list_(pa.float32(), width)),
+            *columns,
+        ],
+        metadata=metadata,
+    )
+
+
+def _rows(crystals: pa.Table, embeddings: NDArray[np.float32], schema: pa.Schema) -> pa.Table:
+    """Return crystals with their embeddings (B, width) in place of their geometry."""
+    width = embeddings.shape[1]
+    flat = pa.array(np.ascontiguousarray(embeddings, np.float32).reshape(-1))
+    column = pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, width)])
+    return pa.Table.from_arrays(
+        [column if name == EMBEDDING else crystals.column(name) for name in schema.names],
+        schema=schema,
+    )

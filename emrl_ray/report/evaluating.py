@@ -1,0 +1,226 @@
+"""Evaluate on this machine: predictions against known values, as numbers, tables and a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError, EvaluateConfig
+from emrl_ray.crystals.accounting import Counts, closing
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.composition import elements_present
+from emrl_ray.crystals.fingerprints import folder_fingerprint
+from emrl_ray.crystals.results import write_rejects
+from emrl_ray.crystals.storage import locate, write_bytes, write_csv, write_json, write_parquet
+from emrl_ray.crystals.supply import Supply, open_supply
+from emrl_ray.crystals.tables import Reject, rejects_table, target_columns
+from emrl_ray.crystals.targets import reject_unlabelled
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.evaluation import by_element
+from emrl_ray.machine import available_cpus, limited_threads
+from emrl_ray.model import Model, check_free_columns
+from emrl_ray.report.evaluated import caption, label, measured, sentences
+from emrl_ray.report.extras import need_extra
+from emrl_ray.report.own_folder import check_own_folder, made_by
+from emrl_ray.report.parity import parity
+
+TABLE, METRICS, ELEMENTS = "predictions.parquet", "metrics.json", "by_element.csv"
+PICTURES, REJECTS = ("parity.png", "parity.svg"), "rejects.csv"
+TRUE, ERROR = "true_value", "error"
+"""Columns of the table beside those of predictions; an error is prediction - true value."""
+ROW = "emrl_ray row"
+"""Column that leads from a prediction back to its crystal; no file has it."""
+
+
+class EvaluateResult(NamedTuple):
+    """What evaluate found."""
+
+    metrics: dict[str, Any]
+    """Numbers by name (`report.evaluated.measured`); empty if no crystal could be predicted."""
+    predictions: pa.Table
+    """A row a crystal scored: the columns of predictions, `true_value` and `error`."""
+    by_element: pa.Table
+    """A row an element (`evaluation.by_element`)."""
+    rejects: pa.Table
+    """A row for each crystal without a known value or without a prediction."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether any crystal was scored."""
+        return self.predictions.num_rows > 0
+
+
+class _Scored(NamedTuple):
+    """The crystals of a slice, or of all, that have a known value and a prediction."""
+
+    rows: pa.Table
+    present: NDArray[np.bool_]
+    """(n, 119) their elements, by atomic number."""
+
+
+def evaluate(config: EvaluateConfig) -> EvaluateResult:
+    """Predict labelled crystals and compare; writes metrics, predictions, elements and the plot.
+
+    Raises ConfigError or another ValueError, FileNotFoundError, or ImportError, in one line and
+    before any work, for options that cannot be met.
+    """
+    if config.out is not None:
+        need_extra("matplotlib")
+        names = (TABLE, METRICS, ELEMENTS, *PICTURES, REJECTS)
+        check_own_folder(locate(config.out), names, "evaluation")
+    threads = config.threads or available_cpus()
+    with limited_threads(threads):
+        model = Model.load(config.model, threads)
+        head, target = model.head_name(config.head), config.target or model.card.target
+        with open_supply(config.crystals, config.cif_column) as supply:
+            _check_columns(supply, target, model, config)
+            parts, rejects = _score_all(supply, target, model, head, config, threads)
+        scored = _Scored(
+            pa.concat_tables([part.rows for part in parts]).combine_chunks(),
+            np.concatenate([part.present for part in parts]),
+        )
+        result = _result(scored, rejects, model, config.confidence)
+    _close(result, supply.passed_over, model, head, config)
+    return result
+
+
+def _check_columns(supply: Supply, target: str, model: Model, config: EvaluateConfig) -> None:
+    """Raise ConfigError or ValueError, in one line, unless the source has values to compare with.
+
+    Another unit is refused and not warned about: every number would be wrong by a factor. Another
+    level of theory is a comparison that people do make, and is only said.
+    """
+    check_free_columns(supply.columns, config.crystals)
+    for name in (TRUE, ERROR):
+        if name in supply.columns.names and name != target:
+            raise ConfigError(f"{config.crystals}: has a column {name!r}, as the result; rename it")
+    if target not in (choices := target_columns(supply.columns)):
+        listed = (
+            f"its numeric columns: {', '.join(choices)}"
+            if choices
+            else "it has no column of numbers (ingest --targets joins a CSV of them to crystals)"
+        )
+        raise ConfigError(
+            f"{config.crystals}: no known values of {target!r} to compare with; {listed}"
+        )
+    metadata = supply.columns.field(target).metadata or {}
+    unit, theory = (metadata.get(key, b"").decode() or None for key in (b"unit", b"theory"))
+    if unit and model.card.unit and unit != model.card.unit:
+        raise ConfigError(
+            f"{config.crystals}: {target} is in {unit}, {config.model} predicts "
+            f"{model.card.target} in {model.card.unit}; convert the column or correct its unit"
+        )
+    if theory and model.card.theory and theory != model.card.theory:
+        print(f"evaluate: {target} is by {theory}, the model learned {model.card.theory}")
+
+
+def _score_all(
+    supply: Supply, target: str, model: Model, head: str, config: EvaluateConfig, threads: int
+) -> tuple[list[_Scored], list[Reject]]:
+    """Return the scored crystals, slice by slice, and the rejects.
+
+    Raises ConfigError, in one line, if crystals could be read and none of them has a target.
+    """
+    limits = Limits.of(config, model.cutoff)
+    checked = limits._replace(min_distance=None)  # the loader did
+    parts, rejects, read, labelled = [], [], 0, 0
+    for loaded in supply.load(limits, threads):
+        crystals, unlabelled = _labelled(loaded.crystals, target)
+        scored, unpredicted = _score(crystals, target, model, head, checked, config.confidence)
+        parts.append(scored)
+        rejects += loaded.rejects + loaded.located(unlabelled + unpredicted)
+        read += loaded.crystals.num_rows
+        labelled += crystals.num_rows
+    if read and not labelled:
+        raise ConfigError(f"{config.crystals}: none of its {read:,} crystals has a {target}")
+    return parts, rejects
+
+
+def _labelled(crystals: pa.Table, target: str) -> tuple[pa.Table, list[Reject]]:
+    """Return the crystals that have a finite target, and a reject for each other."""
+    values = crystals.column(target).cast(pa.float64()).to_numpy()
+    rejects = reject_unlabelled(crystals.column("id"), values, target, "")
+    return (crystals.take(np.flatnonzero(np.isfinite(values))) if rejects else crystals), rejects
+
+
+def _score(
+    crystals: pa.Table,
+    target: str,
+    model: Model,
+    head: str,
+    limits: Limits,
+    confidence: float,
+) -> tuple[_Scored, list[Reject]]:
+    """Return the predictions of crystals with a target, and a reject for each without one."""
+    numbered = crystals.append_column(ROW, pa.array(np.arange(crystals.num_rows)))
+    found, rejects = model.predict(numbered, limits, head, confidence=confidence)
+    kept = crystals.take(found.column(ROW))
+    true = kept.column(target).cast(pa.float64())
+    error = pc.subtract(found.column("prediction"), true)
+    unit = {"unit": model.card.unit} if model.card.unit else None
+    rows = found.drop_columns([ROW, target])
+    rows = rows.add_column(2, pa.field(TRUE, pa.float64(), metadata=unit), true)
+    place = rows.column_names.index("prediction") + 1
+    rows = rows.add_column(place, pa.field(ERROR, pa.float64(), metadata=unit), error)
+    return _Scored(rows, elements_present(CrystalBatch.from_arrow(kept))), rejects
+
+
+def _result(
+    scored: _Scored, rejects: list[Reject], model: Model, confidence: float
+) -> EvaluateResult:
+    rows = scored.rows
+    elements = by_element(rows, rows.column(TRUE).to_numpy(), scored.present)
+    known = model.reference.select(["id", "formula", model.card.target])
+    known = known.rename_columns(["id", "formula", TRUE])
+    metrics = measured(rows, known, confidence) if rows.num_rows else {}
+    return EvaluateResult(metrics, rows, elements, rejects_table(rejects))
+
+
+def _close(
+    result: EvaluateResult, passed_over: int, model: Model, head: str, config: EvaluateConfig
+) -> None:
+    """Write the files, and print the numbers and what became of the source."""
+    target, unit = config.target or model.card.target, model.card.unit
+    reasons = Counter(result.rejects.column("reason").to_pylist())
+    scored = result.predictions.num_rows
+    counts = Counts(scored + reasons.total(), scored, reasons)
+    if result.passed:
+        print(f"{label(target, unit)}: regressor {head} of {config.model}")
+        print("\n".join(sentences(result.metrics, result.by_element, unit)))
+    print("\n".join(closing("evaluate", counts, passed_over)), flush=True)
+    if config.out is None or not result.passed:
+        return
+    folder = locate(config.out)
+    about: dict[str, Any] = {
+        "model": config.model,
+        "model_fingerprint": folder_fingerprint(config.model),
+        "crystals": config.crystals,
+        "target": target,
+        "unit": unit,
+    }
+    about |= {"head": head, "rows_in": counts.rows_in, "rejects": dict(reasons.most_common())}
+    table = result.predictions.replace_schema_metadata(made_by("evaluation"))
+    write_parquet(table, folder / TABLE)  # first: it marks the folder as an evaluation's
+    write_json(about | result.metrics, folder / METRICS)
+    write_csv(result.by_element, folder / ELEMENTS)
+    write_rejects(result.rejects, folder / REJECTS)
+    for name, picture in zip(PICTURES, _pictures(result, target, unit), strict=True):
+        write_bytes(picture, folder / name)
+    print(f"evaluate: {config.out}/{PICTURES[0]}, {METRICS}, {TABLE}, {ELEMENTS}", flush=True)
+
+
+def _pictures(result: EvaluateResult, target: str, unit: str | None) -> tuple[bytes, bytes]:
+    rows, metrics = result.predictions, result.metrics
+    ends = rows.column("lower").to_numpy(), rows.column("upper").to_numpy()
+    return parity(
+        rows.column(TRUE).to_numpy(),
+        rows.column("prediction").to_numpy(),
+        None if metrics["intervals"] is None else ends,
+        label(target, unit),
+        caption(metrics, unit),
+    )

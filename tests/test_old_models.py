@@ -1,0 +1,60 @@
+"""Models of every format so far load, and predict what they predicted when they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emrl_ray.crystals.storage import read_table
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.model import Model
+
+DATA = Path(__file__).parent / "data"
+FORMATS = [1]
+HEADS = ("linear", "neural", "boosted")
+
+
+@pytest.mark.parametrize("version", FORMATS)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_stored_model_predicts_what_it_predicted_when_it_was_made(version, head):
+    """Load a model of each format so far and compare with the numbers stored beside it.
+
+    The model of format 1 was made by `train`, version 0.1.0, on one CPU::
+
+        write_parquet(random_crystals(60, 0), locate("crystals.parquet"))  # tests.tiny_model
+        emrl_ray.train(crystals="crystals.parquet", target="volume_per_atom", out="model-format-1",
+                       width=8, cutoff=4.0, epochs=3, calibration=0.2, test=0.1, seed=0)
+
+    without `_run.json` and `rejects.parquet`, which are no part of a model. The same call gives the
+    same bytes. `model-format-1.parquet` has those of `random_crystals(20, 7)` that have a
+    prediction, as a crystals table, and what `Model.predict` gave for them: a column a head, the
+    ends of its intervals, and the nearest training crystal.
+    """
+    stored = read_table(str(DATA / f"model-format-{version}.parquet"))
+    crystals = stored.select(CRYSTAL_SCHEMA.names)
+    model = Model.load(str(DATA / f"model-format-{version}"))
+    found, rejects = model.predict(crystals, Limits(1000, 400_000), head)
+    assert not rejects
+    assert found.column("id").equals(stored.column("id"))
+    assert found.column("nearest_id").equals(stored.column("near_id"))
+    for name, expected in {
+        "prediction": head,
+        "lower": f"{head}_lower",
+        "upper": f"{head}_upper",
+        "nearest_target": "near_target",
+    }.items():
+        np.testing.assert_allclose(
+            found.column(name).to_numpy(), stored.column(expected).to_numpy(), rtol=1e-6, atol=1e-6
+        )
+        assert found.schema.field(name).metadata == {b"unit": b"angstrom^3"}
+    np.testing.assert_allclose(
+        found.column("nearest_distance").to_numpy(),
+        stored.column("near_distance").to_numpy(),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    assert stored.num_rows >= 12
+    assert model.card.format_version == version
