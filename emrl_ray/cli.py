@@ -37,6 +37,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
     "predict": Verb(config.PredictConfig, "emrl_ray.predicting:predict"),
     "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
+    "report": Verb(config.ReportConfig, "emrl_ray.report.page:report"),
     "map": Verb(config.MapConfig, "emrl_ray.report.maps:draw_map"),
     "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark"),
 }

@@ -16,7 +16,13 @@ from emrl_ray.config.learning import (
     OptimizationConfig,
     TrainConfig,
 )
-from emrl_ray.config.screening import DemoConfig, MapConfig, PredictConfig, ScreenConfig
+from emrl_ray.config.screening import (
+    DemoConfig,
+    MapConfig,
+    PredictConfig,
+    ReportConfig,
+    ScreenConfig,
+)
 
 __all__ = [
     "HEADS",
@@ -33,6 +39,7 @@ __all__ = [
     "NetworkConfig",
     "OptimizationConfig",
     "PredictConfig",
+    "ReportConfig",
     "Resumable",
     "ScreenConfig",
     "TrainConfig",

@@ -1,4 +1,4 @@
-"""The verbs that use a model: predict, screen, map, demo."""
+"""The verbs that use a model: predict, screen, report, map, demo."""
 
 from __future__ import annotations
 
@@ -89,6 +89,16 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
                 f"--target-window {self.target_window}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7"
             )
         return bounds
+
+
+@dataclass(kw_only=True)
+class ReportConfig:
+    """Write the HTML report of a finished screening run anew."""
+
+    run: str = positional()
+    """Folder of the run."""
+    model: str | None = None
+    """Its model's folder, if that is no longer where the run's manifest says."""
 
 
 @dataclass(kw_only=True)
