@@ -8,6 +8,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"  # before any import of ray: a test Ray
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def reported_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A screening run with all that a run may hold, and its report; tests change copies of it."""
+    from tests.run_folder import run_with_report
+
+    return run_with_report(tmp_path_factory.mktemp("reported"))
+
+
+@pytest.fixture
+def run_copy(reported_run: str, tmp_path: Path) -> Path:
+    """A copy of `reported_run` to change; its model stays where it is."""
+    return Path(shutil.copytree(reported_run, tmp_path / "run"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

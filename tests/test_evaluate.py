@@ -20,9 +20,9 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
-from emrl_ray.report.evaluated import measured, sentences
-from emrl_ray.report.evaluating import evaluate
-from emrl_ray.report.parity import MOST_POINTS, parity
+from emrl_ray.reporting.evaluated import measured, sentences
+from emrl_ray.reporting.evaluating import evaluate
+from emrl_ray.reporting.parity import MOST_POINTS, parity
 from tests.crystal_files import salt
 from tests.tiny_model import TARGET, make_model, random_crystals, write_library
 
@@ -123,7 +123,9 @@ def test_the_numbers_are_those_of_the_rows(rows, metrics, model):
     held = (lower <= true) & (true <= upper)
     assert metrics["intervals"]["coverage"] == pytest.approx(held.mean())
     assert metrics["intervals"]["mean_width"] == pytest.approx((upper - lower).mean())
-    assert metrics["domain"] is None
+    inside = rows.column("in_domain").to_numpy()
+    assert metrics["domain"]["inside"]["rows"] == inside.sum()
+    assert metrics["domain"]["outside"]["rows"] == (~inside).sum()
     assert metrics["unit"] == "angstrom^3"
     assert metrics["model_fingerprint"] == folder_fingerprint(model)
 
@@ -203,8 +205,8 @@ def test_few_rows_have_intervals_in_the_picture_and_many_are_counted():
     with_intervals = parity(true[:30], predicted[:30], tuple(few), "gap (eV)", "").svg
     without = parity(true[:30], predicted[:30], None, "gap (eV)", "").svg
     assert with_intervals.count(b"<path") - without.count(b"<path") >= 30
-    assert b"90 % intervals" in with_intervals
-    assert b"90 % intervals" not in without
+    assert b"bars: intervals" in with_intervals
+    assert b"bars: intervals" not in without
     endless = tuple(np.full(30, end) for end in (-np.inf, np.inf))
     assert parity(true[:30], predicted[:30], endless, "gap (eV)", "").svg == without
     many = parity(true, predicted, ends, "gap (eV)", "").svg
@@ -255,7 +257,7 @@ def test_without_intervals_or_reference_there_are_none_in_the_numbers():
     assert found["floors"] is None
     assert found["known_by_id"] == {"rows": 0, "mae": None, "coverage": None}
     infinite = measured(scored(lower=[-np.inf] * 4, upper=[np.inf] * 4), REFERENCE)
-    assert infinite["intervals"] == {"coverage": 1.0, "mean_width": None}
+    assert infinite["intervals"] == {"confidence": 0.9, "coverage": 1.0, "mean_width": None}
 
 
 def test_a_csv_of_cifs_with_the_values_is_evaluated(model, tmp_path):

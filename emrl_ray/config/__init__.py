@@ -16,7 +16,7 @@ from emrl_ray.config.learning import (
     OptimizationConfig,
     TrainConfig,
 )
-from emrl_ray.config.screening import DemoConfig, ScreenConfig
+from emrl_ray.config.screening import DemoConfig, ReportConfig, ScreenConfig
 from emrl_ray.config.using import (
     EmbedConfig,
     EvaluateConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "NetworkConfig",
     "OptimizationConfig",
     "PredictConfig",
+    "ReportConfig",
     "Resumable",
     "ScreenConfig",
     "TrainConfig",

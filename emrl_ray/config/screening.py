@@ -1,4 +1,4 @@
-"""The verbs that go through a whole library: screen, demo."""
+"""The verbs that go through a whole library, and what they leave: screen, report, demo."""
 
 from __future__ import annotations
 
@@ -116,6 +116,16 @@ def window_of(option: str, text: str | None) -> tuple[float, float] | None:
     if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
         raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
     return bounds
+
+
+@dataclass(kw_only=True)
+class ReportConfig:
+    """Write the HTML report of a finished screening run anew."""
+
+    run: str = positional()
+    """Folder of the run."""
+    model: str | None = None
+    """Its model's folder, if that is no longer where the run's manifest says."""
 
 
 @dataclass(kw_only=True)

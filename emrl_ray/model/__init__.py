@@ -1,6 +1,6 @@
 """The model as an artefact: a folder that holds all it takes to predict."""
 
-from emrl_ray.model.artefact import Model, ModelTables
+from emrl_ray.model.artefact import HELD_OUT, REFERENCE, Model, ModelTables
 from emrl_ray.model.card import CARD, Card, read_card
 from emrl_ray.model.folder import open_network, read_state
 from emrl_ray.model.rows import FOUND, NEAREST, check_free_columns
@@ -8,7 +8,9 @@ from emrl_ray.model.rows import FOUND, NEAREST, check_free_columns
 __all__ = [
     "CARD",
     "FOUND",
+    "HELD_OUT",
     "NEAREST",
+    "REFERENCE",
     "Card",
     "Model",
     "ModelTables",

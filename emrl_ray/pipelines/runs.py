@@ -16,8 +16,16 @@ MANIFEST = "_manifest.json"
 WRITTEN = (
     *("_*", "slice-*.parquet", "rejects.parquet"),  # tables
     *("card.json", "head_*", "network.safetensors", "elements.csv"),  # models
-    *("calibration.json", "reference.parquet", "learning_curve.json"),
-    *("predictions", "rejects", "shortlist.parquet", "shortlist.csv", "manifest.json"),  # runs
+    *("calibration.json", "domain.safetensors", "reference.parquet", "held_out.parquet"),
+    "learning_curve.json",
+    *(
+        "predictions",
+        "rejects",
+        "shortlist.parquet",
+        "shortlist.csv",
+        "manifest.json",
+        "report.html",
+    ),  # runs
 )
 """Names of what the verbs write into their output folders."""
 PLACEMENT = {

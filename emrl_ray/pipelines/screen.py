@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -44,6 +45,7 @@ from emrl_ray.pipelines.slices import (
     run_slices,
 )
 from emrl_ray.pipelines.usage import Usage
+from emrl_ray.reporting.page import write_report
 from emrl_ray.screening.candidates import Filters, Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import FILTERS, element_filter
@@ -122,6 +124,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
         run.output.sweep()
     manifest = _manifest(config, inputs, usage, pieces, counts, found)
     write_json(manifest, run.manifest)
+    write_report(config.out)
     _summarize(manifest, counts, config.out)
     return ScreenResult(run.shortlist, manifest)
 
@@ -237,6 +240,7 @@ def _manifest(
     tally, listed = found.tally, found.table.num_rows
     return {
         "format": MANIFEST_FORMAT,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": asdict(config),
         "fingerprints": inputs,
         "counts": {
@@ -291,3 +295,4 @@ def _summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
         f"{memory['driver']:,.0f} MiB (driver), {memory['largest_worker']:,.0f} MiB (worker)"
     )
     print(f"screen: {out}/shortlist.csv")
+    print(f"screen: {out}/report.html", flush=True)

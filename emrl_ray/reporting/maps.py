@@ -41,18 +41,18 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.report.colorings import coloring
-from emrl_ray.report.extras import need_extra
-from emrl_ray.report.map_figure import Panel, draw
-from emrl_ray.report.map_page import page
-from emrl_ray.report.map_rows import (
+from emrl_ray.reporting.colorings import coloring
+from emrl_ray.reporting.extras import need_extra
+from emrl_ray.reporting.map_figure import Panel, draw
+from emrl_ray.reporting.map_page import page
+from emrl_ray.reporting.map_rows import (
     TARGET,
     check_colors,
     columns_to_read,
     described,
     sample_rows,
 )
-from emrl_ray.report.own_folder import check_own_folder, made_by
+from emrl_ray.reporting.own_folder import check_own_folder, made_by
 
 TABLE, PAGE, PICTURE, REJECTS = "map.parquet", "map.html", "map.png", "map.rejects.csv"
 SERIAL_ROWS = 2000

@@ -24,10 +24,10 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
-from emrl_ray.report.evaluated import caption, label, measured, sentences
-from emrl_ray.report.extras import need_extra
-from emrl_ray.report.own_folder import check_own_folder, made_by
-from emrl_ray.report.parity import parity
+from emrl_ray.reporting.evaluated import caption, label, measured, sentences
+from emrl_ray.reporting.extras import need_extra
+from emrl_ray.reporting.own_folder import check_own_folder, made_by
+from emrl_ray.reporting.parity import parity
 
 TABLE, METRICS, ELEMENTS = "predictions.parquet", "metrics.json", "by_element.csv"
 PICTURES, REJECTS = ("parity.png", "parity.svg"), "rejects.csv"
@@ -41,7 +41,7 @@ class EvaluateResult(NamedTuple):
     """What evaluate found."""
 
     metrics: dict[str, Any]
-    """Numbers by name (`report.evaluated.measured`); empty if no crystal could be predicted."""
+    """Numbers by name (`reporting.evaluated.measured`); empty if no crystal could be predicted."""
     predictions: pa.Table
     """A row a crystal scored: the columns of predictions, `true_value` and `error`."""
     by_element: pa.Table

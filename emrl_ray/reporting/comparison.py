@@ -14,8 +14,8 @@ from emrl_ray.evaluation import Floors, Scores
 from emrl_ray.protocol.datasets import DATASETS
 from emrl_ray.protocol.methods import METHODS
 from emrl_ray.protocol.paper import PaperScores, paper_scores
-from emrl_ray.report.benchmark_results import Result
-from emrl_ray.report.paired_tests import (
+from emrl_ray.reporting.benchmark_results import Result
+from emrl_ray.reporting.paired_tests import (
     LEAST_SPLITS,
     PairedTest,
     corrected_resampled_t_test,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emrl_ray.report.extras import need_extra
+from emrl_ray.reporting.extras import need_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

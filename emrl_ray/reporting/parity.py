@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.report.svg import style, svg
+from emrl_ray.reporting.svg import style, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emrl_ray.crystals.storage import Location, list_files, locate, names_in, read_json, write_bytes
 from emrl_ray.protocol.transfer import HEADS_COMPARED, STARTS
-from emrl_ray.report.svg import style, svg
+from emrl_ray.reporting.svg import style, svg
 
 FOLDER = "transfer"
 COLORS = {"scratch": "#555555", "frozen": "#c2571a", "tuned": "#1b5e9b"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from emrl_ray.report.comparison import Comparison, MethodScores
-from emrl_ray.report.svg import style, svg
+from emrl_ray.reporting.comparison import Comparison, MethodScores
+from emrl_ray.reporting.svg import style, svg
 
 OURS, PAPER = "#1b5e9b", "#c2571a"
 WIDTH = 4.0

@@ -1,0 +1,1 @@
+"""What people read: tables, figures, maps, and the page of a screen."""

@@ -1,0 +1,136 @@
+"""The report of a run in a real browser: it sorts, searches, fits a phone, and complains of nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emrl_ray.crystals.storage import read_table
+from tests.run_folder import TOP
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def run(reported_run) -> str:
+    """Return a run with its report."""
+    return reported_run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A headless browser of this machine; skips without one."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} is on the PATH")
+    # A browser that runs as root, as in a container, has no sandbox.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=path, args=options)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, run) -> Iterator:
+    """The report in the browser; fails if it complained or asked for anything else."""
+    complaints: list[str] = []
+    asked: list[str] = []
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(Path(run, "report.html").as_uri())
+    yield page
+    assert complaints == []
+    assert asked == [Path(run, "report.html").as_uri()]
+    page.close()
+
+
+def shown(page, column: str) -> list[str]:
+    """Return the texts of a column in the rows that can be seen."""
+    return page.locator(f".top tbody tr:visible .{column}").all_inner_texts()
+
+
+def order(page) -> dict[str, str]:
+    """Return the columns by which the table says that it is sorted."""
+    heads = page.locator(".top thead th[aria-sort]")
+    found = heads.evaluate_all("all => all.map(h => [h.classList[0], h.ariaSort])")
+    return {name: direction for name, direction in found if direction != "none"}
+
+
+def test_a_click_on_a_title_sorts_and_another_turns_round(page):
+    assert order(page) == {"rank": "ascending"}
+    page.locator(".top th.prediction button").click()
+    assert order(page) == {"prediction": "ascending"}
+    up = [float(text) for text in shown(page, "prediction")]
+    assert up == sorted(up)
+    page.locator(".top th.prediction button").click()
+    assert order(page) == {"prediction": "descending"}
+    down = [float(text) for text in shown(page, "prediction")]
+    assert down == sorted(down, reverse=True)
+    assert down[0] > up[0]
+
+
+def test_the_keyboard_sorts(page):
+    page.locator(".top th.id button").focus()
+    page.keyboard.press("Enter")
+    assert order(page) == {"id": "ascending"}
+    page.keyboard.press("Space")
+    assert order(page) == {"id": "descending"}
+
+
+def test_rows_without_a_value_are_last_either_way(page):
+    page.locator("#length").select_option("all")
+    for _ in range(2):
+        page.locator(".top th.known button").click()
+        known = [text != "-" for text in shown(page, "known")]
+        assert any(known)
+        assert known == sorted(known, reverse=True)
+
+
+def test_every_title_sorts(page, run):
+    ids = read_table(f"{run}/shortlist.parquet").column("id").to_pylist()
+    page.locator("#length").select_option("all")
+    for button in page.locator(".top thead button").all():
+        button.click()
+        assert sorted(shown(page, "id")) == sorted(ids)
+
+
+def test_a_search_shows_the_rows_with_all_words(page, run):
+    rows = read_table(f"{run}/shortlist.parquet")
+    wanted = rows.column("id")[7].as_py()
+    assert len(shown(page, "id")) == 25
+    page.get_by_label("Search").fill(f"{wanted[:4].upper()} {wanted[4:]}")
+    assert shown(page, "id") == [wanted]
+    assert page.locator("#found").inner_text() == f"1 of {TOP} rows match"
+    page.get_by_label("Search").fill("no such crystal")
+    assert shown(page, "id") == []
+    page.get_by_label("Search").fill("")
+    assert page.locator("#found").inner_text() == f"25 of {TOP} rows"
+
+
+@pytest.mark.parametrize("width", [1300, 400])
+def test_the_page_is_no_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_sorts_by_a_menu(page):
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.get_by_label("Sort by").select_option("distance")
+    page.get_by_label("descending").check()
+    assert order(page) == {"distance": "descending"}
+    found = [float(text) for text in shown(page, "distance")]
+    assert found == sorted(found, reverse=True)
+
+
+def test_print_shows_the_table_and_hides_its_tools(page):
+    page.emulate_media(media="print")
+    assert page.locator(".top").is_visible()
+    assert not page.locator(".tools").is_visible()
