@@ -101,6 +101,11 @@ class Model:
         return self.tables.reference()
 
     @cached_property
+    def held_out(self) -> pa.Table | None:
+        """The calibration and test rows with their predictions; None in format 1."""
+        return self.tables.held_out()
+
+    @cached_property
     def nearest_known(self) -> NearestKnown:
         """The search for the nearest of the reference rows."""
         return NearestKnown(self.reference_embeddings)
@@ -221,8 +226,8 @@ class Model:
         if self.trust.domain is not None:
             write_bytes(safetensors.save(self.trust.domain.to_arrays()), folder / DOMAIN)
         write_parquet(self.reference, folder / REFERENCE)
-        if (held_out := self.tables.held_out()) is not None:
-            write_parquet(held_out, folder / HELD_OUT)
+        if self.held_out is not None:
+            write_parquet(self.held_out, folder / HELD_OUT)
         write_json(asdict(self.card), folder / CARD)
 
     @classmethod

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate, read_table, write_json
-from emrl_ray.evaluation import mae
+from emrl_ray.evaluation import mae, within
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library import ENERGY, library
 from emrl_ray.pipelines.screen import screen
@@ -49,6 +49,12 @@ class DemoResult(NamedTuple):
     """Share of the shortlist with an exact energy within the window."""
     random_rate: float
     """The same for a random draw: the share of the library."""
+    coverage: float
+    """Share of the library whose exact energy lies in its 90 % interval."""
+    inside: float
+    """Share of the library that is in the model's domain."""
+    report: str
+    """Path of the screen's page."""
 
     @property
     def passed(self) -> bool:
@@ -70,11 +76,11 @@ def demo(config: DemoConfig) -> DemoResult:
     _say(3, f"train on the {KNOWN:,}: {EPOCHS} epochs, then the heads")
     train(_training(config, known.out, f"{root}/model"))
     _say(4, f"screen the {CANDIDATES:,} for {WINDOW[0]:g} to {WINDOW[1]:g} eV/atom")
-    screen(_screening(candidates.out, f"{root}/model", f"{root}/screen"))
+    run = screen(_screening(candidates.out, f"{root}/model", f"{root}/screen"))
     _say(5, "reveal the exact energies of the candidates")
     library(replace(candidates, out=f"{root}/revealed", label="ewald", block_rows=LABELLED_ROWS))
     _say(6, "compare")
-    result = _compare(root)
+    result = _compare(root, run.report)
     write_json(result._asdict() | {"passed": result.passed}, locate(root) / "demo.json")
     _summarize(result, time.monotonic() - began)
     return result
@@ -121,11 +127,12 @@ def _screening(crystals: str, model: str, out: str) -> ScreenConfig:
     )
 
 
-def _compare(root: str) -> DemoResult:
+def _compare(root: str, report: str) -> DemoResult:
     """Print the head of the shortlist beside the truth, and return the figures of all of it."""
     known = read_table(f"{root}/known", [ENERGY.name]).column(0).to_numpy()
     exact = read_table(f"{root}/revealed", ["id", ENERGY.name])
-    predicted = read_table(f"{root}/screen/predictions", ["id", "prediction"])
+    columns = ["id", "prediction", "lower", "upper", "in_domain"]
+    predicted = read_table(f"{root}/screen/predictions", columns)
     shortlist = read_table(f"{root}/screen/shortlist.parquet")
     truth = _exact(shortlist, exact)
     hits = _in_window(truth)
@@ -138,11 +145,15 @@ def _compare(root: str) -> DemoResult:
             f"{truth[row]:>8.2f}  {'hit' if hits[row] else 'miss'}"
         )
     energies = _exact(predicted, exact)
+    ends = predicted.column("lower").to_numpy(), predicted.column("upper").to_numpy()
     return DemoResult(
         mae=mae(predicted.column("prediction").to_numpy(), energies),
         floor=mae(np.full(len(energies), known.mean()), energies),
         hit_rate=float(hits.mean()),
         random_rate=float(_in_window(energies).mean()),
+        coverage=float(within(*ends, energies).mean()),
+        inside=float(predicted.column("in_domain").to_numpy().mean()),
+        report=report,
     )
 
 
@@ -171,5 +182,10 @@ def _summarize(result: DemoResult, seconds: float) -> None:
         f"{result.random_rate:.1%} of a random draw, "
         f"{result.hit_rate / result.random_rate:.1f} × (passes: at least {LEAST_GAIN:g} ×)"
     )
+    print(
+        f"demo: {result.coverage:.0%} of the exact energies lie in their 90 % intervals, "
+        f"{result.inside:.0%} of the candidates in the model's domain"
+    )
     print("demo: on compositions of which none was in the training set")
-    print(f"demo: {'passed' if result.passed else 'FAILED'} in {duration(seconds)}", flush=True)
+    print(f"demo: {'passed' if result.passed else 'FAILED'} in {duration(seconds)}")
+    print(f"demo: open {result.report}", flush=True)

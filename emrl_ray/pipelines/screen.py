@@ -45,7 +45,7 @@ from emrl_ray.pipelines.slices import (
     run_slices,
 )
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.reporting.page import write_report
+from emrl_ray.reporting.page import PAGE, write_report
 from emrl_ray.screening.candidates import Filters, Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import FILTERS, element_filter
@@ -65,6 +65,8 @@ class ScreenResult(NamedTuple):
     """Path or URI of shortlist.parquet."""
     manifest: dict[str, Any]
     """Content of manifest.json."""
+    report: str
+    """Path or URI of report.html."""
 
     @property
     def passed(self) -> bool:
@@ -98,7 +100,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
         Job("screen", run.folder, asdict(config), inputs, "run.json").open(config.overwrite)
     if run.manifest.exists():
         print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
-        return ScreenResult(run.shortlist, read_json(run.manifest))
+        return ScreenResult(run.shortlist, read_json(run.manifest), run.report)
     with usage.timed("start"):
         connect(config.address)
     with usage.timed("predict"):
@@ -126,7 +128,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
     write_json(manifest, run.manifest)
     write_report(config.out)
     _summarize(manifest, counts, config.out)
-    return ScreenResult(run.shortlist, manifest)
+    return ScreenResult(run.shortlist, manifest, run.report)
 
 
 class ScreenWorker:
@@ -161,6 +163,7 @@ class _Run(NamedTuple):
     output: Output
     manifest: Location
     shortlist: str
+    report: str
 
     @classmethod
     def at(cls, out: str) -> _Run:
@@ -170,6 +173,7 @@ class _Run(NamedTuple):
             Output(f"{root}/predictions", f"{root}/rejects"),
             folder / "manifest.json",
             f"{root}/shortlist.parquet",
+            f"{root}/{PAGE}",
         )
 
 

@@ -1,0 +1,116 @@
+"""What trust costs: predictions with everything on beside the bare prediction, and duplicates found.
+
+    python benchmarks/trust_cost.py --data DATA --model MODEL
+
+Slices of the 110,534 candidates go through both ways in turn, in one process on one thread. Then the verb
+`screen` runs on them with every filter on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from arguments import RESULTS
+
+from emrl_ray.config import ScreenConfig
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.identity import Known, group_duplicates
+from emrl_ray.crystals.storage import locate, read_table, write_json
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.machine import description, limited_threads
+from emrl_ray.model import Model
+from emrl_ray.pipelines.screen import screen
+from tests.other_cells import in_other_cells
+
+LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
+ROWS = 4096
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder of the data sets")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--window", default="-2:-1.5", help="LOW:HIGH of the screen")
+    parser.add_argument("--out", required=True, help="folder for the run")
+    words = parser.parse_args()
+    found: dict[str, Any] = {"machine": description()}
+    found["duplicates"] = duplicates(words.data)
+    print(found["duplicates"], flush=True)
+    found["seconds"] = compared(words.model, f"{words.data}/candidates.parquet")
+    print(found["seconds"], flush=True)
+    began = time.perf_counter()
+    result = screen(
+        ScreenConfig(
+            model=words.model,
+            crystals=f"{words.data}/candidates.parquet",
+            target_window=words.window,
+            in_domain=True,
+            not_known=True,
+            per_system=3,
+            out=words.out,
+        )
+    )
+    found["screen"] = {
+        "seconds": round(time.perf_counter() - began, 1),
+        "report_bytes": locate(result.report).info.size,
+        "counts": result.manifest["counts"],
+        "seconds_by_stage": result.manifest["seconds"],
+        "peak_memory_bytes": result.manifest["peak_memory_bytes"],
+    }
+    print(found["screen"], flush=True)
+    write_json(found, locate(RESULTS / "trust" / "cost.json"))
+
+
+def duplicates(data: str) -> dict[str, Any]:
+    """Return how many of HOIP's crystals are found again in other cells, and taken for each other."""
+    batch = CrystalBatch.from_arrow(read_table(f"{data}/hoip.parquet"))
+    contacts = find_contacts(batch)
+    own = group_duplicates(batch, contacts)
+    copies = in_other_cells(batch)
+    began = time.perf_counter()
+    found = Known(batch, contacts).find(copies, find_contacts(copies))
+    return {
+        "crystals": batch.n_crystals,
+        "found_as_themselves": int((found == np.arange(batch.n_crystals)).sum()),
+        "false_among_their_own": int((own != np.arange(batch.n_crystals)).sum()),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def compared(uri: str, library: str) -> dict[str, Any]:
+    """Return the seconds of both ways over the whole library, and their ratio."""
+    with limited_threads(1):
+        model = Model.load(uri)
+        candidates = read_table(library)
+        first = candidates.slice(0, 64)
+        bare(model, first)
+        model.predict(first, LIMITS)
+        seconds = {"bare": 0.0, "with trust": 0.0}
+        for start in range(0, candidates.num_rows, ROWS):
+            piece = candidates.slice(start, ROWS)
+            for name, way in (("bare", bare), ("with trust", Model.predict)):
+                began = time.process_time()
+                way(model, piece, LIMITS)
+                seconds[name] += time.process_time() - began
+    return {
+        "rows": candidates.num_rows,
+        **{name: round(value, 2) for name, value in seconds.items()},
+        "ratio": round(seconds["with trust"] / seconds["bare"], 3),
+    }
+
+
+def bare(model: Model, crystals: pa.Table, limits: Limits = LIMITS) -> None:
+    """Predict by the best head, and nothing else."""
+    good, _ = validate(crystals, limits._replace(cutoff=model.cutoff), "")
+    embeddings = model.embed(CrystalBatch.from_arrow(good))
+    model.heads[model.card.best_head].predict(embeddings[~np.isnan(embeddings[:, 0])])
+
+
+if __name__ == "__main__":
+    main()
