@@ -200,6 +200,60 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
     np.testing.assert_allclose(listed.column("prediction").to_numpy(), least, rtol=1e-6)
 
 
+def test_two_objectives_are_ranked_by_the_probability_of_both(config, model, library, tmp_path):
+    second = make_model(tmp_path / "second", seed=5)
+    options = altered(config, out=str(tmp_path / "run"), and_model=second, target_window2="10:20")
+    result = screen(options)
+    found = read_table(str(tmp_path / "run" / "predictions"))
+    p, p2 = (found.column(name).to_numpy() for name in ("p_in_window", "p_in_window_2"))
+    np.testing.assert_array_equal(found.column("p_all").to_numpy(), p * p2)
+    alone, _ = Model.load(second).predict(read_table(library), LIMITS)
+    values = dict(zip(alone["id"].to_pylist(), alone["prediction"].to_pylist(), strict=True))
+    expected = [values[name] for name in found.column("id").to_pylist()]
+    np.testing.assert_allclose(found.column("prediction_2").to_numpy(), expected, rtol=1e-6)
+    listed = read_table(result.shortlist).column("p_all").to_pylist()
+    assert listed == sorted(listed, reverse=True)
+    assert set(result.manifest["fingerprints"]) == {"model", "model2", "crystals"}
+    assert "p all" in Path(result.report).read_text().replace("p_all", "p all")
+
+
+def test_filters_leave_out_what_is_foreign_or_known(config, model, tmp_path):
+    known = random_crystals(80)
+    foreign = known.slice(0, 5).to_pylist()
+    for row in foreign:
+        row["id"], row["atomic_numbers"] = f"alien-{row['id']}", [92] * len(row["atomic_numbers"])
+    table = pa.concat_tables([known, pa.Table.from_pylist(foreign, schema=known.schema)])
+    library = write_library(tmp_path / "library", table, [85])
+    options = altered(
+        config,
+        crystals=library,
+        out=str(tmp_path / "run"),
+        exclude_elements=[],
+        in_domain=True,
+        not_known=True,
+        supply=True,
+    )
+    result = screen(options)
+    counts = result.manifest["counts"]
+    found = read_table(str(tmp_path / "run" / "predictions")).to_pylist()
+    aliens = [row for row in found if row["id"].startswith("alien")]
+    assert {row["domain_reason"] for row in aliens} == {"unseen_element U"}
+    assert {row["excluded_by"] for row in aliens} == {"domain"}
+    reference = set(Model.load(model).reference.column("id").to_pylist())
+    same = {row["id"] for row in found if row["known_id"] is not None}
+    assert same == reference & {row["id"] for row in found}
+    assert all(row["known_id"] == row["id"] for row in found if row["id"] in same)
+    shortlisted = read_table(result.shortlist)
+    assert not same & set(shortlisted.column("id").to_pylist())
+    assert "cost_per_kg" in shortlisted.column_names
+    assert counts["ranked"] == counts["predicted"] - sum(
+        counts[f"excluded_by_{name}"] for name in ("elements", "domain", "known")
+    )
+    funnel = [step["rows"] for step in result.manifest["funnel"]]
+    assert funnel == sorted(funnel, reverse=True)
+    assert funnel[-1] == shortlisted.num_rows
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -207,6 +261,7 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
         ({"head": "best"}, "--head best: the model has linear, boosted"),
         ({"only_elements": ["Qq"]}, "--only-elements Qq: no such element"),
+        ({"and_model": "nowhere", "target_window2": "1:2"}, r"nowhere: no model there"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line_before_any_work(config, tmp_path, options, said):

@@ -53,6 +53,8 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """Most crystals of the shortlist with the same elements."""
     diverse: bool = False
     """Take, of the best candidates, those that lie far apart in embedding space."""
+    supply: bool = False
+    """Add to the shortlist what its elements cost, where they come from, and which are hazardous."""
     confidence: float = 0.9
     """With which the intervals hold the true value."""
     top: int = 100

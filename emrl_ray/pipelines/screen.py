@@ -52,6 +52,7 @@ from emrl_ray.screening.filters import FILTERS, element_filter
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import Shortlist, shortlist
+from emrl_ray.screening.supply_risk import with_supply_risk
 
 MANIFEST_FORMAT = 1
 MANY_READINGS = 16
@@ -122,7 +123,8 @@ def screen(config: ScreenConfig) -> ScreenResult:
         chooser = Chooser(config.crystals, config.per_system, embed)
         found = shortlist(files, ranking, config.top, chooser)
     with usage.timed("write"):
-        _write_shortlist(found.table, run.folder)
+        table = with_supply_risk(found.table) if config.supply else found.table
+        _write_shortlist(table, run.folder)
         run.output.sweep()
     manifest = _manifest(config, inputs, usage, pieces, counts, found)
     write_json(manifest, run.manifest)
