@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError, ScreenConfig
-from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
@@ -29,13 +28,14 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.machine import description, limited_threads, versions
+from emrl_ray.machine import limited_threads
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import Job, refuse_input_as_output
+from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.slices import (
     COUNTS_KEY,
     Output,
@@ -48,13 +48,12 @@ from emrl_ray.pipelines.usage import Usage
 from emrl_ray.reporting.page import PAGE, write_report
 from emrl_ray.screening.candidates import Filters, Screener
 from emrl_ray.screening.choice import Chooser
-from emrl_ray.screening.filters import FILTERS, element_filter
+from emrl_ray.screening.filters import element_filter
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
-from emrl_ray.screening.shortlist import Shortlist, shortlist
+from emrl_ray.screening.shortlist import shortlist
 from emrl_ray.screening.supply_risk import with_supply_risk
 
-MANIFEST_FORMAT = 1
 MANY_READINGS = 16
 """Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
 
@@ -100,6 +99,8 @@ def screen(config: ScreenConfig) -> ScreenResult:
         inputs["crystals"] = table_fingerprint(config.crystals)
         Job("screen", run.folder, asdict(config), inputs, "run.json").open(config.overwrite)
     if run.manifest.exists():
+        if not locate(run.report).is_file():  # killed just before it
+            write_report(config.out)
         print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
         return ScreenResult(run.shortlist, read_json(run.manifest), run.report)
     with usage.timed("start"):
@@ -126,10 +127,10 @@ def screen(config: ScreenConfig) -> ScreenResult:
         table = with_supply_risk(found.table) if config.supply else found.table
         _write_shortlist(table, run.folder)
         run.output.sweep()
-    manifest = _manifest(config, inputs, usage, pieces, counts, found)
+    manifest = describe(config, objectives, inputs, usage, len(pieces), counts, found)
     write_json(manifest, run.manifest)
     write_report(config.out)
-    _summarize(manifest, counts, config.out)
+    summarize(manifest, counts, config.out)
     return ScreenResult(run.shortlist, manifest, run.report)
 
 
@@ -232,73 +233,4 @@ def _write_shortlist(table: pa.Table, folder: Location) -> None:
     }
     table = table.replace_schema_metadata(metadata)
     write_parquet(table, folder / "shortlist.parquet")
-    write_csv(table, folder / "shortlist.csv")
-
-
-def _manifest(
-    config: ScreenConfig,
-    inputs: dict[str, str],
-    usage: Usage,
-    pieces: list[RowSlice],
-    counts: Counts,
-    found: Shortlist,
-) -> dict[str, Any]:
-    tally, listed = found.tally, found.table.num_rows
-    return {
-        "format": MANIFEST_FORMAT,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": asdict(config),
-        "fingerprints": inputs,
-        "counts": {
-            "slices": len(pieces),
-            "slices_resumed": len(pieces) - usage.slices,
-            "rows_in": counts.rows_in,
-            "predicted": counts.rows_out,
-            "rejects": dict(counts.rejects.most_common()),
-            **{f"excluded_by_{name}": tally.excluded[name] for name in FILTERS},
-            "without_a_number": tally.unranked,
-            "ranked": tally.ranked,
-            "examined": found.examined,
-            "repeated": found.repeated,
-            "shortlisted": listed,
-        },
-        "funnel": _funnel(counts, found),
-        "seconds": usage.seconds,
-        "throughput": usage.throughput("predict"),
-        "peak_memory_bytes": usage.peak_memory_bytes(),
-        "versions": versions(),
-        "machine": description(),
-    }
-
-
-def _funnel(counts: Counts, found: Shortlist) -> list[dict[str, Any]]:
-    """Return what was left after each step, from the library to the shortlist."""
-    left, steps = (
-        counts.rows_out,
-        [("candidates read", counts.rows_in), ("predicted", counts.rows_out)],
-    )
-    passed = {"elements": "elements allowed", "domain": "in the domain", "known": "not known"}
-    for name in FILTERS:
-        if found.tally.excluded[name]:
-            left -= found.tally.excluded[name]
-            steps.append((passed[name], left))
-    steps.append(("on the shortlist", found.table.num_rows))
-    return [{"step": step, "rows": rows} for step, rows in steps]
-
-
-def _summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
-    found, rate = manifest["counts"], manifest["throughput"]
-    memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
-    print(account("screen", counts))
-    print(
-        f"screen: {found['ranked']:,} ranked, {found['excluded_by_elements']:,} excluded by their "
-        f"elements, {found['excluded_by_domain']:,} outside the domain, {found['excluded_by_known']:,} "
-        f"known, {found['shortlisted']:,} on the shortlist"
-    )
-    print(
-        f"screen: {duration(sum(manifest['seconds'].values()))}, "
-        f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "
-        f"{memory['driver']:,.0f} MiB (driver), {memory['largest_worker']:,.0f} MiB (worker)"
-    )
-    print(f"screen: {out}/shortlist.csv")
-    print(f"screen: {out}/report.html", flush=True)
+    write_csv(table.drop_columns(list(GEOMETRY)), folder / "shortlist.csv")

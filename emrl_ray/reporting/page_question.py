@@ -11,7 +11,7 @@ from typing import Any
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate
 from emrl_ray.reporting.markup import bars, facts, paragraph, plain, section, table, text
-from emrl_ray.reporting.run_folder import Run
+from emrl_ray.reporting.run_folder import Run, Sought
 
 
 def question_section(run: Run) -> str:
@@ -49,13 +49,18 @@ def _sought(run: Run) -> str:
     if run.window is None:
         largest = "largest" if run.config.get("maximize") else "smallest"
         return f"the {largest} {run.target}"
-    low, high = run.window
-    unit = f" {run.unit}" if run.unit else ""
+    wanted = [Sought(run.target, run.unit, run.window), *run.further]
+    return " and ".join(f"a {sought.target} {_within(sought)}" for sought in wanted)
+
+
+def _within(sought: Sought) -> str:
+    low, high = sought.window
+    unit = f" {sought.unit}" if sought.unit else ""
     if math.isinf(high):
-        return f"a {run.target} of at least {low:g}{unit}"
+        return f"of at least {low:g}{unit}"
     if math.isinf(low):
-        return f"a {run.target} of at most {high:g}{unit}"
-    return f"a {run.target} between {low:g} and {high:g}{unit}"
+        return f"of at most {high:g}{unit}"
+    return f"between {low:g} and {high:g}{unit}"
 
 
 def _facts(run: Run) -> Iterator[tuple[str, object]]:
@@ -65,6 +70,10 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
     yield "Ranked by", _ranked_by(run)
     yield "Only elements", " ".join(config.get("only_elements") or [])
     yield "Without elements", " ".join(config.get("exclude_elements") or [])
+    yield "Only in the domain", "yes" if config.get("in_domain") else None
+    yield "Without known crystals", "yes" if config.get("not_known") else None
+    yield "Most of one chemical system", config.get("per_system")
+    yield "Far apart in embedding space", "yes" if config.get("diverse") else None
     yield "Atoms in a cell", f"at most {config['max_atoms']:,}" if "max_atoms" in config else None
     yield "Library", config.get("crystals")
     yield "Model", config.get("model")
@@ -80,7 +89,7 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
 def _ranked_by(run: Run) -> str:
     if run.window is None:
         return "largest prediction" if run.config.get("maximize") else "smallest prediction"
-    return "probability of a value within the window"
+    return "probability of a value within " + ("all windows" if run.further else "the window")
 
 
 def funnel_section(run: Run) -> str:

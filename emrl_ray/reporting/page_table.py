@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -101,11 +102,12 @@ def _columns(run: Run, pictured: bool) -> list[Column]:
         ),
     ]
     if _any(rows, "lower"):
-        title = f"90 % interval{unit}"
+        title = f"{100 * run.confidence:g} % interval{unit}"
         cell = lambda row: Cell(scale.drawing(row), sort_key(row.get("lower")))  # noqa: E731
         columns.append(Column(title, "interval", cell, scale.axis()))
     if _any(rows, "p_in_window"):
         columns.append(Column("P in window", "p", lambda row: number_cell(row, "p_in_window", 3)))
+    columns += _further(run)
     if _any(rows, "in_domain"):
         columns.append(Column("Domain", "domain", domain_cell))
     if _any(rows, "nearest_id"):
@@ -122,6 +124,28 @@ def _columns(run: Run, pictured: bool) -> list[Column]:
         columns.append(Column("Known as", "known", lambda row: text_cell(row, "known_id")))
     if "duplicates" in rows.column_names:
         columns.append(Column("Duplicates", "duplicates", duplicates_cell))
+    return columns
+
+
+def _further(run: Run) -> list[Column]:
+    """Return the columns of further objectives, and of the probability that all are met."""
+    columns = []
+    for number, sought in enumerate(run.further, 2):
+        name = f"{sought.target}{f', {sought.unit}' if sought.unit else ''}"
+        columns += [
+            Column(
+                name[:1].upper() + name[1:],
+                f"prediction{number}",
+                partial(number_cell, name=f"prediction_{number}", decimals=3),
+            ),
+            Column(
+                f"P of {sought.target}",
+                f"p{number}",
+                partial(number_cell, name=f"p_in_window_{number}", decimals=3),
+            ),
+        ]
+    if columns:
+        columns.append(Column("P of all", "pall", partial(number_cell, name="p_all", decimals=3)))
     return columns
 
 

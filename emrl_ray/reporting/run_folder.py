@@ -41,6 +41,17 @@ class ModelFolder(NamedTuple):
     """id, part, target, prediction, lower, upper of rows that the best head was not fitted to."""
 
 
+class Sought(NamedTuple):
+    """A further objective of a run."""
+
+    target: str
+    """Name of its target, in words."""
+    unit: str
+    """Empty if unknown."""
+    window: tuple[float, float]
+    """What is asked of it; an open end is infinite."""
+
+
 class Run(NamedTuple):
     """A finished run and its model."""
 
@@ -63,10 +74,22 @@ class Run(NamedTuple):
     def window(self) -> tuple[float, float] | None:
         """The target window asked for; an open end is infinite."""
         given = self.config.get("target_window")
-        if not given:
-            return None
-        low, _, high = str(given).partition(":")
-        return float(low or -math.inf), float(high or math.inf)
+        return _bounds(given) if given else None
+
+    @property
+    def further(self) -> list[Sought]:
+        """The objectives beside the first."""
+        return [
+            Sought(
+                str(made["target"]).replace("_", " "), made["unit"] or "", _bounds(made["window"])
+            )
+            for made in (self.manifest.get("objectives") or [])[1:]
+        ]
+
+    @property
+    def confidence(self) -> float:
+        """With which the intervals hold."""
+        return float(self.config.get("confidence") or 0.9)
 
     @property
     def unit(self) -> str:
@@ -88,6 +111,12 @@ class Run(NamedTuple):
     def target_label(self) -> str:
         """Name and unit of the target."""
         return f"{self.target} ({self.unit})" if self.unit else self.target
+
+
+def _bounds(window: object) -> tuple[float, float]:
+    """Return LOW:HIGH as numbers; an open end is infinite."""
+    low, _, high = str(window).partition(":")
+    return float(low or -math.inf), float(high or math.inf)
 
 
 def read_run(uri: str, model: str | None = None) -> Run:

@@ -1,0 +1,109 @@
+"""The manifest of a screen: what was asked and found, and what it took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from emrl_ray.config import ScreenConfig
+from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.machine import description, versions
+from emrl_ray.model import read_card
+from emrl_ray.pipelines.usage import Usage
+from emrl_ray.screening.filters import FILTERS
+from emrl_ray.screening.objectives import Objective
+from emrl_ray.screening.shortlist import Shortlist
+
+MANIFEST_FORMAT = 1
+
+
+def describe(
+    config: ScreenConfig,
+    objectives: Sequence[Objective],
+    inputs: dict[str, str],
+    usage: Usage,
+    slices: int,
+    counts: Counts,
+    found: Shortlist,
+) -> dict[str, Any]:
+    """Return what a run was asked, what it found, and what that took."""
+    tally, listed = found.tally, found.table.num_rows
+    return {
+        "format": MANIFEST_FORMAT,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": asdict(config),
+        "objectives": _described(objectives),
+        "fingerprints": inputs,
+        "counts": {
+            "slices": slices,
+            "slices_resumed": slices - usage.slices,
+            "rows_in": counts.rows_in,
+            "predicted": counts.rows_out,
+            "rejects": dict(counts.rejects.most_common()),
+            **{f"excluded_by_{name}": tally.excluded[name] for name in FILTERS},
+            "without_a_number": tally.unranked,
+            "ranked": tally.ranked,
+            "examined": found.examined,
+            "repeated": found.repeated,
+            "shortlisted": listed,
+        },
+        "funnel": _funnel(counts, found),
+        "seconds": usage.seconds,
+        "throughput": usage.throughput("predict"),
+        "peak_memory_bytes": usage.peak_memory_bytes(),
+        "versions": versions(),
+        "machine": description(),
+    }
+
+
+def _described(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
+    """Return what is asked of which target, for the manifest; a window as LOW:HIGH."""
+    cards = [read_card(objective.model) for objective in objectives]
+    return [
+        {
+            "model": objective.model,
+            "target": card.target,
+            "unit": card.unit,
+            "window": None
+            if objective.window is None
+            else ":".join("" if math.isinf(end) else f"{end:g}" for end in objective.window),
+        }
+        for objective, card in zip(objectives, cards, strict=True)
+    ]
+
+
+def _funnel(counts: Counts, found: Shortlist) -> list[dict[str, Any]]:
+    """Return what was left after each step, from the library to the shortlist."""
+    left, steps = (
+        counts.rows_out,
+        [("candidates read", counts.rows_in), ("predicted", counts.rows_out)],
+    )
+    passed = {"elements": "elements allowed", "domain": "in the domain", "known": "not known"}
+    for name in FILTERS:
+        if found.tally.excluded[name]:
+            left -= found.tally.excluded[name]
+            steps.append((passed[name], left))
+    steps.append(("on the shortlist", found.table.num_rows))
+    return [{"step": step, "rows": rows} for step, rows in steps]
+
+
+def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
+    """Print the last lines of a screen."""
+    found, rate = manifest["counts"], manifest["throughput"]
+    memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
+    print(account("screen", counts))
+    print(
+        f"screen: {found['ranked']:,} ranked, {found['excluded_by_elements']:,} excluded by their "
+        f"elements, {found['excluded_by_domain']:,} outside the domain, {found['excluded_by_known']:,} "
+        f"known, {found['shortlisted']:,} on the shortlist"
+    )
+    print(
+        f"screen: {duration(sum(manifest['seconds'].values()))}, "
+        f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "
+        f"{memory['driver']:,.0f} MiB (driver), {memory['largest_worker']:,.0f} MiB (worker)"
+    )
+    print(f"screen: {out}/shortlist.csv")
+    print(f"screen: {out}/report.html", flush=True)
