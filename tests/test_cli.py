@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,41 @@ def test_positionals_options_and_defaults_make_a_config():
 @pytest.mark.parametrize("word", ["--target-window", "--target_window"])
 def test_dashes_and_underscores_name_the_same_option(word):
     assert screen(*SCREEN, word, "1:2").target_window == "1:2"
+
+
+def test_a_second_objective_is_asked_for_by_and(tmp_path):
+    windows = ["--target-window", "1:2", "--target-window2", ":-1"]
+    for words in (["--and", "fe"], ["--and=fe"], ["--and-model", "fe"]):
+        wanted = screen(*SCREEN, *windows, *words).wanted()
+        assert wanted == [("model", None, (1, 2)), ("fe", None, (-math.inf, -1))]
+
+
+def test_objectives_are_a_list_in_yaml(tmp_path):
+    (tmp_path / "screen.yaml").write_text(
+        "target_window: 1:2\nobjectives:\n"
+        "  - {model: fe, target_window: ':-1'}\n  - {model: bulk, target_window: '90:', head: linear}\n"
+    )
+    wanted = screen(*SCREEN, "--config", str(tmp_path / "screen.yaml")).wanted()
+    assert [entry.model for entry in wanted] == ["model", "fe", "bulk"]
+    assert wanted[2] == ("bulk", "linear", (90, math.inf))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"and_model": "fe"}, "--and MODEL and --target-window2 LOW:HIGH: give both or neither"),
+        ({"target_window2": "1:2"}, "--and MODEL and --target-window2 LOW:HIGH: give both or"),
+        ({"and_model": "fe", "target_window2": "2:1"}, "--target-window2 2:1: give LOW:HIGH"),
+        ({"objectives": [{"model": "fe"}]}, "objectives: .*: give model and target_window"),
+        ({"per_system": 0}, "--per-system 0: must be at least 1"),
+        ({"confidence": 1.0}, r"--confidence 1.0: must lie in \[0.5, 0.999\]"),
+    ],
+)
+def test_objectives_that_make_no_sense_are_one_clear_line(options, said):
+    with pytest.raises(ConfigError, match=said):
+        screen(*SCREEN, target_window="1:2", **options)
+    with pytest.raises(ConfigError, match="--and: several objectives are met in windows"):
+        screen(*SCREEN, maximize=True, and_model="fe", target_window2="1:2")
 
 
 @pytest.mark.parametrize("window", ["-3:-2", "-0.5:", ":-1", "-3.0:2"])

@@ -131,6 +131,8 @@ def test_train_makes_a_whole_model(undisturbed, crystals, capsys):
     assert set(model_files(undisturbed)) == {
         "_run.json",
         "calibration.json",
+        "domain.safetensors",
+        "held_out.parquet",
         "card.json",
         "elements.csv",
         "head_linear.safetensors",
