@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 from torch_geometric.nn import Set2Set
+from torch_geometric.nn.models.schnet import ShiftedSoftplus
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
@@ -25,10 +25,16 @@ GAUSSIANS = 100
 GAUSSIAN_WIDTH = 0.5
 """Å."""
 SET2SET_STEPS = 3
+Parts = tuple[Tensor, Tensor, Tensor]
+"""Atoms (N, F), bonds (P, F) and states (B, F)."""
 
 
 class MEGNet(GraphNetwork):
-    """Three MEGNet blocks on learned elements and Gaussian bonds, set2set, dense layer."""
+    """Three MEGNet blocks on learned elements and Gaussian bonds, set2set, dense layer.
+
+    Each block comes after dense layers; what it adds, it adds to what stood before these, but for
+    the first block, whose dense layers bring atoms, bonds and state to one width.
+    """
 
     centers: Tensor
 
@@ -39,10 +45,12 @@ class MEGNet(GraphNetwork):
         centers = torch.from_numpy(np.linspace(0, cutoff, GAUSSIANS)).float()
         self.register_buffer("centers", centers, persistent=False)
         self.element_layer = nn.Embedding(MAX_ATOMIC_NUMBER + 1, ELEMENT_WIDTH)
-        self.atom_layer = _dense(ELEMENT_WIDTH, HIDDEN_WIDTH, WIDTH)
-        self.bond_layer = _dense(GAUSSIANS, HIDDEN_WIDTH, WIDTH)
-        self.state_layer = _dense(STATE_WIDTH, HIDDEN_WIDTH, WIDTH)
-        self.blocks = nn.ModuleList(Block() for _ in range(AGGREGATIONS))
+        self.first_dense = DenseLayers(ELEMENT_WIDTH, GAUSSIANS, STATE_WIDTH)
+        self.first_block = Block()
+        self.dense = nn.ModuleList(
+            DenseLayers(WIDTH, WIDTH, WIDTH) for _ in range(AGGREGATIONS - 1)
+        )
+        self.blocks = nn.ModuleList(Block() for _ in range(AGGREGATIONS - 1))
         self.atom_readout = Set2Set(WIDTH, SET2SET_STEPS)
         self.bond_readout = Set2Set(WIDTH, SET2SET_STEPS)
         self.readout = DenseReadout(5 * WIDTH, width)
@@ -55,12 +63,13 @@ class MEGNet(GraphNetwork):
     def encode(self, graph: AtomGraph) -> Tensor:
         """Return the last hidden layer (B, width)."""
         offset = (graph.distance.unsqueeze(1) - self.centers) / GAUSSIAN_WIDTH
-        bonds = self.bond_layer(torch.exp(-offset.square()))
-        atoms = self.atom_layer(self.element_layer(graph.numbers))
-        state = self.state_layer(atoms.new_zeros(graph.n_crystals, STATE_WIDTH))
-        for block in self.blocks:
-            new = block(atoms, bonds, state, graph)
-            atoms, bonds, state = atoms + new[0], bonds + new[1], state + new[2]
+        atoms, bonds = self.element_layer(graph.numbers), torch.exp(-offset.square())
+        state = atoms.new_zeros(graph.n_crystals, STATE_WIDTH)
+        parts = self.first_dense(atoms, bonds, state)
+        parts = _sums(parts, self.first_block(*parts, graph))
+        for dense, block in zip(self.dense, self.blocks, strict=True):
+            parts = _sums(parts, block(*dense(*parts), graph))
+        atoms, bonds, state = parts
         of_bond = graph.crystal[graph.edge_index[1]]
         pooled = [
             self.atom_readout(atoms, graph.crystal, dim_size=graph.n_crystals),
@@ -68,6 +77,20 @@ class MEGNet(GraphNetwork):
             state,
         ]
         return self.readout(torch.cat(pooled, dim=1))
+
+
+class DenseLayers(nn.Module):
+    """Two dense layers each for atoms, bonds and state."""
+
+    def __init__(self, atoms: int, bonds: int, state: int) -> None:
+        super().__init__()
+        self.atom_layer = _dense(atoms, HIDDEN_WIDTH, WIDTH)
+        self.bond_layer = _dense(bonds, HIDDEN_WIDTH, WIDTH)
+        self.state_layer = _dense(state, HIDDEN_WIDTH, WIDTH)
+
+    def forward(self, atoms: Tensor, bonds: Tensor, state: Tensor) -> Parts:
+        """Return atoms (N, 32), bonds (P, 32) and states (B, 32)."""
+        return self.atom_layer(atoms), self.bond_layer(bonds), self.state_layer(state)
 
 
 class Block(nn.Module):
@@ -78,13 +101,12 @@ class Block(nn.Module):
         self.bond_source = nn.Linear(WIDTH, HIDDEN_WIDTH, bias=False)
         self.bond_target = nn.Linear(2 * WIDTH, HIDDEN_WIDTH)
         self.bond_own = nn.Linear(WIDTH, HIDDEN_WIDTH, bias=False)
+        self.activation = ShiftedSoftplus()
         self.bond_layer = _dense(HIDDEN_WIDTH, HIDDEN_WIDTH, WIDTH)
         self.atom_layer = _dense(3 * WIDTH, HIDDEN_WIDTH, HIDDEN_WIDTH, WIDTH)
         self.state_layer = _dense(3 * WIDTH, HIDDEN_WIDTH, HIDDEN_WIDTH, WIDTH)
 
-    def forward(
-        self, atoms: Tensor, bonds: Tensor, state: Tensor, graph: AtomGraph
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, atoms: Tensor, bonds: Tensor, state: Tensor, graph: AtomGraph) -> Parts:
         """Return the updates of atoms (N, 32), bonds (P, 32) and states (B, 32).
 
         A bond's first layer acts on both atoms, itself and the state; the atoms' and the state's
@@ -95,12 +117,17 @@ class Block(nn.Module):
         of_source = self.bond_source(atoms)
         of_target = self.bond_target(torch.cat([atoms, own_state], dim=1))
         of_atoms = of_source.index_select(0, source) + of_target.index_select(0, target)
-        bonds = self.bond_layer(softplus(of_atoms + self.bond_own(bonds)))
+        bonds = self.bond_layer(self.activation(of_atoms + self.bond_own(bonds)))
         around = _means(bonds, target, len(atoms))
         atoms = self.atom_layer(torch.cat([around, atoms, own_state], dim=1))
         of_bonds = _means(bonds, graph.crystal[target], len(state))
         of_atoms = _means(atoms, graph.crystal, len(state))
         return atoms, bonds, self.state_layer(torch.cat([of_bonds, of_atoms, state], dim=1))
+
+
+def _sums(parts: Parts, added: Parts) -> Parts:
+    atoms, bonds, state = (part + more for part, more in zip(parts, added, strict=True))
+    return atoms, bonds, state
 
 
 def _means(rows: Tensor, group: Tensor, groups: int) -> Tensor:
@@ -110,8 +137,8 @@ def _means(rows: Tensor, group: Tensor, groups: int) -> Tensor:
 
 
 def _dense(*widths: int) -> nn.Sequential:
-    """Return dense layers of these widths, softplus after each."""
+    """Return dense layers of these widths, ln (eˣ/2 + 1/2) after each."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.Softplus()]
+        layers += [nn.Linear(before, after), ShiftedSoftplus()]
     return nn.Sequential(*layers)

@@ -97,6 +97,7 @@ def _shares(curves: Curves) -> list[float]:
 def _figure(pair: str, curves: Curves) -> str:
     with style():
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
 
         figure = Figure(figsize=(7.5, 3.0), layout="constrained")
         panels = figure.subplots(1, len(HEADS_COMPARED), sharey=True)
@@ -118,6 +119,9 @@ def _figure(pair: str, curves: Curves) -> str:
                     )
             axes.set_xscale("log")
             axes.set_xticks([100 * share for share in _shares(curves)], minor=False)
+            axes.set_yscale("log")  # a regressor on too few rows may err by tens of times
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.minorticks_off()
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
             axes.set_title(HEAD_NAMES[head], loc="left", fontsize="medium")
