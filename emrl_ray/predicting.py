@@ -21,7 +21,7 @@ from emrl_ray.terminal import table
 ROWS_SHOWN = 50
 HEADINGS = {
     **{name: name for name in ("id", "formula", "prediction", "lower", "upper")},
-    "domain_reason": "out of domain",
+    "domain_reason": "outside",
     "nearest_formula": "nearest",
     "nearest_target": "its value",
     "nearest_distance": "distance",

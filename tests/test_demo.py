@@ -16,7 +16,7 @@ from emrl_ray.pipelines.library import ENERGY
     [(5.0, 0.25, True), (5.1, 0.9, False), (0.1, 0.24, False)],
 )
 def test_error_and_hit_rate_must_both_be_good(mae, hit_rate, passed):
-    assert DemoResult(mae, 10.0, hit_rate, 0.05).passed is passed
+    assert DemoResult(mae, 10.0, hit_rate, 0.05, 0.9, 0.8, "report.html").passed is passed
 
 
 def test_a_negative_seed_is_refused_before_any_work(tmp_path):
@@ -45,6 +45,9 @@ def test_predictions_are_compared_with_the_exact_labels_of_the_same_id(tmp_path,
         "screen/predictions/slice-000000.parquet": {
             "id": ids[order],
             "prediction": predicted[order],
+            "lower": predicted[order] - 1,
+            "upper": predicted[order] + 1,
+            "in_domain": order < 150,
         },
         "screen/shortlist.parquet": {
             "rank": [1, 2, 3, 4],
@@ -56,10 +59,12 @@ def test_predictions_are_compared_with_the_exact_labels_of_the_same_id(tmp_path,
     }
     for name, columns in tables.items():
         write_parquet(pa.table(columns), locate(tmp_path / name))
-    result = stages._compare(str(tmp_path))
+    result = stages._compare(str(tmp_path), "report.html")
     assert result.mae == pytest.approx(np.abs(predicted - exact).mean())
     assert result.floor == pytest.approx(np.abs(exact + 30).mean())
     assert result.hit_rate == 0.75
+    assert result.coverage == np.mean(np.abs(predicted - exact) <= 1)
+    assert result.inside == 0.75
     assert result.random_rate == pytest.approx(len(inside) / 200)
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in printed[1:]] == ["hit", "hit", "hit", "miss"]

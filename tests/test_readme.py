@@ -85,7 +85,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_command_of_the_readme_has_valid_options():
-    screening = ["ingest", "train", "ingest", "screen", "predict"]
+    screening = ["ingest", "train", "ingest", "screen", "screen", "predict"]
     looking = ["evaluate", "neighbors", "embed"]
     comparing = ["benchmark", "train", "train", "map"]
     assert [words[0] for words in commands()] == [*screening, *looking, *comparing]

@@ -78,8 +78,9 @@ class Screener:
 
     def _marked(self, crystals: pa.Table, first_row: int) -> pa.Table:
         """Return the crystals with their positions and whether their elements are allowed."""
-        taken = [name for name in OWN_COLUMNS if name in crystals.column_names]
-        crystals = crystals.drop_columns(taken)
+        numbers = range(1, len(self.objectives))
+        own = {*OWN_COLUMNS, *(name + suffix(number) for name in OF_FURTHER for number in numbers)}
+        crystals = crystals.drop_columns([name for name in crystals.column_names if name in own])
         rows = np.arange(first_row, first_row + crystals.num_rows)
         allowed = self.filters.elements.allows(crystals.column("atomic_numbers"))
         return crystals.append_column(LIBRARY_ROW, pa.array(rows)).append_column(

@@ -101,7 +101,7 @@ class Domain(NamedTuple):
         return cls(
             np.bincount(number, minlength=len(SYMBOLS) + 1) >= least_seen,
             PairRanges.of(contacts, least_seen),
-            np.stack([np.nanmin(sizes, axis=1), np.nanmax(sizes, axis=1)], axis=1),
+            np.stack([sizes.min(axis=1), sizes.max(axis=1)], axis=1),
             None if features is None else FeatureSpace.fit(features),
             limit(distances_apart(embeddings)),
         )
@@ -147,17 +147,14 @@ class Domain(NamedTuple):
     def _pairs(self, contacts: Contacts) -> tuple[NDArray[np.int64], list[str]]:
         """Return the crystals with a pair that was not seen, or not at that distance, and which."""
         unseen, outside = self.pairs.beyond(contacts)
-        at, crystals = (
-            np.concatenate([np.flatnonzero(unseen), np.flatnonzero(outside)]),
-            contacts.crystal,
-        )
+        at = np.concatenate([np.flatnonzero(unseen), np.flatnonzero(outside)])
         texts = []
         for place in at.tolist():
             one, other = elements_of(int(contacts.pair[place]))
             names = f"{SYMBOLS[one - 1]}-{SYMBOLS[other - 1]}"
             known = f"pair_distance {names} {contacts.distance[place]:.2f}"
             texts.append(f"unseen_pair {names}" if unseen[place] else known)
-        return crystals[at], texts
+        return contacts.crystal[at], texts
 
     def _sizes(
         self, batch: CrystalBatch, contacts: Contacts
@@ -199,9 +196,8 @@ class Domain(NamedTuple):
 
 
 def _sizes(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.float64]:
-    """Return `SIZES` (3, B) of B crystals; the shortest distance is NaN where nothing touches."""
+    """Return `SIZES` (3, B) of B crystals; the shortest distance is infinite where nothing touches."""
     volume = np.abs(np.linalg.det(batch.lattice))
     shortest = np.full(batch.n_crystals, np.inf)
     np.minimum.at(shortest, contacts.crystal, contacts.distance)
-    shortest[np.isinf(shortest)] = np.nan
     return np.stack([volume / batch.n_atoms, shortest, batch.n_atoms.astype(float)])
