@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,10 +32,12 @@ def with_supply_risk(crystals: pa.Table) -> pa.Table:
         [SYMBOLS[number - 1] for number in part]
         for part in np.split(batch.atomic_numbers, batch.offsets[1:-1])
     ][: batch.n_crystals]
-    hhi = [_hhi(symbols) for symbols in elements]
+    with warnings.catch_warnings():  # pymatgen's, that noble gases have no electronegativity
+        warnings.simplefilter("ignore", UserWarning)
+        costs, hhi = [_cost(names) for names in elements], [_hhi(names) for names in elements]
     unit = pa.field(COST, pa.float64(), metadata={"unit": "USD/kg"})
     columns = [
-        (unit, [_cost(symbols) for symbols in elements]),
+        (unit, costs),
         (pa.field(HHI_PRODUCTION, pa.float64()), [production for production, _ in hhi]),
         (pa.field(HHI_RESERVE, pa.float64()), [reserve for _, reserve in hhi]),
         (pa.field(HAZARDS, pa.string()), [_hazards(symbols) for symbols in elements]),
