@@ -27,6 +27,7 @@ from emrl_ray.reporting.table_cells import (
     text_cell,
     written,
 )
+from emrl_ray.screening.supply_risk import COST, HAZARDS
 
 MOST_PICTURES = 100
 
@@ -124,6 +125,11 @@ def _columns(run: Run, pictured: bool) -> list[Column]:
         columns.append(Column("Known as", "known", lambda row: text_cell(row, "known_id")))
     if "duplicates" in rows.column_names:
         columns.append(Column("Duplicates", "duplicates", duplicates_cell))
+    if _any(rows, COST):
+        cost = partial(number_cell, name=COST, decimals=0)
+        columns.append(Column("Cost of the elements, USD/kg", "cost", cost))
+    if HAZARDS in rows.column_names:
+        columns.append(Column("Hazards", "hazards", partial(text_cell, name=HAZARDS)))
     return columns
 
 
@@ -221,7 +227,8 @@ def _counts(rows: pa.Table) -> str:
         )
     if "duplicates" in rows.column_names:
         others = pc.sum(pc.list_value_length(rows.column("duplicates"))).as_py() or 0
-        said.append(f"{others:,} further candidates are duplicates of these.")
+        are = "candidate is a duplicate" if others == 1 else "candidates are duplicates"
+        said.append(f"{others:,} further {are} of these.")
     return " ".join(said)
 
 
