@@ -37,7 +37,7 @@ bench-growth: setup
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/speed_page.py
 
-METHODS := methods-hoip methods-mps methods-mpb methods-mpl transfer-mps transfer-mpl
+METHODS := methods-hoip methods-mps methods-mpb methods-mpl out-of-fold transfer-mps transfer-mpl
 
 bench-methods: setup
 	for name in $(METHODS); do $(BIN)/emrl-ray benchmark --config benchmarks/configs/$$name.yaml || exit 1; done

@@ -152,6 +152,19 @@ def test_a_training_that_fails_loses_no_other(tmp_path, ray_session, capsys):
     assert (out / "benchmark.md").exists()
 
 
+def test_a_row_that_cannot_be_learned_from_is_kept_with_its_reason(tmp_path, ray_session):
+    path = write_crystals(tmp_path / "crystals.parquet")
+    table = read_table(path)
+    values = [None, *table.column(TARGET).to_pylist()[1:]]
+    place = table.schema.get_field_index(TARGET)
+    table = table.set_column(place, table.schema.field(place), pa.array(values, pa.float64()))
+    write_parquet(table, locate(path))
+    assert benchmark(path, tmp_path / "out", methods=("classical",)) == 0
+    (rejects,) = (tmp_path / "out").glob("*/rejects.parquet")
+    (row,) = [row for row in read_table(rejects).to_pylist() if row["reason"] == "missing_target"]
+    assert (row["id"], row["source"]) == (table.column("id")[0].as_py(), "crystals.parquet")
+
+
 def test_a_split_by_formula_divides_no_formula(tmp_path, ray_session):
     crystals = write_crystals(tmp_path / "c.parquet", 60, formulas=9)
     words = ("--split", "formula", "--repeats", "1", "--first-seed", "4")

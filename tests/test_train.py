@@ -326,7 +326,7 @@ def test_options_that_cannot_be_met_are_one_clear_line(
 
 
 def test_a_loss_that_diverges_is_one_clear_line(crystals, tmp_path, ray_session):
-    changes = {"learning_rate": 1e38, "loss": "l1", "epochs": 3, "max_failures": 0}
+    changes = {"learning_rate": 1e38, "loss": "l1", "epochs": 3}
     with pytest.raises(ValueError, match=r"^the loss is (nan|inf) in epoch .: lower --learning"):
         train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
 

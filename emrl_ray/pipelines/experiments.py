@@ -101,8 +101,10 @@ def _load(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
     crystals, rejects = read_labelled(source, preset.cutoff, longest_cutoff(preset))
     rows = len(crystals.targets)
     reasons = Counter(str(reject.reason) for reject in rejects)
-    if rejects:
-        write_parquet(rejects_table(rejects), locate(out) / name / "rejects.parquet")
+    if rejects:  # with the name of the table alone: results are passed on, and places are not
+        table = locate(source.table).name
+        named = rejects_table(reject._replace(source=table) for reject in rejects)
+        write_parquet(named, locate(out) / name / "rejects.parquet")
     say(account(f"benchmark: {name}", Counts(rows + len(rejects), rows, reasons)))
     return crystals
 

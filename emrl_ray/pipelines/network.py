@@ -52,13 +52,10 @@ def train_network(
     shards = load_shards(graphs, labels, train, config.workers)
     cutoff = table_cutoff(table_schema(graphs))
     with relayed_lines() as say:
-        try:
-            result = _make_trainer(config, shards, work, cutoff, say).fit()
-        except ray.train.WorkerGroupError as error:
-            for failure in error.worker_failures.values():
-                if isinstance(failure, FloatingPointError):
-                    raise ValueError(str(failure)) from None
-            raise
+        # Any: the types of `ray.train` are those of its first version
+        result: Any = _make_trainer(config, shards, work, cutoff, say).fit()
+    if result.return_value is not None:
+        raise ValueError(result.return_value)
     assert result.checkpoint is not None
     saved = _read(result.checkpoint)
     state = {name: value.float().numpy() for name, value in saved["trainer"]["network"].items()}
@@ -72,7 +69,7 @@ def _make_trainer(
     config: TrainConfig, shards: list[ray.data.Dataset], work: str, cutoff: float, say: Say
 ) -> TorchTrainer:
     return TorchTrainer(
-        _train_on_worker,
+        _train_on_worker,  # type: ignore[arg-type]  # the type asked for is the first version's
         train_loop_config={"config": config, "cutoff": cutoff, "say": say},
         datasets={f"shard-{rank}": shard for rank, shard in enumerate(shards)},
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
@@ -130,8 +127,12 @@ def _read_rows(
     return table.append_column("target", pa.array(targets[begin:end]))
 
 
-def _train_on_worker(settings: dict[str, Any]) -> None:
-    """Train on one worker of several: hold a shard, take part in every step, write checkpoints."""
+def _train_on_worker(settings: dict[str, Any]) -> str | None:
+    """Train on one worker of several: hold a shard, take part in every step, write checkpoints.
+
+    Returns why the training cannot go on, None if it is done. An error would be taken for a worker's,
+    and training begun again from the last checkpoint.
+    """
     config: TrainConfig = settings["config"]
     torch.set_num_threads(config.cpus_per_worker)
     keep_freed_memory()
@@ -160,7 +161,11 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
         if record.epoch % config.checkpoint_every == 0 or record.epoch == config.epochs:
             _report(trainer, curve, record)
 
-    trainer.run(after_epoch)
+    try:
+        trainer.run(after_epoch)
+    except FloatingPointError as error:  # on every worker, as all have the same loss
+        return str(error)
+    return None
 
 
 def _initial_network(config: TrainConfig) -> Network:
