@@ -1,6 +1,7 @@
 # make demo: the whole journey on this machine.   make test: lint, types and tests.
 # make bench: speed against the usual ways.   make bench-growth: growth of the cost.
 # make bench-methods: the methods of the paper and more, on its data sets (hours); it goes on where it stopped.
+# make bench-trust: intervals, domain, shortlists, and what they cost.
 # Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit bench bench-growth bench-methods format setup clean
+.PHONY: demo test lint types rooms unit bench bench-growth bench-methods bench-trust format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -41,6 +42,15 @@ METHODS := methods-hoip methods-mps methods-mpb methods-mpl out-of-fold transfer
 
 bench-methods: setup
 	for name in $(METHODS); do $(BIN)/emrl-ray benchmark --config benchmarks/configs/$$name.yaml || exit 1; done
+
+TRUSTED := runs/trust
+
+bench-trust: setup
+	$(BIN)/python benchmarks/trust_coverage.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
+	$(BIN)/python benchmarks/trust_domain.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
+	$(BIN)/python benchmarks/trust_shortlist.py --data $(EMRL_RAY_DATA)/data --work $(TRUSTED)/shortlist
+	$(BIN)/python benchmarks/trust_cost.py --data $(EMRL_RAY_DATA)/data --model $(TRUSTED)/models/MPS-FE-0 --out $(TRUSTED)/cost
+	$(BIN)/python benchmarks/trust_page.py
 
 format: setup
 	$(BIN)/ruff format .

@@ -6,17 +6,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
+from drawing import ACCENT, OURS, STYLE, THEIRS, save
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 SAMPLES = {"hoip": "HOIP", "mpl": "MPL sample", "candidates": "candidates sample"}
-THEIRS, OURS = ("#8c8c8c", "#b5b5b5", "#d4d4d4"), ("#1f6f8b", "#56a3bd", "#a3d0df")
-ACCENT = "#c0582b"
 STAGES = {
     "read a CIF": ("published: CIF → structure", "CIF → arrays"),
     "read a table": ("JSON → structure", "Parquet → table"),
@@ -27,14 +21,6 @@ STAGES = {
     "training step": ("dense three passes", "emrl_ray shared"),
 }
 """The usual way's name and ours of each stage in the results; ours embeds with the pair search."""
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "emrl_ray",  # the same results give the same file
-}
 
 
 def draw_speed(content: dict[str, Any], file: Path) -> None:
@@ -43,7 +29,7 @@ def draw_speed(content: dict[str, Any], file: Path) -> None:
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
         _draw_paths(left, content["one core"])
         _draw_stages(right, content["one core"]["hoip"])
-        _save(figure, file)
+        save(figure, file)
 
 
 def _draw_paths(axes: Axes, timings: dict[str, Any]) -> None:
@@ -114,7 +100,7 @@ def draw_growth(content: dict[str, Any], file: Path) -> None:
             place.grid(color="#e6e6e6")
             if name in content:
                 draw(place, content[name])
-        _save(figure, file)
+        save(figure, file)
 
 
 def _draw_screens(axes: Axes, found: dict[str, Any]) -> None:
@@ -170,9 +156,3 @@ def _draw_references(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="known crystals", ylabel="µs a query, one core")
     axes.legend(frameon=False, fontsize=8)
     axes.set_title("Nearest known crystal", loc="left")
-
-
-def _save(figure: Figure, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)

@@ -8,13 +8,11 @@ Only what stands between the page's markers changes.
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 from arguments import RESULTS
+from pages import DOCS, markdown_table, put_between
 
-DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
 SAMPLES = {"hoip": "HOIP", "mpl": "MPL", "candidates": "candidates"}
 RATIOS = {
@@ -45,16 +43,6 @@ def main() -> None:
             page = put_between(page, name, text(content))
             draw(content, DOCS / "images" / f"{name}.svg")
     PAGE.write_text(page)
-
-
-def put_between(page: str, name: str, text: str) -> str:
-    """Return the page with `text` between the markers of `name`."""
-    begin, end = f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
-    pattern = f"(?<={re.escape(begin)}).*?(?={re.escape(end)})"
-    changed, count = re.subn(pattern, lambda _: text, page, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"the page needs the markers of {name!r} once, found {count}")
-    return changed
 
 
 def speed_text(content: dict[str, Any]) -> str:
@@ -106,7 +94,7 @@ def _ratio_table(content: dict[str, Any]) -> str:
         [RATIOS[name], f"{value:,.0f} ×", "{:,.0f} to {:,.0f}".format(*spread[name])]
         for name, value in content["ratios"].items()
     ]
-    return _table(["HOIP, one core", "faster", "rounds"], rows)
+    return markdown_table(["HOIP, one core", "faster", "rounds"], rows)
 
 
 def _path_table(content: dict[str, Any]) -> str:
@@ -116,7 +104,7 @@ def _path_table(content: dict[str, Any]) -> str:
             if ": " not in name:
                 cells = [_cell(content, label, sample, "whole path", name) for sample in SAMPLES]
                 rows.append([f"{name}, {label}", *cells])
-    return _table(["file → prediction, µs a crystal", *SAMPLES.values()], rows)
+    return markdown_table(["file → prediction, µs a crystal", *SAMPLES.values()], rows)
 
 
 def _stage_table(content: dict[str, Any]) -> str:
@@ -134,7 +122,7 @@ def _stage_table(content: dict[str, Any]) -> str:
         ]
         for group, name in stages
     ]
-    return _table(
+    return markdown_table(
         ["stage, µs a crystal", "HOIP", "HOIP, all cores", "MPL", "candidates"],
         rows,
     )
@@ -159,12 +147,12 @@ def _start_up(seconds: dict[str, Any]) -> str:
         [name, f"{value['seconds'] if isinstance(value, dict) else value:.2f}"]
         for name, value in seconds.items()
     ]
-    return _table(["start of a process, all cores", "s"], rows)
+    return markdown_table(["start of a process, all cores", "s"], rows)
 
 
 def _accuracy(found: dict[str, Any]) -> str:
     differences = found["largest_embedding_difference_by_cutoff"]
-    return _table(
+    return markdown_table(
         ["cutoff", *(f"{cutoff} Å" for cutoff in differences)],
         [["largest difference of an embedding", *(f"{d:.1e}" for d in differences.values())]],
     )
@@ -185,7 +173,7 @@ def _screens(found: dict[str, Any]) -> str:
                 ),
             ]
         )
-    table = _table(["crystals", "s, whole screen", "MiB, driver", "MiB, worker"], rows)
+    table = markdown_table(["crystals", "s, whole screen", "MiB, driver", "MiB, worker"], rows)
     slopes = [
         f"from {span}: {slope['wall']:.0f} µs (between start and end {slope['work']:.0f})"
         for span, slope in found["us_per_further_crystal"].items()
@@ -197,7 +185,7 @@ def _screens(found: dict[str, Any]) -> str:
 
 
 def _cutoffs(rows: list[dict[str, Any]]) -> str:
-    return _table(
+    return markdown_table(
         ["cutoff, HOIP, one core", *(f"{row['cutoff']:g} Å" for row in rows)],
         [
             ["pairs a crystal", *(f"{row['mean_pairs']:,.0f}" for row in rows)],
@@ -208,15 +196,10 @@ def _cutoffs(rows: list[dict[str, Any]]) -> str:
 
 def _references(rows: list[dict[str, Any]]) -> str:
     ways = [name for name in rows[0] if name != "references"]
-    return _table(
+    return markdown_table(
         ["known crystals, µs a query, one core", *(f"{row['references']:,}" for row in rows)],
         [[way, *(_short(row[way]["us_per_crystal"]) for row in rows)] for way in ways],
     )
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

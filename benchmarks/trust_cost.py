@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from arguments import RESULTS
+from changed_crystals import in_other_cells
 
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
@@ -29,7 +30,6 @@ from emrl_ray.machine import description, limited_threads
 from emrl_ray.model import Model, ModelTables
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.trust import Trust
-from tests.other_cells import in_other_cells
 
 LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
 ROWS = 4096

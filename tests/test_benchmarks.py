@@ -12,11 +12,11 @@ import published
 import pytest
 import torch
 from crystals_for_tests import random_batch
+from pages import put_between
 from plain_network import PlainTGNN
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifWriter
 from samples import representative
-from speed_page import put_between
 from timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
 from torch import nn
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from changed_crystals import in_other_cells
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import CODES, REACH, elements_of, find_contacts
 from emrl_ray.crystals.neighbors import unordered_pairs
 from tests.crystals_for_tests import ROCK_SALT, random_batch
-from tests.other_cells import in_other_cells
 
 
 def test_rock_salt_has_three_contacts():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from changed_crystals import displaced, in_other_cells
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known, group_duplicates
 from emrl_ray.crystals.storage import read_table
 from tests.crystals_for_tests import random_batch
-from tests.other_cells import displaced, in_other_cells
 
 
 def look_up(known: CrystalBatch, batch: CrystalBatch) -> list[int]:

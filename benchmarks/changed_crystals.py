@@ -1,4 +1,4 @@
-"""The same crystals in other cells, with other origins and orders of atoms."""
+"""The same crystals in other cells, and crystals made foreign."""
 
 from __future__ import annotations
 
@@ -49,3 +49,9 @@ def displaced(batch: CrystalBatch, length: float, seed: int = 0) -> CrystalBatch
     step *= length / np.linalg.norm(step, axis=1, keepdims=True)
     cells = np.repeat(np.linalg.inv(batch.lattice), batch.n_atoms, axis=0)
     return batch._replace(frac_coords=batch.frac_coords + np.einsum("ni,nij->nj", step, cells))
+
+
+def swapped(batch: CrystalBatch, old: tuple[int, ...], new: int) -> CrystalBatch:
+    """Return the crystals with some elements replaced by one."""
+    numbers = np.where(np.isin(batch.atomic_numbers, old), new, batch.atomic_numbers)
+    return batch._replace(atomic_numbers=numbers.astype(np.uint8))
