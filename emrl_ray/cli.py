@@ -36,12 +36,12 @@ VERBS: dict[str, Verb] = {
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
     "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
     "predict": Verb(config.PredictConfig, "emrl_ray.predicting:predict"),
-    "evaluate": Verb(config.EvaluateConfig, "emrl_ray.reporting.evaluating:evaluate"),
+    "evaluate": Verb(config.EvaluateConfig, "emrl_ray.reporting.evaluation.evaluate:evaluate"),
     "embed": Verb(config.EmbedConfig, "emrl_ray.embedding:embed"),
     "neighbors": Verb(config.NeighborsConfig, "emrl_ray.known_neighbors:neighbors"),
     "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
-    "report": Verb(config.ReportConfig, "emrl_ray.reporting.page:report"),
-    "map": Verb(config.MapConfig, "emrl_ray.reporting.maps:draw_map"),
+    "report": Verb(config.ReportConfig, "emrl_ray.reporting.run_page.page:report"),
+    "map": Verb(config.MapConfig, "emrl_ray.reporting.maps.maps:draw_map"),
     "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark"),
 }
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import locate, read_json, read_table, write_json, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage, rejects_table
-from emrl_ray.reporting.page import write_report
+from emrl_ray.reporting.run_page.page import write_report
 from tests.html_page import Page
 from tests.tiny_model import make_model, random_crystals
 

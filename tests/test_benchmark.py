@@ -22,7 +22,7 @@ from emrl_ray.protocol import transfer
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
-from emrl_ray.reporting.transfer_table import write_transfer
+from emrl_ray.reporting.methods.transfer import write_transfer
 from emrl_ray.training import TrainedNetwork, make_network
 
 METHODS = ("GCN", "EMRL-LR", "classical", "untrained")

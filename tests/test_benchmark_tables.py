@@ -18,10 +18,10 @@ from scipy import stats
 
 from emrl_ray.protocol.methods import METHODS
 from emrl_ray.protocol.paper import paper_scores
-from emrl_ray.reporting.benchmark_results import read_results
-from emrl_ray.reporting.benchmark_table import markdown, tidy, write_tables
-from emrl_ray.reporting.comparison import compare
-from emrl_ray.reporting.paired_tests import corrected_resampled_t_test, holm
+from emrl_ray.reporting.methods.comparison import compare
+from emrl_ray.reporting.methods.paired_tests import corrected_resampled_t_test, holm
+from emrl_ray.reporting.methods.results import read_results
+from emrl_ray.reporting.methods.tables import markdown, tidy, write_tables
 
 GB = [0.140, 0.145, 0.150, 0.139, 0.147]
 CGCNN = [0.250, 0.262, 0.255, 0.241, 0.259]
@@ -360,7 +360,7 @@ def test_without_matplotlib_the_line_that_installs_it_is_given(results, tmp_path
     code = (
         "import sys\n"
         "sys.modules['matplotlib'] = None\n"
-        "from emrl_ray.reporting.benchmark_table import write_tables\n"
+        "from emrl_ray.reporting.methods.tables import write_tables\n"
         f"write_tables({str(results)!r}, {str(tmp_path)!r})\n"
     )
     run = subprocess.run(

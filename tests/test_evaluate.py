@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
+from emrl_ray.reporting.evaluation.summary import measured, sentences
 
 import emrl_ray
 from emrl_ray.config import ConfigError, EvaluateConfig
@@ -20,9 +21,8 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
-from emrl_ray.reporting.evaluated import measured, sentences
-from emrl_ray.reporting.evaluating import evaluate
-from emrl_ray.reporting.parity import MOST_POINTS, parity
+from emrl_ray.reporting.evaluation.evaluate import evaluate
+from emrl_ray.reporting.evaluation.parity import MOST_POINTS, parity
 from tests.crystal_files import salt
 from tests.tiny_model import TARGET, make_model, random_crystals, write_library
 

@@ -23,10 +23,10 @@ from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
-from emrl_ray.reporting.colorings import Kinds, Scale, coloring
 from emrl_ray.reporting.extras import need_extra
-from emrl_ray.reporting.map_rows import sample_rows
-from emrl_ray.reporting.maps import draw_map, short_names
+from emrl_ray.reporting.maps.colorings import Kinds, Scale, coloring
+from emrl_ray.reporting.maps.maps import draw_map, short_names
+from emrl_ray.reporting.maps.rows import sample_rows
 from tests.tiny_model import TARGET, make_model, random_crystals, write_library
 
 MADE = ("map.html", "map.parquet", "map.png", "map.rejects.csv")

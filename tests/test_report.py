@@ -11,7 +11,7 @@ import pytest
 import emrl_ray
 from emrl_ray import cli
 from emrl_ray.crystals.storage import locate, read_json, read_table, write_json
-from emrl_ray.reporting.page import CONTENTS, write_report
+from emrl_ray.reporting.run_page.page import CONTENTS, write_report
 from tests.html_page import Page
 from tests.run_folder import (
     HIGH,

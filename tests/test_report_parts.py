@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.storage import list_files, locate, write_parquet
-from emrl_ray.reporting import library_summary
-from emrl_ray.reporting.axes import Axes, nice_step, ticks
-from emrl_ray.reporting.library_summary import summarize_library
-from emrl_ray.reporting.markup import decimals_for, number, share
-from emrl_ray.reporting.page_model import CONFIDENCES, HeldOut, coverage
-from emrl_ray.reporting.structure_picture import StructurePictures
+from emrl_ray.reporting.run_page import library_summary
+from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks
+from emrl_ray.reporting.run_page.library_summary import summarize_library
+from emrl_ray.reporting.run_page.markup import decimals_for, number, share
+from emrl_ray.reporting.run_page.model import CONFIDENCES, HeldOut, coverage
+from emrl_ray.reporting.run_page.structure_picture import StructurePictures
 from tests.crystals_for_tests import ROCK_SALT
 from tests.run_folder import HIGH, LOW, predictions
 

@@ -64,7 +64,7 @@ def test_a_room_imports_only_from_earlier_rooms():
             ["ray", "torch"],
             [
                 *modules("heads", "trust", "model", "predicting", "embedding", "known_neighbors"),
-                "emrl_ray.reporting.evaluating",
+                "emrl_ray.reporting.evaluation.evaluate",
             ],
             id="using a model needs neither ray nor torch",
         ),

@@ -28,9 +28,9 @@ from emrl_ray.pipelines.transfer import transfer
 from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
 from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
-from emrl_ray.reporting.benchmark_table import write_tables
 from emrl_ray.reporting.extras import need_extra
-from emrl_ray.reporting.transfer_table import write_transfer
+from emrl_ray.reporting.methods.tables import write_tables
+from emrl_ray.reporting.methods.transfer import write_transfer
 
 
 class BenchmarkResult(NamedTuple):

@@ -45,7 +45,7 @@ from emrl_ray.pipelines.slices import (
     run_slices,
 )
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.reporting.page import PAGE, write_report
+from emrl_ray.reporting.run_page.page import PAGE, write_report
 from emrl_ray.screening.candidates import Filters, Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import element_filter

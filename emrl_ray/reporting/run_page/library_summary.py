@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.storage import Location
-from emrl_ray.reporting.axes import nice_step
+from emrl_ray.reporting.run_page.axes import nice_step
 from emrl_ray.screening.shortlist import FILES_AT_ONCE, READERS
 
 S = TypeVar("S")

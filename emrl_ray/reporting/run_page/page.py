@@ -6,18 +6,18 @@ from importlib import resources
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.crystals.storage import absolute, locate, write_bytes
-from emrl_ray.reporting.library_summary import summarize_library
-from emrl_ray.reporting.markup import text
-from emrl_ray.reporting.page_library import (
+from emrl_ray.reporting.run_page.library import (
     domain_section,
     map_section,
     predictions_section,
     rejects_section,
 )
-from emrl_ray.reporting.page_model import model_section
-from emrl_ray.reporting.page_question import funnel_section, machine_section, question_section
-from emrl_ray.reporting.page_table import shortlist_section
-from emrl_ray.reporting.run_folder import Run, read_run
+from emrl_ray.reporting.run_page.library_summary import summarize_library
+from emrl_ray.reporting.run_page.markup import text
+from emrl_ray.reporting.run_page.model import model_section
+from emrl_ray.reporting.run_page.question import funnel_section, machine_section, question_section
+from emrl_ray.reporting.run_page.run_folder import Run, read_run
+from emrl_ray.reporting.run_page.table import shortlist_section
 
 PAGE = "report.html"
 CONTENTS = {
@@ -81,4 +81,6 @@ def page(run: Run) -> str:
 
 
 def _data(name: str) -> str:
-    return resources.files("emrl_ray.reporting").joinpath(f"data/{name}").read_text("utf-8")
+    return (
+        resources.files("emrl_ray.reporting.run_page").joinpath(f"data/{name}").read_text("utf-8")
+    )

@@ -10,8 +10,8 @@ from typing import Any
 
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate
-from emrl_ray.reporting.markup import bars, facts, paragraph, plain, section, table, text
-from emrl_ray.reporting.run_folder import Run, Sought
+from emrl_ray.reporting.run_page.markup import bars, facts, paragraph, plain, section, table, text
+from emrl_ray.reporting.run_page.run_folder import Run, Sought
 
 
 def question_section(run: Run) -> str:

@@ -10,11 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emrl_ray.crystals.tables import GEOMETRY
-from emrl_ray.reporting.interval_scale import IntervalScale
-from emrl_ray.reporting.markup import NOTHING, paragraph, section, text
-from emrl_ray.reporting.run_folder import Run
-from emrl_ray.reporting.structure_picture import StructurePictures
-from emrl_ray.reporting.table_cells import (
+from emrl_ray.reporting.run_page.cells import (
     Cell,
     Row,
     distance_cell,
@@ -27,6 +23,10 @@ from emrl_ray.reporting.table_cells import (
     text_cell,
     written,
 )
+from emrl_ray.reporting.run_page.interval_scale import IntervalScale
+from emrl_ray.reporting.run_page.markup import NOTHING, paragraph, section, text
+from emrl_ray.reporting.run_page.run_folder import Run
+from emrl_ray.reporting.run_page.structure_picture import StructurePictures
 from emrl_ray.screening.supply_risk import COST, HAZARDS
 
 MOST_PICTURES = 100

@@ -14,7 +14,7 @@ from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, 
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.rows import count_rows, take_rows
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
-from emrl_ray.reporting.colorings import is_number
+from emrl_ray.reporting.maps.colorings import is_number
 
 TARGET = "target"
 COMPUTED = ("class", "metal_content", "anion")

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.model import Card
-from emrl_ray.reporting.axes import Axes
-from emrl_ray.reporting.markup import (
+from emrl_ray.reporting.run_page.axes import Axes
+from emrl_ray.reporting.run_page.markup import (
     decimals_for,
     figure,
     legend,
@@ -23,8 +23,8 @@ from emrl_ray.reporting.markup import (
     share,
     table,
 )
-from emrl_ray.reporting.page_question import is_formation_energy
-from emrl_ray.reporting.run_folder import Run, sampled
+from emrl_ray.reporting.run_page.question import is_formation_energy
+from emrl_ray.reporting.run_page.run_folder import Run, sampled
 from emrl_ray.trust import Calibration
 
 CONFORMAL = (

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from emrl_ray.reporting.colorings import NO_VALUE, Kinds, Scale
-from emrl_ray.reporting.map_figure import Panel
+from emrl_ray.reporting.maps.colorings import NO_VALUE, Kinds, Scale
+from emrl_ray.reporting.maps.figure import Panel
 
 PANEL, KEY, TOP, MARGIN = 460, 240, 110, 30
 """Size of a panel, width of the keys, height of what is above, and margins; pixels."""

@@ -41,11 +41,11 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.reporting.colorings import coloring
 from emrl_ray.reporting.extras import need_extra
-from emrl_ray.reporting.map_figure import Panel, draw
-from emrl_ray.reporting.map_page import page
-from emrl_ray.reporting.map_rows import (
+from emrl_ray.reporting.maps.colorings import coloring
+from emrl_ray.reporting.maps.figure import Panel, draw
+from emrl_ray.reporting.maps.page import page
+from emrl_ray.reporting.maps.rows import (
     TARGET,
     check_colors,
     columns_to_read,

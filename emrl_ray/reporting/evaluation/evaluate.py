@@ -24,10 +24,10 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
-from emrl_ray.reporting.evaluated import caption, label, measured, sentences
+from emrl_ray.reporting.evaluation.parity import parity
+from emrl_ray.reporting.evaluation.summary import caption, label, measured, sentences
 from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.own_folder import check_own_folder, made_by
-from emrl_ray.reporting.parity import parity
 
 TABLE, METRICS, ELEMENTS = "predictions.parquet", "metrics.json", "by_element.csv"
 PICTURES, REJECTS = ("parity.png", "parity.svg"), "rejects.csv"

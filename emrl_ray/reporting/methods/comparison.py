@@ -14,13 +14,13 @@ from emrl_ray.evaluation import Floors, Scores
 from emrl_ray.protocol.datasets import DATASETS
 from emrl_ray.protocol.methods import METHODS
 from emrl_ray.protocol.paper import PaperScores, paper_scores
-from emrl_ray.reporting.benchmark_results import Result
-from emrl_ray.reporting.paired_tests import (
+from emrl_ray.reporting.methods.paired_tests import (
     LEAST_SPLITS,
     PairedTest,
     corrected_resampled_t_test,
     holm,
 )
+from emrl_ray.reporting.methods.results import Result
 
 SPLITS = ("random", "formula")
 REFERENCE = "EMRL-GB"

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from emrl_ray.crystals.storage import locate, write_bytes, write_csv
-from emrl_ray.reporting.benchmark_page import page
-from emrl_ray.reporting.benchmark_results import read_results
-from emrl_ray.reporting.benchmark_text import PREFACE, Section, section
-from emrl_ray.reporting.comparison import Comparison, MethodScores, compare
-from emrl_ray.reporting.paired_tests import PairedTest
+from emrl_ray.reporting.methods.comparison import Comparison, MethodScores, compare
+from emrl_ray.reporting.methods.page import page
+from emrl_ray.reporting.methods.paired_tests import PairedTest
+from emrl_ray.reporting.methods.results import read_results
+from emrl_ray.reporting.methods.text import PREFACE, Section, section
 
 
 def write_tables(results: str, out: str) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.reporting.axes import Axes
-from emrl_ray.reporting.domain_words import reason_words
-from emrl_ray.reporting.library_summary import LibrarySummary
-from emrl_ray.reporting.markup import (
+from emrl_ray.reporting.run_page.axes import Axes
+from emrl_ray.reporting.run_page.domain_words import reason_words
+from emrl_ray.reporting.run_page.library_summary import LibrarySummary
+from emrl_ray.reporting.run_page.markup import (
     bars,
     decimals_for,
     figure,
@@ -23,7 +23,7 @@ from emrl_ray.reporting.markup import (
     share,
     text,
 )
-from emrl_ray.reporting.run_folder import Run, count_rejects
+from emrl_ray.reporting.run_page.run_folder import Run, count_rejects
 
 LEVELS = 7
 """Shades of the density on the map."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from emrl_ray.reporting.benchmark_figures import errors_svg, learning_curves_svg
-from emrl_ray.reporting.benchmark_text import PREFACE, Section, section
-from emrl_ray.reporting.comparison import Comparison
+from emrl_ray.reporting.methods.comparison import Comparison
+from emrl_ray.reporting.methods.figures import errors_svg, learning_curves_svg
+from emrl_ray.reporting.methods.text import PREFACE, Section, section
 
 STYLE = """
 :root { color-scheme: light; }

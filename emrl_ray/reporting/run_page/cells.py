@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from emrl_ray.reporting.domain_words import short_reason
-from emrl_ray.reporting.markup import NOTHING, number, text
+from emrl_ray.reporting.run_page.domain_words import short_reason
+from emrl_ray.reporting.run_page.markup import NOTHING, number, text
 
 NAMES_SHOWN = 4
 """Ids of duplicates that a row names; of more, their number."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.reporting.colorings import NO_VALUE, Kinds, Scale
+from emrl_ray.reporting.maps.colorings import NO_VALUE, Kinds, Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Maps of embeddings, as pictures and pages."""

@@ -1,0 +1,1 @@
+"""The report of a screening run, a page for a browser."""
