@@ -50,14 +50,13 @@ def embed(config: EmbedConfig) -> EmbedResult:
         with open_supply(config.source, config.cif_column, config.out) as supply:
             schema = _schema(model, config, supply.columns)
             limits = Limits.of(config, model.cutoff)
-            checked = limits._replace(min_distance=None)  # the loader did
             rows = 0
             with (
                 rejects_stream(rejects_beside(config.out)) as rejects,
                 parquet_writer(locate(config.out), schema) as writer,
             ):
                 for loaded in supply.load(limits, threads):
-                    found = model.embed_crystals(loaded.crystals, checked)
+                    found = model.embed_crystals(loaded.crystals, limits.after_reading)
                     rejects.write(loaded.rejects + loaded.located(found.rejects))
                     writer.write_table(_rows(found.crystals, found.embeddings, schema))
                     rows += found.crystals.num_rows

@@ -15,6 +15,7 @@ from emrl_ray.crystals.sources import is_glob
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.supply import open_supply
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, rejects_table
+from emrl_ray.crystals.units import number_field
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
@@ -110,9 +111,8 @@ def _of_source(model: Model, config: NeighborsConfig, threads: int) -> _Found:
     with open_supply(config.source, config.cif_column, config.out) as supply:
         tables, crystals, rejects = [], 0, []
         limits = Limits.of(config, model.cutoff)
-        checked = limits._replace(min_distance=None)  # the loader did
         for loaded in supply.load(limits, threads):
-            found = model.embed_crystals(loaded.crystals, checked)
+            found = model.embed_crystals(loaded.crystals, limits.after_reading)
             near = several_nearest(model.reference_embeddings, found.embeddings, config.count)
             tables.append(_rows(model, found.crystals, *near))
             crystals += found.crystals.num_rows
@@ -128,7 +128,6 @@ def _rows(
     repeated = np.repeat(np.arange(len(index)), count)
     own = crystals.select(["id", "formula"]).take(repeated)
     known = model.reference.select(["id", "formula", model.card.target]).take(index.reshape(-1))
-    unit = {"unit": model.card.unit} if model.card.unit else None
     return pa.Table.from_arrays(
         [
             *own.columns,
@@ -143,7 +142,7 @@ def _rows(
                 pa.field("rank", pa.int64()),
                 pa.field("nearest_id", pa.string()),
                 pa.field("nearest_formula", pa.string()),
-                pa.field("nearest_target", pa.float64(), metadata=unit),
+                number_field("nearest_target", model.card.unit),
                 pa.field("nearest_distance", pa.float64()),
             ]
         ),

@@ -59,10 +59,9 @@ def predict(config: PredictConfig) -> PredictResult:
             check_free_columns(supply.columns, config.source)
             tables, rejects = [], []
             limits = Limits.of(config, model.cutoff)
-            checked = limits._replace(min_distance=None)  # the loader did
             for loaded in supply.load(limits, threads):
                 found, unpredicted = model.predict(
-                    loaded.crystals, checked, head, confidence=config.confidence
+                    loaded.crystals, limits.after_reading, head, confidence=config.confidence
                 )
                 tables.append(found)
                 rejects += loaded.rejects + loaded.located(unpredicted)

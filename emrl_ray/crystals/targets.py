@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
+from emrl_ray.crystals.units import annotated
 
 ID = "id"
 
@@ -62,17 +63,6 @@ def read_targets(
     if not any(pa.types.is_floating(field.type) for field in schema):
         raise ValueError(f"{uri}: no column of numbers (it has {', '.join(header)})")
     return Targets(pa.array(ids, pa.string()), pa.table(list(arrays.values()), schema=schema))
-
-
-def annotated(schema: pa.Schema, unit: str | None, theory: str | None) -> pa.Schema:
-    """Return the schema with unit and level of theory in the metadata of its columns of numbers."""
-    notes = {key: value for key, value in (("unit", unit), ("theory", theory)) if value}
-    return pa.schema(
-        field.with_metadata({**_texts(field.metadata), **notes})
-        if notes and pa.types.is_floating(field.type)
-        else field
-        for field in schema
-    )
 
 
 def join(
@@ -187,7 +177,3 @@ def _as_array(texts: Sequence[str]) -> pa.Array:
     for text in texts:
         kind.add(text)
     return converted(texts, pa.float64() if pa.types.is_null(kind.type) else kind.type)
-
-
-def _texts(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}

@@ -40,6 +40,11 @@ class Limits(NamedTuple):
         """Return the limits of a verb's options; a `min_distance` of 0 leaves distances unchecked."""
         return cls(options.max_atoms, options.max_pairs, cutoff, options.min_distance or None)
 
+    @property
+    def after_reading(self) -> Limits:
+        """What is left to check of crystals that were read within these limits: overlaps were found."""
+        return self._replace(min_distance=None)
+
 
 def validate(
     table: pa.Table, limits: Limits, source: str | Sequence[str] = ""

@@ -29,7 +29,8 @@ from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, list_sources
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, remove, write_json
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
-from emrl_ray.crystals.targets import Targets, annotated, join, read_targets
+from emrl_ray.crystals.targets import Targets, join, read_targets
+from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
 from emrl_ray.pipelines.cluster import connect

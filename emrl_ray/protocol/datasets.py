@@ -15,6 +15,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import read_table, table_schema
 from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
+from emrl_ray.crystals.units import origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
@@ -122,7 +123,7 @@ def read_labelled(
         graphs,
         source.target,
         kept.column(source.target).cast(pa.float64()).to_numpy(),
-        (field.metadata or {}).get(b"unit", b"").decode() or None,
+        origin_of(field).unit,
     )
     return crystals, [*rejects, *invalid, *without_pairs]
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.composition import CLASSES
+from emrl_ray.crystals.units import origin_of
 
 NO_VALUE = "#d0d0d0"
 """Colour of rows without a value."""
@@ -59,7 +60,7 @@ class Kinds(NamedTuple):
 def coloring(table: pa.Table, column: str) -> Scale | Kinds:
     """Return how `column` (numbers, text or true and false) colours the rows of a table."""
     field = table.schema.field(column)
-    unit = (field.metadata or {}).get(b"unit", b"").decode()
+    unit = origin_of(field).unit
     label = LABELS.get(column) or column.replace("_", " ") + (f" ({unit})" if unit else "")
     if not is_number(field.type):
         texts = table.column(column).cast(pa.string()).to_pylist()

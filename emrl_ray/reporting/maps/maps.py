@@ -37,6 +37,7 @@ from emrl_ray.crystals.tables import (
     rejects_table,
     target_columns,
 )
+from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import available_cpus, limited_threads
@@ -204,8 +205,7 @@ def _with_predictions(
             continue
         print(f"map: no {model.card.target} in the table: coloured by what {name} predicts")
         values = model.heads[model.card.best_head].predict(embeddings[name])
-        unit = {"unit": model.card.unit} if model.card.unit else None
-        field = pa.field(column, pa.float64(), metadata=unit)
+        field = number_field(column, model.card.unit)
         crystals = crystals.append_column(field, pa.array(values, pa.float64()))
     return crystals
 
@@ -263,7 +263,7 @@ def _write(
 
 def _lines(rows: pa.Table, column: str) -> list[str]:
     """Return what the page says of each row's value in a column."""
-    unit = (rows.schema.field(column).metadata or {}).get(b"unit", b"").decode()
+    unit = origin_of(rows.schema.field(column)).unit
     label = column.replace("_", " ")
     return [
         f"{label}: {'-' if value is None else f'{value:.4g}' if isinstance(value, float) else value}"

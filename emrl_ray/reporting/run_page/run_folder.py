@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, read_json, read_table
+from emrl_ray.crystals.units import origin_of
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
 
 MOST_POINTS = 3000
@@ -98,8 +99,7 @@ class Run(NamedTuple):
             return self.model.card.unit or ""
         if "prediction" not in self.shortlist.column_names:
             return ""
-        metadata = self.shortlist.schema.field("prediction").metadata or {}
-        return metadata.get(b"unit", b"").decode()
+        return origin_of(self.shortlist.schema.field("prediction")).unit or ""
 
     @property
     def target(self) -> str:
