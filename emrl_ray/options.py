@@ -74,13 +74,15 @@ def read_yaml(file: str) -> dict[str, Any]:
 
 def _unaliased(kind: type, words: Sequence[str]) -> list[str]:
     """Return the words with the full names of options that were given by another one."""
-    names = {
-        f"--{entry.metadata['alias']}": f"--{_dashed(entry.name)}"
-        for entry in _fields(kind)
-        if "alias" in entry.metadata
-    }
+    names = {f"--{short}": f"--{_dashed(name)}" for short, name in _aliases(kind).items()}
     parts = [word.partition("=") for word in words]
     return [names.get(option, option) + equals + value for option, equals, value in parts]
+
+
+def _aliases(kind: type) -> dict[str, str]:
+    """Return the names of fields by the other name that an option has."""
+    fields = [entry for entry in _fields(kind) if "alias" in entry.metadata]
+    return {entry.metadata["alias"]: entry.name for entry in fields}
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -112,7 +114,9 @@ def _take_given(
     for file in named.pop("config"):
         values |= read_yaml(file)
     values |= {key: value for key, value in named.items() if value is not None}
-    return {str(key).replace("-", "_"): value for key, value in values.items()}, rest
+    names = _aliases(kind)
+    keys = {key: str(key).replace("-", "_") for key in values}
+    return {names.get(keys[key], keys[key]): value for key, value in values.items()}, rest
 
 
 def _checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def test_dashes_and_underscores_name_the_same_option(word):
 
 def test_a_second_objective_is_asked_for_by_and(tmp_path):
     windows = ["--target-window", "1:2", "--target-window2", ":-1"]
-    for words in (["--and", "fe"], ["--and=fe"], ["--and-model", "fe"]):
+    (tmp_path / "screen.yaml").write_text("and: fe\n")
+    in_yaml = ["--config", str(tmp_path / "screen.yaml")]
+    for words in (["--and", "fe"], ["--and=fe"], ["--and-model", "fe"], in_yaml):
         wanted = screen(*SCREEN, *windows, *words).wanted()
         assert wanted == [("model", None, (1, 2)), ("fe", None, (-math.inf, -1))]
 
