@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from changed_crystals import displaced, in_other_cells
 
+from emrl_ray.crystals import identity
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Known, group_duplicates
+from emrl_ray.crystals.identity import Fingerprints, Known, group_duplicates
 from emrl_ray.crystals.storage import read_table
 from tests.crystals_for_tests import random_batch
 
@@ -47,6 +49,64 @@ def test_each_group_of_duplicates_is_named_by_its_first():
     twice = CrystalBatch.concatenate([batch, in_other_cells(batch), batch.take([3])])
     group = group_duplicates(twice, find_contacts(twice))
     assert group.tolist() == [*range(6), *range(6), 3]
+
+
+def perovskite(a: float, shifts: list[list[float]]) -> CrystalBatch:
+    """Return Ba-Ti-O in cells of a × a × a Å beside each other, with Ti moved along z by `shifts` (x, y), Å."""
+    ideal = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    grid = np.array(shifts)
+    cells = [ideal.copy() for _ in range(grid.size)]
+    for cell, (place, shift) in zip(cells, np.ndenumerate(grid), strict=True):
+        cell[1, 2] += shift / a
+        cell += [*place, 0]
+    size = np.array([*grid.shape, 1])
+    numbers = np.tile(np.array([56, 22, 8, 8, 8], np.uint8), grid.size)
+    return CrystalBatch(
+        a * np.diag(size)[None].astype(float),
+        numbers,
+        np.concatenate(cells) / size,
+        np.array([0, len(numbers)]),
+    )
+
+
+def test_superstructures_of_a_perovskite_are_crystals_of_their_own():
+    batch = CrystalBatch.concatenate(
+        [
+            perovskite(4.05, (np.array(pattern) * shift).tolist())
+            for shift in (0.05, 0.1)
+            for pattern in ([[1]], [[1], [-1]], [[1, -1], [-1, 1]], [[1], [1], [-1], [-1]])
+        ]
+    )
+    copies = in_other_cells(batch)
+    twice = CrystalBatch.concatenate([batch, copies])
+    group = group_duplicates(twice, find_contacts(twice))
+    assert group.tolist() == [*range(8), *range(8)]
+
+
+@pytest.mark.parametrize("a", [4.0, 4.0 * 2**0.5, 8.0 / 3**0.5])
+def test_a_distance_at_the_reach_of_contacts_does_not_decide(a):
+    one, other = perovskite(a, [[0]]), perovskite(a * 1.000002, [[0]])
+    assert look_up(one, other) == look_up(other, one) == [0]
+
+
+def test_equal_rows_need_no_matcher(monkeypatch):
+    batch = random_batch(8, seed=6)
+    monkeypatch.delattr(identity, "_matcher")
+    assert look_up(batch, batch.take([3, 1])) == [3, 1]
+
+
+def test_only_crystals_of_nearly_the_same_volume_are_compared(monkeypatch):
+    count, compared = 200, []
+    batch = perovskite(4.05, [[0]]).take([0] * count)
+    batch = batch._replace(lattice=batch.lattice * np.linspace(1, 1.2, count)[:, None, None])
+    plain = Fingerprints.distances
+    monkeypatch.setattr(
+        Fingerprints,
+        "distances",
+        lambda self, crystals: compared.append(len(crystals)) or plain(self, crystals),
+    )
+    assert group_duplicates(batch, find_contacts(batch)).tolist() == list(range(count))
+    assert sum(compared) < 3 * count
 
 
 def test_perovskites_are_found_and_none_of_them_is_taken_for_another(data_dir):

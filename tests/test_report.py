@@ -117,6 +117,13 @@ def test_duplicates_are_counted_and_named(page):
     assert page.rows["shortlist"][2][place] == "-"
 
 
+def test_duplicates_are_told_to_be_those_among_the_rows_that_were_looked_at(run_copy, page):
+    assert "2 further candidates are duplicates of these." in page.text["shortlist"]
+    change(run_copy, counts={"examined": 1240})
+    said = "duplicates of these among the best 1,240, which were looked at."
+    assert said in page_of(run_copy).text["shortlist"]
+
+
 def test_the_library_is_counted_from_its_predictions(run, page):
     rows = read_table(f"{run}/predictions")
     values = rows.column("prediction").to_numpy()

@@ -26,9 +26,8 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import NEAREST, Model
 from emrl_ray.pipelines.screen import ScreenWorker, screen
 from emrl_ray.pipelines.slices import Output, plan_rows
-from emrl_ray.screening.candidates import Filters
 from emrl_ray.screening.choice import Chooser
-from emrl_ray.screening.filters import EXCLUDED_BY, element_filter
+from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
@@ -188,8 +187,8 @@ def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(run, co
 def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_path):
     output = Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
     options = altered(config, head="boosted", target_window=None, minimize=True)
-    filters = Filters(element_filter(["Pb"], []), in_domain=False, not_known=False)
-    worker = ScreenWorker(options, [Objective(model, "boosted", largest=False)], filters, output)
+    objective = Objective(model, "boosted", largest=False)
+    worker = ScreenWorker(options, [objective], Filters.of(options), output)
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
     files = list_files(locate(output.rows))
@@ -274,8 +273,12 @@ def test_what_cannot_be_run_is_refused_in_one_line_before_any_work(config, tmp_p
 
 def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
     plain = make_model(tmp_path / "plain", calibration=0.0)
-    with pytest.raises(ConfigError, match=r"has no calibration; train it with --calibration 0.1"):
-        screen(altered(config, model=plain, out=str(tmp_path / "run")))
+    without = altered(config, model=plain, out=str(tmp_path / "run"))
+    with pytest.raises(ConfigError, match=r"^target window 15:25: .*plain has no calibration"):
+        screen(without)
+    further = altered(without, model=config.model, and_model=plain, target_window2=":20")
+    with pytest.raises(ConfigError, match=r"^target window :20: .*plain has no calibration"):
+        screen(further)
 
 
 def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config, tmp_path):

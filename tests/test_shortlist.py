@@ -29,6 +29,12 @@ def predictions(values, ids=None, **columns):
 
 
 def listed(folder, tables, ranking, top=10, **options):
+    """Return `found` for tables, as its table and its tally."""
+    result = found_in(folder, tables, ranking, top, **options)
+    return result.table, result.tally
+
+
+def found_in(folder, tables, ranking, top=10, **options):
     """Return the shortlist of tables whose rows, in order, are those of a library of random crystals."""
     rows = sum(table.num_rows for table in tables)
     library = locate(folder) / "library.parquet"
@@ -39,8 +45,7 @@ def listed(folder, tables, ranking, top=10, **options):
         positions = pa.array(np.arange(first, first + table.num_rows))
         write_parquet(table.append_column(LIBRARY_ROW, positions), files[-1])
         first += table.num_rows
-    found = shortlist(files, ranking, top, Chooser(library.path, **options))
-    return found.table, found.tally
+    return shortlist(files, ranking, top, Chooser(library.path, **options))
 
 
 def ids(table):
@@ -164,7 +169,7 @@ def test_elements_are_named_by_their_symbols():
     assert element_filter(["Pb"], ["Cs", "Sn"]) == ElementFilter(
         frozenset([82]), frozenset([55, 50])
     )
-    assert element_filter([], []).passes_all
+    assert element_filter([], []) == ElementFilter(frozenset(), frozenset())
     for excluded, only, said in [
         (["pb"], [], "--exclude-elements pb: no such element, give symbols such as Pb"),
         ([], ["Xx"], "--only-elements Xx: no such element, give symbols such as Pb"),
@@ -209,6 +214,50 @@ def test_a_chemical_system_is_shown_as_often_as_it_may_be(tmp_path):
     systems = [frozenset(numbers) for numbers in found.column("atomic_numbers").to_pylist()]
     assert len(set(systems)) == len(systems) == 5
     assert found.column("prediction")[0].as_py() == 59.0
+
+
+def test_what_is_looked_at_grows_with_the_shortlist_and_not_with_the_library(tmp_path):
+    values = np.arange(2000.0)  # of four elements: 15 chemical systems
+    found = found_in(tmp_path, [predictions(values)], LARGEST, top=20, per_system=1)
+    assert found.table.num_rows == 15
+    assert found.examined == 64 * 20
+    assert found.cut_short
+    fewer = found_in(tmp_path, [predictions(values)], LARGEST, top=15, per_system=1)
+    assert fewer.table.num_rows == 15
+    assert fewer.examined < 64 * 15
+    assert not fewer.cut_short
+
+
+def test_a_shortlist_that_looked_at_all_is_not_cut_short(tmp_path):
+    found = found_in(tmp_path, [predictions(np.arange(100.0))], LARGEST, top=20, per_system=1)
+    assert (found.examined, found.cut_short) == (100, False)
+
+
+def test_duplicates_are_those_among_the_rows_that_were_looked_at(tmp_path):
+    library, rows = library_with_twins(tmp_path)
+    file = locate(tmp_path / "slice.parquet")
+    for value_of_the_twin, named in [(8.0, ["again-1"]), (1.0, [])]:
+        values = pa.array([7.0, 9.0, 3.0, 2.0, value_of_the_twin, 4.0])
+        write_parquet(rows.append_column("prediction", values), file)
+        found = shortlist([file], LARGEST, 1, Chooser(library))
+        assert found.examined == 2
+        assert found.table.column("id").to_pylist() == ["c00001"]
+        assert found.table.column("duplicates").to_pylist() == [named]
+
+
+@pytest.mark.parametrize("options", [{}, {"per_system": 2}, {"embed": lambda batch: None}])
+def test_nothing_ranked_gives_an_empty_shortlist(tmp_path, options):
+    table = predictions([1.0, 2.0], **{EXCLUDED_BY: ["elements", "elements"]})
+    found = found_in(tmp_path, [table], LARGEST, **options)
+    assert (found.table.num_rows, found.examined, found.cut_short) == (0, 0, False)
+    assert {"rank", "duplicates", "atomic_numbers"} <= set(found.table.column_names)
+
+
+def test_equal_embeddings_are_chosen_once_each():
+    places = np.zeros((6, 2), np.float32)
+    places[4] = 1.0
+    assert far_apart(places, 2).tolist() == [0, 4]
+    assert len(set(far_apart(places, 5).tolist())) == 5
 
 
 def test_far_apart_rows_begin_with_the_best_and_lie_farther_apart_than_the_first():

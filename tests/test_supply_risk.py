@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from pymatgen.analysis.cost import CostAnalyzer, CostDBElements
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import crystals_table
@@ -29,6 +30,15 @@ def test_common_elements_cost_less_than_rare_ones_and_hazards_are_named():
     assert [row["hazards"] for row in found] == [None, "Pb restricted", "U radioactive"]
     assert urania["cost_per_kg"] is None
     assert urania["hhi_production"] is None
+
+
+def test_a_cost_is_the_mean_of_its_elements_prices_by_mass_as_pymatgen_has_it():
+    table = crystals([55, 82, 53, 53, 53], [9, 9, 20], [1], [8, 8, 8, 26, 26, 92])
+    from_pymatgen = CostAnalyzer(CostDBElements())
+    expected = [from_pymatgen.get_cost_per_kg(name) for name in ("CsPbI3", "CaF2", "H")]
+    found = with_supply_risk(table).column("cost_per_kg").to_pylist()
+    np.testing.assert_allclose(found[:3], expected)
+    assert found[3] is None
 
 
 def test_columns_that_came_in_make_way_and_the_cost_has_a_unit():

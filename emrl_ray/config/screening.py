@@ -52,7 +52,7 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     per_system: int | None = None
     """Most crystals of the shortlist with the same elements."""
     diverse: bool = False
-    """Take, of the best candidates, those that lie far apart in embedding space."""
+    """Of the best candidates, twice as many as --top, take those that lie far apart in embedding space."""
     supply: bool = False
     """Add to the shortlist what its elements cost, where they come from, and which are hazardous."""
     confidence: float = 0.9

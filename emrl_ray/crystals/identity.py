@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import Contacts
+from emrl_ray.crystals.batch import CrystalBatch, ragged_take
+from emrl_ray.crystals.contacts import CODES, REACH, Contacts
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ CELL_TOLERANCE, SITE_TOLERANCE, ANGLE_TOLERANCE = 5e-3, 5e-4, 0.2
 """StructureMatcher's: share of a length, share of the length free to an atom (root mean square), degrees.
 About 0.001 Å a site: copies whose numbers were rounded to four decimals are the same, crystals relaxed
 from two starts are not."""
+TRANSLATION_TOLERANCE = 0.01
+"""Å by which atoms may miss a translation that makes the cell smaller: rounding to four decimals does,
+by less, in cells of up to 100 Å."""
 
 
 class Fingerprints(NamedTuple):
@@ -45,19 +48,20 @@ class Fingerprints(NamedTuple):
             _compositions(batch), np.abs(np.linalg.det(batch.lattice)) / batch.n_atoms, contacts
         )
 
-    def alike(self, crystal: int, other: Fingerprints, candidate: int) -> bool:
-        """Return whether two crystals of one composition agree within the tolerances."""
-        volumes = self.volumes[crystal], other.volumes[candidate]
-        if abs(volumes[0] - volumes[1]) > VOLUME_TOLERANCE * max(volumes):
-            return False
-        mine, theirs = self._contacts(crystal), other._contacts(candidate)
-        return np.array_equal(mine[0], theirs[0]) and np.allclose(
-            mine[1], theirs[1], rtol=CONTACT_TOLERANCE, atol=0
-        )
+    def distances(self, crystals: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (n, P) the least distance, Å, of each two elements of crystals of one composition.
 
-    def _contacts(self, crystal: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        own = slice(*self.contacts.offsets[crystal : crystal + 2])
-        return self.contacts.pair[own], self.contacts.distance[own]
+        Two that are not in contact count as at the reach, so that a distance next to it may be a
+        contact in one of two copies only.
+        """
+        counts = np.frombuffer(self.compositions[crystals[0]], np.uint32)
+        elements = np.flatnonzero(counts)
+        pairs = (elements[:, None] * CODES + elements)[np.triu_indices(len(elements))]
+        own, offsets = ragged_take(self.contacts.offsets, crystals)
+        found = np.full((len(crystals), len(pairs)), REACH)
+        row = np.repeat(np.arange(len(crystals)), np.diff(offsets))
+        found[row, np.searchsorted(pairs, self.contacts.pair[own])] = self.contacts.distance[own]
+        return found
 
 
 class Known:
@@ -66,61 +70,96 @@ class Known:
     def __init__(self, batch: CrystalBatch, contacts: Contacts) -> None:
         """Take the known crystals, a valid batch with these contacts."""
         self.batch, self.fingerprints = batch, Fingerprints.of(batch, contacts)
-        self.by_composition: dict[bytes, list[int]] = defaultdict(list)
-        for crystal, composition in enumerate(self.fingerprints.compositions):
-            self.by_composition[composition].append(crystal)
+        members: dict[bytes, list[int]] = defaultdict(list)
+        for crystal in np.argsort(self.fingerprints.volumes, kind="stable").tolist():
+            members[self.fingerprints.compositions[crystal]].append(crystal)
+        self.by_volume = {key: np.array(crystals) for key, crystals in members.items()}
 
     def find(self, batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int64]:
         """Return (B,) the first known crystal that each of a batch is, -1 where there is none."""
         fingerprints = Fingerprints.of(batch, contacts)
         found = np.full(batch.n_crystals, -1)
-        for crystal, composition in enumerate(fingerprints.compositions):
-            for candidate in self.by_composition.get(composition, ()):
-                if fingerprints.alike(crystal, self.fingerprints, candidate) and same_structure(
-                    batch, crystal, self.batch, candidate
-                ):
-                    found[crystal] = candidate
-                    break
+        for crystal in range(batch.n_crystals):
+            alike = self._alike(fingerprints, crystal, self._near(fingerprints, crystal))
+            found[crystal] = self._first_same(batch, crystal, alike)
         return found
+
+    def group(self) -> NDArray[np.int64]:
+        """Return (B,) for each known crystal the first one that is the same, itself if none is."""
+        group = np.arange(self.batch.n_crystals)
+        for crystal in range(len(group)):
+            near = self._near(self.fingerprints, crystal)
+            firsts = near[(near < crystal) & (group[near] == near)]
+            alike = self._alike(self.fingerprints, crystal, firsts)
+            same = self._first_same(self.batch, crystal, alike)
+            group[crystal] = crystal if same < 0 else same
+        return group
+
+    def _near(self, fingerprints: Fingerprints, crystal: int) -> NDArray[np.int64]:
+        """Return, ascending, the known crystals of a crystal's composition and volume per atom."""
+        members = self.by_volume.get(fingerprints.compositions[crystal])
+        if members is None:
+            return np.zeros(0, np.int64)
+        volume, share = fingerprints.volumes[crystal], 1 - VOLUME_TOLERANCE
+        first, last = np.searchsorted(
+            self.fingerprints.volumes[members], [volume * share, volume / share]
+        )
+        return np.sort(members[first:last])
+
+    def _alike(
+        self, fingerprints: Fingerprints, crystal: int, near: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return those of the known crystals `near`, of a crystal's composition, that have its contacts."""
+        if not len(near):
+            return near
+        theirs = self.fingerprints.distances(near)
+        own = fingerprints.distances(np.array([crystal]))
+        return near[np.isclose(theirs, own, rtol=CONTACT_TOLERANCE, atol=0).all(axis=1)]
+
+    def _first_same(self, batch: CrystalBatch, crystal: int, candidates: NDArray[np.int64]) -> int:
+        """Return the first of some known crystals that a crystal is, -1 if it is none of them."""
+        same = (
+            candidate
+            for candidate in candidates.tolist()
+            if same_structure(batch, crystal, self.batch, candidate)
+        )
+        return next(same, -1)
 
 
 def group_duplicates(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int64]:
     """Return (B,) for each crystal of a valid batch the first one that is the same, itself if none is."""
-    fingerprints = Fingerprints.of(batch, contacts)
-    firsts: dict[bytes, list[int]] = defaultdict(list)
-    group = np.arange(batch.n_crystals)
-    for crystal, composition in enumerate(fingerprints.compositions):
-        for candidate in firsts[composition]:
-            if fingerprints.alike(crystal, fingerprints, candidate) and same_structure(
-                batch, crystal, batch, candidate
-            ):
-                group[crystal] = candidate
-                break
-        else:
-            firsts[composition].append(crystal)
-    return group
+    return Known(batch, contacts).group()
 
 
 def same_structure(batch: CrystalBatch, crystal: int, other: CrystalBatch, candidate: int) -> bool:
-    """Return whether StructureMatcher takes two crystals for one, at the tolerances above."""
-    return bool(_matcher().fit(_structure(batch, crystal), _structure(other, candidate)))
+    """Return whether two crystals have the same numbers, or StructureMatcher takes them for one."""
+    one, two = batch.slice(crystal, crystal + 1), other.slice(candidate, candidate + 1)
+    equal = (
+        np.array_equal(one.lattice, two.lattice)
+        and np.array_equal(one.atomic_numbers, two.atomic_numbers)
+        and np.array_equal(one.frac_coords, two.frac_coords)
+    )
+    return equal or bool(_matcher().fit(_primitive(one), _primitive(two)))
 
 
 def _matcher() -> StructureMatcher:
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     return StructureMatcher(
-        ltol=CELL_TOLERANCE, stol=SITE_TOLERANCE, angle_tol=ANGLE_TOLERANCE, scale=False
+        ltol=CELL_TOLERANCE,
+        stol=SITE_TOLERANCE,
+        angle_tol=ANGLE_TOLERANCE,
+        primitive_cell=False,  # it would join atoms 0.25 Å apart, and lose superstructures
+        scale=False,
     )
 
 
-def _structure(batch: CrystalBatch, crystal: int) -> Structure:
+def _primitive(crystal: CrystalBatch) -> Structure:
+    """Return a batch of one crystal in its smallest cell."""
     from pymatgen.core.structure import Structure
 
-    own = slice(*batch.offsets[crystal : crystal + 2])
-    return Structure(
-        batch.lattice[crystal], batch.atomic_numbers[own].tolist(), batch.frac_coords[own]
-    )
+    structure = Structure(crystal.lattice[0], crystal.atomic_numbers.tolist(), crystal.frac_coords)
+    return structure.get_primitive_structure(TRANSLATION_TOLERANCE)
 
 
 def _compositions(batch: CrystalBatch) -> list[bytes]:

@@ -31,7 +31,7 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
-from emrl_ray.model import Model, check_free_columns
+from emrl_ray.model import REFERENCE, Model
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.progress import Progress
 from emrl_ray.pipelines.runs import Job, refuse_input_as_output
@@ -46,9 +46,9 @@ from emrl_ray.pipelines.slices import (
 )
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.reporting.run_page.page import PAGE, write_report
-from emrl_ray.screening.candidates import Filters, Screener
+from emrl_ray.screening.candidates import Screener, own_columns
 from emrl_ray.screening.choice import Chooser
-from emrl_ray.screening.filters import element_filter
+from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
@@ -87,8 +87,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
         Objective(absolute(model), head, window, config.maximize)
         for model, head, window in config.wanted()
     ]
-    elements = element_filter(config.exclude_elements, config.only_elements)
-    filters = Filters(elements, config.in_domain, config.not_known)
+    filters = Filters.of(config)
     run = _Run.at(config.out)
     models = {option_of(number): made.model for number, made in enumerate(objectives)}
     refuse_input_as_output(config.out, crystals=config.crystals, **models)
@@ -183,10 +182,15 @@ class _Run(NamedTuple):
 def _plan(config: ScreenConfig) -> list[RowSlice]:
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
-    check_free_columns(schema, config.crystals)
     pieces = plan_rows(config.crystals, config.block_rows)
     if not pieces:
         raise ConfigError(f"{config.crystals}: the table has no rows")
+    if own := own_columns(schema):
+        print(
+            f"screen: {config.crystals}: columns with names of those that a screen writes are left "
+            f"out, rename them to keep them: {', '.join(own)}",
+            flush=True,
+        )
     readings = max(Counter((piece.file, piece.row_group) for piece in pieces).values())
     if readings > MANY_READINGS:
         print(
@@ -209,14 +213,19 @@ def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Mode
         head = model.head_name(objective.head)
         if objective.window is not None and head not in model.calibrations:
             raise ConfigError(
-                f"--target-window {config.target_window}: {objective.model} has no calibration; "
-                "train it with --calibration 0.1, or use --maximize or --minimize"
+                f"target window {objective.window_text}: {objective.model} has no calibration; train "
+                "it with --calibration 0.1, or rank by one model with --maximize or --minimize"
             )
         if config.in_domain and model.trust.domain is None:
             raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
-    if config.not_known and models[0].known is None:
+    if config.not_known and not _keeps_structures(config.model):
         raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
     return models[0]
+
+
+def _keeps_structures(model: str) -> bool:
+    """Return whether a model's folder has the geometry of its training crystals."""
+    return GEOMETRY[0] in table_schema(f"{absolute(model)}/{REFERENCE}").names
 
 
 def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
 from emrl_ray.model import read_card
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.screening.filters import FILTERS
+from emrl_ray.screening.filters import FILTERS, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.shortlist import Shortlist
 
@@ -31,11 +30,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return what a run was asked, what it found, and what that took."""
     tally, listed = found.tally, found.table.num_rows
+    filters = Filters.of(config).asked_for
     return {
         "format": MANIFEST_FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": asdict(config),
         "objectives": _described(objectives),
+        "filters": filters,
         "fingerprints": inputs,
         "counts": {
             "slices": slices,
@@ -50,7 +51,8 @@ def describe(
             "repeated": found.repeated,
             "shortlisted": listed,
         },
-        "funnel": _funnel(counts, found),
+        "cut_short": found.cut_short,
+        "funnel": _funnel(counts, found, filters),
         "seconds": usage.seconds,
         "throughput": usage.throughput("predict"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
@@ -67,25 +69,21 @@ def _described(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
             "model": objective.model,
             "target": card.target,
             "unit": card.unit,
-            "window": None
-            if objective.window is None
-            else ":".join("" if math.isinf(end) else f"{end:g}" for end in objective.window),
+            "window": objective.window_text,
         }
         for objective, card in zip(objectives, cards, strict=True)
     ]
 
 
-def _funnel(counts: Counts, found: Shortlist) -> list[dict[str, Any]]:
+def _funnel(counts: Counts, found: Shortlist, filters: Sequence[str]) -> list[dict[str, Any]]:
     """Return what was left after each step, from the library to the shortlist."""
     left, steps = (
         counts.rows_out,
         [("candidates read", counts.rows_in), ("predicted", counts.rows_out)],
     )
-    passed = {"elements": "elements allowed", "domain": "in the domain", "known": "not known"}
-    for name in FILTERS:
-        if found.tally.excluded[name]:
-            left -= found.tally.excluded[name]
-            steps.append((passed[name], left))
+    for name in filters:
+        left -= found.tally.excluded[name]
+        steps.append((FILTERS[name].passed, left))
     steps.append(("on the shortlist", found.table.num_rows))
     return [{"step": step, "rows": rows} for step, rows in steps]
 
@@ -95,11 +93,21 @@ def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
     found, rate = manifest["counts"], manifest["throughput"]
     memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
     print(account("screen", counts))
-    print(
-        f"screen: {found['ranked']:,} ranked, {found['excluded_by_elements']:,} excluded by their "
-        f"elements, {found['excluded_by_domain']:,} outside the domain, {found['excluded_by_known']:,} "
-        f"known, {found['shortlisted']:,} on the shortlist"
-    )
+    kept_out = [
+        f"{found[f'excluded_by_{name}']:,} {FILTERS[name].kept_out}" for name in manifest["filters"]
+    ]
+    ranked, listed = f"{found['ranked']:,} ranked", f"{found['shortlisted']:,} on the shortlist"
+    print(f"screen: {', '.join([ranked, *kept_out, listed])}")
+    if found["examined"]:
+        print(
+            f"screen: of the best {found['examined']:,}, which were looked at, "
+            f"{found['repeated']:,} duplicate another"
+        )
+    if manifest["cut_short"]:
+        print(
+            f"screen: the shortlist has fewer than --top {manifest['config']['top']:,}: candidates "
+            "farther down were not looked at"
+        )
     print(
         f"screen: {duration(sum(manifest['seconds'].values()))}, "
         f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,9 @@ import pyarrow.compute as pc
 
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.model import Model
-from emrl_ray.screening.choice import LIBRARY_ROW
-from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, excluded_by
+from emrl_ray.model import FOUND, Model
+from emrl_ray.screening.choice import DUPLICATES, LIBRARY_ROW
+from emrl_ray.screening.filters import DOMAIN, ELEMENTS, EXCLUDED_BY, KNOWN, Filters, excluded_by
 from emrl_ray.screening.objectives import (
     P_ALL,
     P_IN_WINDOW,
@@ -21,22 +20,30 @@ from emrl_ray.screening.objectives import (
     joint_probability,
     suffix,
 )
+from emrl_ray.screening.shortlist import RANK
+from emrl_ray.screening.supply_risk import SUPPLY
 
 ALLOWED = "elements_allowed"
-OWN_COLUMNS = (P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED)
-"""Columns of a library that have these names make way for ours."""
+OWN_COLUMNS = frozenset(
+    {*FOUND, P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED, RANK, DUPLICATES, *SUPPLY}
+)
+"""Columns that a screen writes, with whatever options, besides those of further objectives."""
 OF_FURTHER = ("prediction", "lower", "upper", P_IN_WINDOW, "in_domain", "domain_reason")
 """Columns of the predictions of each further objective."""
 
 
-class Filters(NamedTuple):
-    """What a candidate must be to be ranked."""
+def own_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of a library that make way, having names of those that a screen writes.
 
-    elements: ElementFilter
-    in_domain: bool
-    """In the domain of every model."""
-    not_known: bool
-    """None of the first model's training crystals."""
+    Which options this screen has does not matter: a shortlist that is screened again keeps nothing of
+    the earlier screen.
+    """
+    parts = [name.rpartition("_") for name in schema.names]
+    return [
+        name
+        for name, (stem, _, number) in zip(schema.names, parts, strict=True)
+        if name in OWN_COLUMNS or (stem in OF_FURTHER and number.isdigit())
+    ]
 
 
 class Screener:
@@ -78,9 +85,7 @@ class Screener:
 
     def _marked(self, crystals: pa.Table, first_row: int) -> pa.Table:
         """Return the crystals with their positions and whether their elements are allowed."""
-        numbers = range(1, len(self.objectives))
-        own = {*OWN_COLUMNS, *(name + suffix(number) for name in OF_FURTHER for number in numbers)}
-        crystals = crystals.drop_columns([name for name in crystals.column_names if name in own])
+        crystals = crystals.drop_columns(own_columns(crystals.schema))
         rows = np.arange(first_row, first_row + crystals.num_rows)
         allowed = self.filters.elements.allows(crystals.column("atomic_numbers"))
         return crystals.append_column(LIBRARY_ROW, pa.array(rows)).append_column(
@@ -109,13 +114,13 @@ class Screener:
 
     def _filtered(self, found: pa.Table) -> pa.Table:
         """Return the rows with the first filter that each does not pass."""
-        passed = {"elements": found.column(ALLOWED).to_numpy()}
+        passed = {ELEMENTS: found.column(ALLOWED).to_numpy()}
         if self.filters.in_domain:
             names = [f"in_domain{suffix(number)}" for number in range(len(self.objectives))]
             inside = [found.column(name).fill_null(False).to_numpy() for name in names]
-            passed["domain"] = np.all(inside, axis=0)
+            passed[DOMAIN] = np.all(inside, axis=0)
         if self.filters.not_known:
-            passed["known"] = found.column("known_id").is_null().to_numpy()
+            passed[KNOWN] = found.column("known_id").is_null().to_numpy()
         reasons = excluded_by(passed, found.num_rows)
         return found.drop_columns(ALLOWED).append_column(EXCLUDED_BY, reasons)
 

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.identity import group_duplicates
 from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.screening.symbols import symbols
 
 LIBRARY_ROW = "library_row"
 """Column of the predictions: position of the candidate in the library."""
 DUPLICATES = "duplicates"
-"""Column of the shortlist: ids of further candidates that are the same crystal."""
+"""Column of the shortlist: ids of further candidates, of those that were looked at, that are the same crystal."""
 
 
 class Choice(NamedTuple):
     """What is shown of the best rows."""
 
     table: pa.Table
-    """The rows, best first, with the ids of their duplicates and the geometry."""
+    """The rows, best first, with the ids of those of the rows given that are the same, and the geometry."""
     repeated: int
-    """Rows that are the crystal of another row."""
+    """Rows given that are the crystal of another row."""
 
 
 class Chooser(NamedTuple):
@@ -40,7 +40,7 @@ class Chooser(NamedTuple):
     per_system: int | None = None
     """Most crystals with the same set of elements."""
     embed: Callable[[CrystalBatch], NDArray[np.float32]] | None = None
-    """Gives embeddings (B, m): the rows are then those that lie far apart there."""
+    """Gives embeddings (B, m): the rows are then, of those given, the ones that lie far apart there."""
 
     def __call__(self, rows: pa.Table, top: int) -> Choice:
         """Return the choice of `top` rows, or of fewer if there are not so many."""
@@ -71,24 +71,22 @@ class Chooser(NamedTuple):
 def far_apart(embeddings: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return (count,) rows, ascending: the first, then in turn the one farthest from those chosen.
 
-    `embeddings` (B, m), B ≥ count ≥ 1. Farthest-point sampling (Gonzalez, Theor. Comput. Sci. 38, 293
-    (1985)).
+    `embeddings` (B, m), B ≥ count ≥ 1; rows may be equal, and none is taken twice. Farthest-point
+    sampling (Gonzalez, Theor. Comput. Sci. 38, 293 (1985)).
     """
     chosen = np.zeros(count, np.int64)
     distance = np.full(len(embeddings), np.inf)
     for place in range(1, count):
         step = np.linalg.norm(embeddings - embeddings[chosen[place - 1]], axis=1)
         distance = np.minimum(distance, step)
+        distance[chosen[:place]] = -1
         chosen[place] = distance.argmax()
     return np.sort(chosen)
 
 
 def _systems(batch: CrystalBatch) -> list[str]:
     """Return the chemical system of each crystal, as Cs-I-Pb."""
-    return [
-        "-".join(sorted(SYMBOLS[number - 1] for number in np.unique(part)))
-        for part in np.split(batch.atomic_numbers, batch.offsets[1:-1])
-    ]
+    return ["-".join(sorted(set(names))) for names in symbols(batch)]
 
 
 def _among_first(names: list[str], count: int) -> NDArray[np.bool_]:

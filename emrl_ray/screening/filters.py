@@ -10,14 +10,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, MAX_ATOMIC_NUMBER
 
 EXCLUDED_BY = "excluded_by"
 """Column of the predictions: the first filter that a row does not pass, null if it passes all."""
-FILTERS = ("elements", "domain", "known")
-"""Filters in the order in which they are asked: elements that are not wanted, crystals outside a model's domain,
-crystals that are training crystals."""
+ELEMENTS, DOMAIN, KNOWN = "elements", "domain", "known"
+"""Names of filters: of elements that are not wanted, crystals outside a model's domain, training crystals."""
+
+
+class FilterWords(NamedTuple):
+    """What is said of the candidates of a filter."""
+
+    passed: str
+    kept_out: str
+
+
+FILTERS = {
+    ELEMENTS: FilterWords("elements allowed", "excluded by their elements"),
+    DOMAIN: FilterWords("in the domain", "outside the domain"),
+    KNOWN: FilterWords("not known", "known"),
+}
+"""Filters in the order in which they are asked."""
 
 
 class ElementFilter(NamedTuple):
@@ -27,11 +41,6 @@ class ElementFilter(NamedTuple):
     """Atomic numbers that no crystal may have."""
     only: frozenset[int]
     """Atomic numbers that a crystal may have; empty allows all."""
-
-    @property
-    def passes_all(self) -> bool:
-        """Whether there is nothing to filter by."""
-        return not self.excluded and not self.only
 
     def allows(self, atomic_numbers: pa.ChunkedArray) -> NDArray[np.bool_]:
         """Return (B,) whether each crystal, a list of atomic numbers, has allowed elements alone.
@@ -48,6 +57,28 @@ class ElementFilter(NamedTuple):
         allowed = crystals.is_valid().to_numpy(zero_copy_only=False).copy()
         allowed[pc.list_parent_indices(crystals).to_numpy()[forbidden[known]]] = False
         return allowed
+
+
+class Filters(NamedTuple):
+    """What a candidate must be to be ranked."""
+
+    elements: ElementFilter
+    in_domain: bool
+    """In the domain of every model."""
+    not_known: bool
+    """None of the first model's training crystals."""
+
+    @classmethod
+    def of(cls, config: ScreenConfig) -> Filters:
+        """Return the filters that the options ask for; raises ConfigError as `element_filter` does."""
+        elements = element_filter(config.exclude_elements, config.only_elements)
+        return cls(elements, config.in_domain, config.not_known)
+
+    @property
+    def asked_for(self) -> list[str]:
+        """Names of the filters that may keep a candidate out, in the order of `FILTERS`."""
+        asked = {ELEMENTS: any(self.elements), DOMAIN: self.in_domain, KNOWN: self.not_known}
+        return [name for name in FILTERS if asked[name]]
 
 
 def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilter:
@@ -76,5 +107,5 @@ def excluded_by(passed: Mapping[str, NDArray[np.bool_]], rows: int) -> pa.Array:
     for number, name in reversed(list(enumerate(FILTERS))):
         if name in passed:
             index[~passed[name]] = number
-    names = pa.array(FILTERS, pa.string())
+    names = pa.array(list(FILTERS), pa.string())
     return names.take(pa.array(index, mask=index < 0))

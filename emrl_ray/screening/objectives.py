@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,13 @@ class Objective(NamedTuple):
     """(low, high) in the unit of the target; an open end is infinite."""
     largest: bool = True
     """Whether the largest prediction is best; says nothing with a window."""
+
+    @property
+    def window_text(self) -> str | None:
+        """The window as LOW:HIGH, an open end empty."""
+        if self.window is None:
+            return None
+        return ":".join("" if math.isinf(end) else f"{end:g}" for end in self.window)
 
 
 def suffix(number: int) -> str:

@@ -1,8 +1,8 @@
 """The shortlist of a screen: which candidates are on it, and in which order.
 
-The best rows of each file are found first, then the best of those: what is held in memory grows
-with the length of the shortlist, not with the library. Among them the same crystal is shown once,
-and a chemical system as often as it may be.
+The best rows of each file are found first, then the best of those. Among them the same crystal is
+shown once, and a chemical system as often as it may be. How many are looked at, and so the memory,
+grows with the length of the shortlist, not with the library.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ READERS = 16
 """Files that are read at a time; a request to an object store is mostly waiting."""
 FILES_AT_ONCE = 64
 """Files that are read, and whose best rows are held, between two merges."""
-FIRST, MORE = 2, 4
-"""So many times the rows of the shortlist are looked at, and again so many times more if that is too few."""
+FIRST, MORE, MOST = 2, 4, 64
+"""So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""
+RANK = "rank"
+"""Column of the shortlist: place on it, from 1."""
 
 
 class Shortlist(NamedTuple):
     """What was chosen."""
 
     table: pa.Table
-    """`rank`, from 1, the columns of the predictions, `duplicates`, and the geometry."""
+    """`rank`, the columns of the predictions, `duplicates`, and the geometry."""
     tally: Tally
     """What became of the candidates."""
     examined: int
-    """Best rows that were looked at."""
+    """Best rows that were looked at; what is farther down is the duplicate of none."""
     repeated: int
     """Of those, the ones that are another row's crystal."""
+    cut_short: bool
+    """Whether it has fewer rows than were asked for though there were further ones to look at."""
 
 
 def shortlist(
@@ -51,19 +55,21 @@ def shortlist(
     """Return the best `top` candidates in one or more prediction files, best first.
 
     `choose` says which of the best rows, best first, are shown; it is asked for `top` of more and
-    more rows until it finds them.
+    more rows until it finds them, or `MOST` times as many were looked at.
     """
-    most = FIRST * top
     with ThreadPoolExecutor(READERS) as readers:
-        while True:
-            best, tally = _ranked(files, ranking, most, readers)
-            choice = choose(_rows(files, best, readers), top)
-            if len(choice.table) == top or best.num_rows < most:
-                break
-            most *= MORE
-    ranks = pa.array(np.arange(1, choice.table.num_rows + 1))
-    table = choice.table.add_column(0, "rank", ranks)
-    return Shortlist(table, tally, best.num_rows, choice.repeated)
+        best, tally = _ranked(files, ranking, FIRST * top, readers)
+        choice, examined = choose(_rows(files, best, readers), top), best.num_rows
+        if choice.table.num_rows < top and examined < tally.ranked:
+            best, _ = _ranked(files, ranking, MOST * top, readers)
+            while choice.table.num_rows < top and examined < best.num_rows:
+                examined = min(MORE * examined, best.num_rows)
+                choice = choose(_rows(files, best.slice(0, examined), readers), top)
+    listed = choice.table.num_rows
+    table = choice.table.add_column(0, RANK, pa.array(np.arange(1, listed + 1)))
+    return Shortlist(
+        table, tally, examined, choice.repeated, listed < top and examined < tally.ranked
+    )
 
 
 def _ranked(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.screening.symbols import symbols
 
 COST, HHI_PRODUCTION, HHI_RESERVE = "cost_per_kg", "hhi_production", "hhi_reserve"
 HAZARDS = "hazards"
+SUPPLY = (COST, HHI_PRODUCTION, HHI_RESERVE, HAZARDS)
+"""Columns about the elements of a crystal."""
 ROHS = frozenset({"Pb", "Hg", "Cd", "Cr"})
 """Restricted in electrical equipment by EU directive 2011/65/EU, annex II (of chromium, the hexavalent)."""
 RADIOACTIVE = frozenset({"Tc", "Pm", *SYMBOLS[83:]})
@@ -22,59 +26,78 @@ RADIOACTIVE = frozenset({"Tc", "Pm", *SYMBOLS[83:]})
 def with_supply_risk(crystals: pa.Table) -> pa.Table:
     """Return a crystals table with columns about its elements, null where one is not in the sources.
 
-    `cost_per_kg`: USD of 2013 by mass, and `hhi_production`, `hhi_reserve`: Herfindahl-Hirschman index of
-    the countries that produce the elements and hold their reserves, 0 to 10,000 (Gaultois et al.,
-    Chem. Mater. 25, 2911 (2013)); both from pymatgen's tables. `hazards`: elements that are restricted
-    or radioactive.
+    `cost_per_kg`: USD by mass, of the pure elements, at the prices of pymatgen's `costdb_elements.csv`:
+    from Wolfram Alpha and Wikipedia, nearly all of September 2013. Fluorine's, 1,900 USD/kg, is that
+    of the pure gas; it makes up most of the cost of most fluorides, whose makers buy cheaper
+    compounds. `hhi_production`, `hhi_reserve`: Herfindahl-Hirschman index of the countries that
+    produce the elements and hold their reserves, 0 to 10,000 (Gaultois et al., Chem. Mater. 25, 2911
+    (2013), in pymatgen's table). `hazards`: elements that are restricted or radioactive.
     """
-    batch = CrystalBatch.from_arrow(crystals)
-    elements = [
-        [SYMBOLS[number - 1] for number in part]
-        for part in np.split(batch.atomic_numbers, batch.offsets[1:-1])
-    ][: batch.n_crystals]
+    elements = symbols(CrystalBatch.from_arrow(crystals))
     with warnings.catch_warnings():  # pymatgen's, that noble gases have no electronegativity
         warnings.simplefilter("ignore", UserWarning)
-        costs, hhi = [_cost(names) for names in elements], [_hhi(names) for names in elements]
+        prices = _prices({name for names in elements for name in names})
+        costs = [_cost(names, prices) for names in elements]
+        hhi = [_hhi(names) for names in elements]
     unit = pa.field(COST, pa.float64(), metadata={"unit": "USD/kg"})
     columns = [
         (unit, costs),
         (pa.field(HHI_PRODUCTION, pa.float64()), [production for production, _ in hhi]),
         (pa.field(HHI_RESERVE, pa.float64()), [reserve for _, reserve in hhi]),
-        (pa.field(HAZARDS, pa.string()), [_hazards(symbols) for symbols in elements]),
+        (pa.field(HAZARDS, pa.string()), [_hazards(names) for names in elements]),
     ]
-    taken = [field.name for field, _ in columns if field.name in crystals.column_names]
-    crystals = crystals.drop_columns(taken)
+    crystals = crystals.drop_columns([name for name in SUPPLY if name in crystals.column_names])
     for field, values in columns:
         crystals = crystals.append_column(field, pa.array(values, field.type))
     return crystals
 
 
-def _cost(symbols: Sequence[str]) -> float | None:
+class _Price(NamedTuple):
+    """What an element costs."""
+
+    per_kg: float
+    """USD/kg"""
+    mass: float
+    """Of an atom, u."""
+
+
+def _prices(elements: Iterable[str]) -> dict[str, _Price]:
+    """Return the prices of those elements that have one."""
     from pymatgen.analysis.cost import CostAnalyzer, CostDBElements
-    from pymatgen.core.composition import Composition
+    from pymatgen.core.periodic_table import Element
 
-    composition = Composition.from_dict({name: symbols.count(name) for name in set(symbols)})
-    try:
-        return float(CostAnalyzer(CostDBElements()).get_cost_per_kg(composition))
-    except ValueError:  # an element without a price
+    table = CostDBElements()
+    analyzer = CostAnalyzer(table)
+    return {
+        name: _Price(float(analyzer.get_cost_per_kg(name)), float(Element(name).atomic_mass))
+        for name in elements
+        if table.get_entries([Element(name)])
+    }
+
+
+def _cost(names: Sequence[str], prices: Mapping[str, _Price]) -> float | None:
+    """Return the price, USD/kg, of the atoms `names` by mass, None if an element has none."""
+    if not prices.keys() >= set(names):
         return None
+    masses = [prices[name].mass for name in names]
+    return float(np.average([prices[name].per_kg for name in names], weights=masses))
 
 
-def _hhi(symbols: Sequence[str]) -> tuple[float | None, float | None]:
+def _hhi(names: Sequence[str]) -> tuple[float | None, float | None]:
     from pymatgen.analysis.hhi import HHIModel
     from pymatgen.core.composition import Composition
 
-    composition = Composition.from_dict({name: symbols.count(name) for name in set(symbols)})
+    composition = Composition.from_dict({name: names.count(name) for name in set(names)})
     production, reserve = HHIModel().get_hhi(composition)
     return production, reserve
 
 
-def _hazards(symbols: Sequence[str]) -> str | None:
+def _hazards(names: Sequence[str]) -> str | None:
     """Return such as "Pb restricted, U radioactive", None for elements that are neither."""
     kinds = {"restricted": ROHS, "radioactive": RADIOACTIVE}
     found = [
         f"{name} {kind}"
-        for name in sorted(set(symbols))
+        for name in sorted(set(names))
         for kind, members in kinds.items()
         if name in members
     ]

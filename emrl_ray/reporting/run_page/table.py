@@ -55,7 +55,7 @@ def shortlist_section(run: Run) -> str:
     return section(
         "shortlist",
         f"The shortlist: {rows.num_rows:,} candidates",
-        paragraph(_counts(rows)),
+        paragraph(_counts(run)),
         paragraph(missing, "note"),
         _tools(columns, len(shown)),
         pictures.definitions,
@@ -214,9 +214,9 @@ def _tools(columns: Sequence[Column], count: int) -> str:
     )
 
 
-def _counts(rows: pa.Table) -> str:
+def _counts(run: Run) -> str:
     """Return how many rows are in domain, known and duplicated, in a sentence each."""
-    said = []
+    rows, said = run.shortlist, []
     if _any(rows, "in_domain"):
         inside = pc.sum(rows.column("in_domain").cast(pa.int64())).as_py()
         said.append(f"{inside:,} of {rows.num_rows:,} are in the model's domain.")
@@ -228,7 +228,9 @@ def _counts(rows: pa.Table) -> str:
     if "duplicates" in rows.column_names:
         others = pc.sum(pc.list_value_length(rows.column("duplicates"))).as_py() or 0
         are = "candidate is a duplicate" if others == 1 else "candidates are duplicates"
-        said.append(f"{others:,} further {are} of these.")
+        examined = (run.manifest.get("counts") or {}).get("examined")
+        among = f" among the best {examined:,}, which were looked at" if examined else ""
+        said.append(f"{others:,} further {are} of these{among}.")
     return " ".join(said)
 
 
