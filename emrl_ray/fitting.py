@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.config import ConfigError, NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
@@ -25,7 +26,10 @@ from emrl_ray.machine import limited_threads, versions
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.rows import bounds, places
 from emrl_ray.training import TrainedNetwork
-from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust
+from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust, residuals_of_best
+
+CRYSTALS_AT_ONCE = 2048
+"""Crystals that a network embeds at a time: it may hold all of their pairs."""
 
 
 class Labels(NamedTuple):
@@ -47,6 +51,20 @@ def count_labels(table: str, target: str) -> int:
     """Return how many rows of a table have a finite `target`."""
     values = read_table(table, columns=[target]).column(target).cast(pa.float64())
     return int(np.isfinite(values.fill_null(np.nan).to_numpy()).sum())
+
+
+def check_unique_ids(table: str) -> None:
+    """Raise ConfigError, in one line, if an id of a crystals table stands in two rows.
+
+    A crystal that is held out, or known again, is found by its id.
+    """
+    ids = read_table(table, columns=["id"]).column("id").drop_null().combine_chunks()
+    (again,) = repeated([ids])
+    if again.any():
+        twice = ids[int(again.argmax())].as_py()
+        raise ConfigError(
+            f"{table}: the id {twice!r} stands in two rows; each crystal needs one of its own"
+        )
 
 
 def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Reject]]:
@@ -95,12 +113,13 @@ def fit_model(
 
     A network that was trained with a readout has it as a further head. The best head is the one with
     the least error on the calibration rows; without such rows it is the readout, or else the last
-    one that was asked for.
+    one that was asked for. Its own calibration is by the residuals of such a choice
+    (`residuals_of_best`).
     """
     elements_csv = default_csv()
     card = _card(config, labels, split, dataset)
     representation = open_network(card, trained.state, elements_csv, threads)
-    crystals = read_crystals(config.crystals, labels.ids.take(split.train))
+    crystals = read_crystals(config.crystals, labels.ids)
     with limited_threads(threads):
         embeddings = embed_graphs(representation, graphs, card.cutoff)[labels.rows]
         heads = {name: HEADS[name](seed=config.seed, threads=threads) for name in config.heads}
@@ -110,15 +129,16 @@ def fit_model(
             heads["readout"] = ReadoutHead.of(*trained.readout)
         metrics = _metrics(heads, embeddings, labels, split)
         known = NearestKnown(embeddings[split.train])
-        calibrations = _calibrations(heads, embeddings, known, labels, split.calibration)
-        domain = _domain(representation, crystals)
-    best = list(heads)[-1]
-    if calibrations:
-        best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
+        best = list(heads)[-1]
+        if len(split.calibration):
+            best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
+        calibrations = _calibrations(heads, best, embeddings, known, labels, split.calibration)
+        domain = _domain(representation, crystals.take(split.train), config.least_seen)
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
     reference = _reference(labels, embeddings, split.train, config.target, crystals)
-    held_out = _held_out(heads[best], calibrations.get(best), embeddings, known, labels, split)
+    calibration = calibrations.get(best)
+    held_out = _held_out(heads[best], calibration, embeddings, known, labels, split, crystals)
     return Model(
         card,
         representation,
@@ -160,6 +180,7 @@ def _card(config: TrainConfig, labels: Labels, split: Split, dataset: str) -> Ca
     hyperparameters = {entry.name: getattr(config, entry.name) for entry in options}
     hyperparameters |= {"preset": config.preset, "init": config.init, "split": config.split}
     hyperparameters |= {"test": config.test, "calibration": config.calibration}
+    hyperparameters |= {"least_seen": config.least_seen}
     return Card(
         target=config.target,
         unit=labels.unit,
@@ -206,6 +227,7 @@ def _metrics(
 
 def _calibrations(
     heads: dict[str, Head],
+    best: str,
     embeddings: NDArray[np.float32],
     known: NearestKnown,
     labels: Labels,
@@ -214,16 +236,27 @@ def _calibrations(
     if len(rows) == 0:
         return {}
     _, distances = known.query(embeddings[rows])
-    return {
-        name: Calibration(labels.targets[rows] - head.predict(embeddings[rows]), distances)
-        for name, head in heads.items()
+    residuals = {
+        name: labels.targets[rows] - head.predict(embeddings[rows]) for name, head in heads.items()
     }
+    residuals[best] = residuals_of_best(np.stack(list(residuals.values())))
+    return {name: Calibration(values, distances) for name, values in residuals.items()}
 
 
-def _domain(representation: Representation, crystals: pa.Table) -> Domain:
+def _domain(representation: Representation, crystals: pa.Table, least_seen: int) -> Domain:
     batch = CrystalBatch.from_arrow(crystals)
-    embeddings, features = representation.embed_with_features(batch)
-    return Domain.fit(batch, find_contacts(batch), features, embeddings)
+    parts = [
+        representation.embed_with_features(batch.slice(start, start + CRYSTALS_AT_ONCE))
+        for start in range(0, batch.n_crystals, CRYSTALS_AT_ONCE)
+    ]
+    features = [part for _, part in parts if part is not None]
+    return Domain.fit(
+        batch,
+        find_contacts(batch),
+        np.concatenate(features) if features else None,
+        np.concatenate([embeddings for embeddings, _ in parts]),
+        least_seen,
+    )
 
 
 def _held_out(
@@ -233,8 +266,9 @@ def _held_out(
     known: NearestKnown,
     labels: Labels,
     split: Split,
+    crystals: pa.Table,
 ) -> pa.Table:
-    """Return the predictions of calibration and test rows, with their 90 % intervals if there are any."""
+    """Return calibration and test rows: predictions, 90 % intervals if there are any, and geometry."""
     rows = np.concatenate([split.calibration, split.test])
     parts = ["calibration"] * len(split.calibration) + ["test"] * len(split.test)
     values = head.predict(embeddings[rows]) if len(rows) else np.zeros(0)
@@ -247,12 +281,18 @@ def _held_out(
         **bounds(ends, len(rows)),
     }
     return pa.Table.from_arrays(
-        [labels.ids.take(rows), pa.array(parts, pa.string()), *columns.values()],
+        [
+            labels.ids.take(rows),
+            pa.array(parts, pa.string()),
+            *columns.values(),
+            *crystals.take(rows).combine_chunks().columns,
+        ],
         schema=pa.schema(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 pa.field("part", pa.string()),
                 *(pa.field(name, pa.float64(), metadata=unit) for name in columns),
+                *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),
             ]
         ),
     )
@@ -286,7 +326,7 @@ def _reference(
             pa.array(labels.targets[rows]),
             pa.FixedSizeListArray.from_arrays(flat, width),
             *on_map.values(),
-            *(crystals.column(name) for name in GEOMETRY),
+            *crystals.take(rows).combine_chunks().columns,
         ],
         schema=schema,
     )

@@ -7,9 +7,10 @@ import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.trust import Domain
-from emrl_ray.trust.domain import CODES
-from emrl_ray.trust.features import SHARE, FeatureSpace, distances_apart
+from emrl_ray.reporting.run_page.domain_words import WORDS
+from emrl_ray.trust import Domain, NearestKnown
+from emrl_ray.trust.domain import SIZES
+from emrl_ray.trust.features import SHARE, FeatureSpace, distances_apart, limit
 from tests.crystals_for_tests import ROCK_SALT
 
 
@@ -64,22 +65,38 @@ def test_the_first_reason_is_given_and_says_what(domain):
     assert reasons(domain, wide)[0].startswith("pair_distance Na-Cl 3.6")
     assert reasons(domain, one, features=9.0) == ["features"]
     assert reasons(domain, one, embedding=9.0) == ["embedding"]
-    for reason in ("unseen_element Hf", "pair_distance Na-Cl 3.64", "features"):
-        assert reason.split()[0] in CODES
 
 
-def test_sizes_beyond_the_training_sets_are_outside(domain):
-    lattice = ROCK_SALT.lattice[0] * 1.3
-    few_contacts = CrystalBatch(
-        (lattice * [[1], [1], [2]])[None],
-        np.array([11, 17, 11], np.uint8),
-        np.array([[0, 0, 0], [0.5, 0.5, 0.25], [0, 0, 0.5]]),
-        np.array([0, 3]),
-    )
-    loose = domain._replace(pairs=domain.pairs._replace(tolerance=1.0))
-    assert reasons(loose, few_contacts)[0].split()[0] in ("volume_per_atom", "shortest_distance")
-    many = loose._replace(ranges=np.array([[0, 1e3], [0, 9], [2.0, 2.0]]))
-    assert reasons(many, few_contacts) == ["atoms 3"]
+@pytest.mark.parametrize("size", range(len(SIZES)))
+@pytest.mark.parametrize("end", ["below", "above"])
+def test_a_size_out_of_its_range_is_told_with_its_value(domain, size, end):
+    lattice = ROCK_SALT.lattice[0]
+    one = rock_salts(1)._replace(lattice=lattice[None])
+    sizes = np.array([abs(np.linalg.det(lattice)) / 2, 2.8, 2.0])
+    ranges = np.stack([sizes - 0.01, sizes + 0.01], axis=1)
+    assert reasons(domain._replace(ranges=ranges), one) == [None]
+    ranges[size] += 0.02 if end == "below" else -0.02
+    (reason,) = reasons(domain._replace(ranges=ranges), one)
+    assert reason == f"{SIZES[size]} {sizes[size]:.4g}"
+
+
+def test_the_report_has_words_for_every_reason(domain):
+    one = rock_salts(1)
+    strange = {
+        "unseen_element": one._replace(atomic_numbers=np.array([72, 17], np.uint8)),
+        "unseen_pair": one._replace(atomic_numbers=np.array([11, 35], np.uint8)),
+        "pair_distance": one._replace(lattice=one.lattice * 1.3),
+    }
+    found = [reasons(domain, crystal)[0] for crystal in strange.values()]
+    for size, name in enumerate(SIZES):
+        ranges = domain.ranges.copy()
+        ranges[size] = np.inf
+        found += reasons(domain._replace(ranges=ranges), one)
+        assert found[-1].split()[0] == name
+    found += [*reasons(domain, one, features=9.0), *reasons(domain, one, embedding=9.0)]
+    codes = [reason.split()[0] for reason in found]
+    assert codes == [*strange, *SIZES, "features", "embedding"]
+    assert set(WORDS) == {*codes, "unknown"}
 
 
 def test_an_element_in_too_few_crystals_counts_as_unseen():
@@ -117,8 +134,47 @@ def test_far_features_are_measured_to_the_nearest_training_crystal():
     assert np.mean(space.far(features_of(2000, 5))) < 4 * SHARE
 
 
+def test_a_feature_that_no_training_crystal_shows_is_far_where_one_does():
+    silent = np.concatenate([features_of(300), np.zeros((300, 60), np.float32)], axis=1)
+    alien = silent[:1].copy()
+    alien[0, 20] = 50
+    space = FeatureSpace.fit(silent)
+    assert space.far(np.concatenate([silent[:1], alien])).tolist() == [False, True]
+
+
+def test_a_rare_feature_off_the_principal_axes_is_far_where_it_is_strong():
+    random = np.random.default_rng(0)
+    usual = random.normal(size=(400, 40)) @ random.normal(size=(40, 80))
+    rare = np.zeros((400, 1))
+    rare[7] = 1
+    known = np.concatenate([usual, rare], axis=1).astype(np.float32)
+    alien = known[:1].copy()
+    alien[0, -1] = 50
+    assert FeatureSpace.fit(known).far(alien).tolist() == [True]
+
+
+def test_crystals_whose_features_are_all_equal_know_no_others():
+    space = FeatureSpace.fit(np.ones((20, 5), np.float32))
+    assert space.far(np.array([[1.0] * 5, [1, 1, 1, 1, 1.01]])).tolist() == [False, True]
+
+
 def test_distances_apart_leave_each_place_itself_out():
     places = features_of(50)
     plain = np.linalg.norm(places[:, None] - places[None], axis=2)
     np.fill_diagonal(plain, np.inf)
-    np.testing.assert_allclose(distances_apart(places), plain.min(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(distances_apart(places), plain.min(axis=1), rtol=1e-6)
+    twins = np.concatenate([places[:3], places[:3], places[:1]])
+    assert distances_apart(twins).tolist() == [0] * 7
+
+
+@pytest.mark.parametrize("directions", [1, 2, 8])
+def test_embeddings_that_hardly_differ_are_beyond_their_limit_as_seldom_as_others(directions):
+    random = np.random.default_rng(2)
+    center = random.normal(size=128)
+    axes = random.normal(size=(directions, 128)) / np.sqrt(128)
+    apart = 3e-4 * random.normal(size=(3000, directions)) @ axes
+    places = (center / np.linalg.norm(center) + apart).astype(np.float32)
+    known, new = places[:1000], places[1000:]
+    longest = limit(distances_apart(known))
+    _, distance = NearestKnown(known).query(new)
+    assert 0 < np.mean(distance > longest) < 2.5 * SHARE

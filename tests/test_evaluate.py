@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pytest
-from emrl_ray.reporting.evaluation.summary import measured, sentences
 
 import emrl_ray
 from emrl_ray.config import ConfigError, EvaluateConfig
@@ -23,6 +23,7 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
 from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.reporting.evaluation.parity import MOST_POINTS, parity
+from emrl_ray.reporting.evaluation.summary import measured, sentences
 from tests.crystal_files import salt
 from tests.tiny_model import TARGET, make_model, random_crystals, write_library
 
@@ -143,18 +144,36 @@ def test_the_floors_are_means_over_the_training_rows(model, rows, metrics):
     assert metrics["floors"]["composition"]["mae"] == pytest.approx(np.abs(true - guessed).mean())
 
 
-def test_crystals_of_the_training_set_are_scored_and_counted(model, rows, metrics, folder, capsys):
-    known = set(Model.load(model).reference.column("id").to_pylist())
-    in_training = np.array([name in known for name in rows["id"].to_pylist()])
+def test_crystals_that_the_model_has_seen_are_scored_and_counted(
+    model, rows, metrics, folder, capsys
+):
+    opened = Model.load(model)
+    trained = set(opened.reference.column("id").to_pylist())
+    kept = opened.held_out.filter(pc.field("part") == "calibration").column("id").to_pylist()
+    parts = {
+        "training_rows": np.array([name in trained for name in rows["id"].to_pylist()]),
+        "calibration_rows": np.array([name in kept for name in rows["id"].to_pylist()]),
+    }
+    parts["not_seen"] = ~parts["training_rows"] & ~parts["calibration_rows"]
     errors = np.abs(rows["error"].to_numpy())
-    assert metrics["known_by_id"]["rows"] == in_training.sum() > 20
-    assert metrics["known_by_id"]["mae"] == pytest.approx(errors[in_training].mean())
-    assert metrics["not_known_by_id"]["rows"] == (~in_training).sum()
-    assert metrics["not_known_by_id"]["mae"] == pytest.approx(errors[~in_training].mean())
+    for part, chosen in parts.items():
+        assert metrics[part]["rows"] == chosen.sum() > 10
+        assert metrics[part]["mae"] == pytest.approx(errors[chosen].mean())
     evaluate(options(model, folder / "library"))
     said = capsys.readouterr().out
-    assert f"known by id     {in_training.sum()} crystals, MAE" in said
+    for part, chosen in parts.items():
+        assert re.search(rf"{part.replace('_', ' ')} +{chosen.sum()} crystals, MAE", said)
     assert "the model was fitted to them" in said
+    assert "the intervals were made of them" in said
+
+
+def test_crystals_under_other_ids_are_counted_as_what_they_are(model, folder, metrics, tmp_path):
+    crystals = labelled()
+    other = pa.array([f"other-{row}" for row in range(ROWS)])
+    write_parquet(crystals.set_column(0, "id", other), locate(tmp_path / "renamed.parquet"))
+    again = evaluate(options(model, tmp_path / "renamed.parquet")).metrics
+    for part in ("training_rows", "calibration_rows", "not_seen"):
+        assert again[part] == pytest.approx(metrics[part])
 
 
 def test_an_element_has_the_mean_over_the_crystals_that_contain_it(folder, rows):
@@ -218,8 +237,9 @@ def test_what_was_printed_is_what_was_measured(folder, metrics, capsys, model):
     result = evaluate(options(model, folder / "library", head="boosted"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("volume per atom (angstrom^3): regressor boosted of ")
-    assert f"  MAE             {result.metrics['mae']:.4f} angstrom^3" in lines
-    assert any(re.match(r"  worst elements  \w+ \d+\.\d{4} \(\d+\), ", line) for line in lines)
+    error = f"{result.metrics['mae']:.4f} angstrom^3"
+    assert any(re.fullmatch(rf"  MAE +{re.escape(error)}", line) for line in lines)
+    assert any(re.match(r"  worst elements +\w+ \d+\.\d{4} \(\d+\), ", line) for line in lines)
     assert lines[-1].startswith(
         f"evaluate: {ROWS} rows in = {result.predictions.num_rows} rows out + "
     )
@@ -229,14 +249,16 @@ def scored(**columns: list) -> pa.Table:
     """Return four rows as `measured` takes them."""
     rows = {"id": list("abcd"), "formula": ["NaCl"] * 4, "true_value": [0.0, 1.0, 2.0, 3.0]}
     rows |= {"prediction": [0.1, 1.0, 2.0, 4.0], "lower": [0.0] * 4, "upper": [3.5] * 4}
+    rows["known_id"] = pa.nulls(4, pa.string())
     return pa.table(rows | columns)
 
 
 REFERENCE = pa.table({"id": ["a", "z"], "formula": ["NaCl", "KCl"], "true_value": [0.0, 1.0]})
+NO_IDS = pa.array([], pa.string())
 
 
 def test_where_the_model_knows_its_domain_errors_in_and_out_of_it_are_told_apart():
-    found = measured(scored(in_domain=[True, True, True, False]), REFERENCE)
+    found = measured(scored(in_domain=[True, True, True, False]), REFERENCE, NO_IDS)
     assert found["domain"]["inside"]["mae"] == pytest.approx(0.1 / 3)
     assert found["domain"]["outside"] == {"rows": 1, "mae": 1.0, "coverage": 1.0}
     elements = pa.table({"element": ["Na"], "rows": [4], "mae": [0.3]})
@@ -247,16 +269,24 @@ def test_where_the_model_knows_its_domain_errors_in_and_out_of_it_are_told_apart
 
 @pytest.mark.parametrize("columns", [{}, {"in_domain": pa.nulls(4, pa.bool_())}])
 def test_a_model_that_knows_no_domain_says_nothing_of_it(columns):
-    assert measured(scored(**columns), REFERENCE)["domain"] is None
+    assert measured(scored(**columns), REFERENCE, NO_IDS)["domain"] is None
+
+
+def test_rows_are_what_their_id_or_their_structure_says_and_training_comes_first():
+    rows = scored(known_id=["k", "k", "z", None])
+    found = measured(rows, REFERENCE, pa.array(["a", "k"]))
+    assert found["training_rows"] == {"rows": 2, "mae": pytest.approx(0.05), "coverage": 1.0}
+    assert found["calibration_rows"] == {"rows": 1, "mae": 0.0, "coverage": 1.0}
+    assert found["not_seen"] == {"rows": 1, "mae": 1.0, "coverage": 1.0}
 
 
 def test_without_intervals_or_reference_there_are_none_in_the_numbers():
     bare = scored(lower=pa.nulls(4, pa.float64()), upper=pa.nulls(4, pa.float64()))
-    found = measured(bare, REFERENCE.slice(0, 0))
+    found = measured(bare, REFERENCE.slice(0, 0), NO_IDS)
     assert found["intervals"] is None
     assert found["floors"] is None
-    assert found["known_by_id"] == {"rows": 0, "mae": None, "coverage": None}
-    infinite = measured(scored(lower=[-np.inf] * 4, upper=[np.inf] * 4), REFERENCE)
+    assert found["training_rows"] == {"rows": 0, "mae": None, "coverage": None}
+    infinite = measured(scored(lower=[-np.inf] * 4, upper=[np.inf] * 4), REFERENCE, NO_IDS)
     assert infinite["intervals"] == {"confidence": 0.9, "coverage": 1.0, "mean_width": None}
 
 

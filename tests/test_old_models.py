@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.model import Model
+from emrl_ray.model import Model, read_card
 
 DATA = Path(__file__).parent / "data"
 FORMATS = [1]
@@ -58,3 +60,44 @@ def test_a_stored_model_predicts_what_it_predicted_when_it_was_made(version, hea
     )
     assert stored.num_rows >= 12
     assert model.card.format_version == version
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("card.json", b"[1, 2]", "card.json is no JSON object"),
+        ("card.json", b"{", "card.json is no JSON"),
+        ("card.json", b"\xff\xfe\x00", "card.json is no JSON"),
+        ("card.json", {"basis": ...}, "card.json has no basis"),
+        ("card.json", {"heads": ["linear"]}, "heads in card.json is no JSON object"),
+        ("calibration.json", b"[]", "calibration.json is no JSON object"),
+        ("calibration.json", b"no", "calibration.json is no JSON"),
+        ("calibration.json", {"linear": [1.0]}, "linear in calibration.json is no JSON object"),
+        (
+            "calibration.json",
+            {"linear": {"method": "magic"}},
+            "linear in calibration.json: .*magic",
+        ),
+        ("calibration.json", {"linear": {"ratios": [1.0]}}, "'method' is missing"),
+        (
+            "calibration.json",
+            {"linear": {"method": "constant split conformal", "residuals": ["a"]}},
+            "linear in calibration.json: .*'a'",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_a_damaged_model_in_one_line(tmp_path, file, content, said):
+    """Put another content into a file of a stored model; of a mapping, its entries, `...` for none."""
+    folder = tmp_path / "model"
+    shutil.copytree(DATA / "model-format-1", folder)
+    if isinstance(content, dict):
+        entries = json.loads((folder / file).read_text()) | content
+        kept = {name: value for name, value in entries.items() if value is not ...}
+        content = json.dumps(kept).encode()
+    (folder / file).write_bytes(content)
+    with pytest.raises(ValueError, match=f"model: a damaged model: {said}") as caught:
+        Model.load(str(folder))
+    assert "\n" not in str(caught.value)
+    if file == "card.json":
+        with pytest.raises(ValueError, match="a damaged model"):
+            read_card(str(folder))

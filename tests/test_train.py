@@ -312,7 +312,8 @@ def test_a_network_that_does_not_fit_is_refused_as_a_start(
         ({"workers": 99}, r"--workers 99: needs 99 CPUs, the cluster has 4"),
         ({"test": 0.85, "calibration": 0.1}, r"--test 0.85 --calibration 0.1: leave 8 rows"),
         ({"basis": "reference", "cutoff": 3.0}, r"--cutoff 3.0: the reference basis needs more"),
-        ({"width": 0}, r"--width 0: must be at least 1"),
+        ({"width": 1}, r"--width 1: must be at least 2"),
+        ({"least_seen": 0}, r"--least-seen 0: must be at least 1"),
         ({"l2": -1.0}, r"--l2 -1.0: must be at least 0"),
         ({"graphs": "nowhere"}, r"--graphs nowhere: no such Parquet file"),
     ],
@@ -343,6 +344,14 @@ def test_too_few_labels_are_one_clear_line_before_any_work(tmp_path):
     few = write_crystals(tmp_path / "few.parquet", rows=8)
     with pytest.raises(ConfigError, match=r"8 rows with a heft, at least 10 are needed$"):
         train(TrainConfig(**options(few, tmp_path / "model")))
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_id_in_two_rows_is_one_clear_line_before_any_work(crystals, tmp_path):
+    table = pq.read_table(crystals)
+    pq.write_table(pa.concat_tables([table, table.slice(40, 1)]), tmp_path / "double.parquet")
+    with pytest.raises(ConfigError, match=r"double\.parquet: the id 'c40' stands in two rows"):
+        train(TrainConfig(**options(tmp_path / "double.parquet", tmp_path / "model")))
     assert not (tmp_path / "model").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,8 +44,11 @@ def random_crystals(count: int, seed: int = 0, prefix: str = "c") -> pa.Table:
     )
 
 
-def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str:
-    """Write a model with random network weights and fitted heads; return its folder."""
+def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0, **options: Any) -> str:
+    """Write a model with random network weights and fitted heads; return its folder.
+
+    `options` are further ones of training.
+    """
     import torch
 
     from emrl_ray.networks.tgnn import TGNN
@@ -61,6 +65,7 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0) -> str
         width=16,
         calibration=calibration,
         seed=seed,
+        **options,
     )
     write_parquet(crystals, locate(config.crystals))
     graphs, _ = graph_table(crystals, Limits(100, 100_000, CUTOFF), "")

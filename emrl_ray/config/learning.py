@@ -32,7 +32,7 @@ class NetworkConfig:
     network: str = "tgnn"
     """Embedding network: tgnn, gcn, gat, cgcnn, megnet, cgconv, or MODULE:NAME of a class of your own."""
     width: int = 128
-    """Numbers in an embedding."""
+    """Numbers in an embedding, at least 2: a map of it has two axes."""
     cutoff: float | None = None
     """Longest pair distance, Å (default: the preset's)."""
     elements: Literal["mean", "reference"] = "mean"
@@ -104,6 +104,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Share of the rows held out and scored after training."""
     split: Literal["random", "formula"] = "random"
     """How rows are held out: at random, or whole compositions together."""
+    least_seen: int = 1
+    """Training crystals that an element, or two in contact, must be in to count as seen by the model."""
     graphs: str | None = None
     """Graphs table made by featurize (default: made on the way)."""
     address: str | None = None
@@ -129,7 +131,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
                 raise ConfigError(f"--heads {head}: choose from {', '.join(HEADS)}")
         between("calibration", self.calibration, 0, 0.5)
         between("test", self.test, 0, 0.9)
-        for option in ("width", "workers", "cpus_per_worker", "checkpoint_every"):
+        at_least("width", self.width, 2)
+        for option in ("least_seen", "workers", "cpus_per_worker", "checkpoint_every"):
             at_least(option, getattr(self, option), 1)
         if self.epochs == 0 and self.init is None:
             raise ConfigError("--epochs 0: needs --init MODEL, whose network is kept as it is")

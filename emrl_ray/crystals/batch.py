@@ -35,6 +35,11 @@ class CrystalBatch(NamedTuple):
         """(B,) atoms of each crystal."""
         return np.diff(self.offsets)
 
+    @property
+    def volume_per_atom(self) -> NDArray[np.float64]:
+        """(B,) volume of each cell over its number of atoms, Å³."""
+        return np.abs(np.linalg.det(self.lattice)) / self.n_atoms
+
     def read_only(self) -> CrystalBatch:
         """Return views that cannot be written; numba compiles anew for each mixture with others."""
         views = CrystalBatch(

@@ -45,7 +45,7 @@ class Fingerprints(NamedTuple):
     def of(cls, batch: CrystalBatch, contacts: Contacts) -> Fingerprints:
         """Return the fingerprints of a valid batch with these contacts."""
         return cls(
-            _compositions(batch), np.abs(np.linalg.det(batch.lattice)) / batch.n_atoms, contacts
+            _compositions(batch), batch.volume_per_atom, contacts
         )
 
     def distances(self, crystals: NDArray[np.int64]) -> NDArray[np.float64]:

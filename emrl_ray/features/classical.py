@@ -142,7 +142,7 @@ class ClassicalFeatures(Representation):
         pairs = self._pairs(batch)
         columns = [
             self._fractions(batch),
-            np.abs(np.linalg.det(batch.lattice))[:, None] / batch.n_atoms[:, None],
+            batch.volume_per_atom[:, None],
             _statistics(self._property_of[batch.atomic_numbers], batch.offsets),
             _statistics(_surroundings(pairs, self.cutoff, batch.offsets[-1]), batch.offsets),
             *(self._histograms(pairs, pairs.crystal, w, batch.n_crystals) for w in pairs.weights),

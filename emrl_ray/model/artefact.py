@@ -21,7 +21,7 @@ from safetensors import numpy as safetensors
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.storage import locate, read_json, write_bytes, write_json, write_parquet
+from emrl_ray.crystals.storage import locate, write_bytes, write_json, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.compiled import State
@@ -29,11 +29,13 @@ from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import Head
 from emrl_ray.model.card import CARD, Card, read_card
+from emrl_ray.model.damage import damage_reported
 from emrl_ray.model.folder import (
+    CALIBRATION,
     NETWORK,
     StoredHeads,
-    damage_reported,
     open_network,
+    read_calibrations,
     read_state,
     table_reader,
 )
@@ -49,7 +51,7 @@ from emrl_ray.model.rows import (
 )
 from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust
 
-CALIBRATION, DOMAIN = "calibration.json", "domain.safetensors"
+DOMAIN = "domain.safetensors"
 REFERENCE, HELD_OUT = "reference.parquet", "held_out.parquet"
 
 
@@ -57,9 +59,9 @@ class ModelTables(NamedTuple):
     """Tables of a model, each read when it is first needed."""
 
     reference: Callable[[], pa.Table]
-    """Training rows: id, formula, target, embedding, place on the map and, from format 2 on, geometry."""
+    """Training rows: id, formula, target, embedding and, from format 2 on, place on the map, geometry."""
     held_out: Callable[[], pa.Table | None]
-    """Calibration and test rows: id, part, target, prediction, lower, upper; none in format 1."""
+    """Calibration and test rows: id, part, target, prediction, lower, upper, geometry; none in format 1."""
 
 
 class Embedded(NamedTuple):
@@ -97,12 +99,12 @@ class Model:
 
     @cached_property
     def reference(self) -> pa.Table:
-        """The training rows: id, formula, target, embedding."""
+        """The training rows, with the columns that `ModelTables` tells."""
         return self.tables.reference()
 
     @cached_property
     def held_out(self) -> pa.Table | None:
-        """The calibration and test rows with their predictions; None in format 1."""
+        """The calibration and test rows, with the columns that `ModelTables` tells; None in format 1."""
         return self.tables.held_out()
 
     @cached_property
@@ -116,11 +118,19 @@ class Model:
         return Plane.of(self.reference_embeddings)
 
     @cached_property
-    def known(self) -> Known | None:
-        """The search for crystals that are reference rows; None in format 1, which kept no structures."""
-        if GEOMETRY[0] not in self.reference.column_names:
+    def labelled(self) -> pa.Table | None:
+        """The training rows, then those held out: id and geometry; None in format 1."""
+        if self.held_out is None:
             return None
-        batch = CrystalBatch.from_arrow(self.reference.select(GEOMETRY))
+        parts = [part.select(["id", *GEOMETRY]) for part in (self.reference, self.held_out)]
+        return pa.concat_tables(parts).combine_chunks()
+
+    @cached_property
+    def known(self) -> Known | None:
+        """The search for crystals that are labelled rows; None in format 1, which kept no structures."""
+        if self.labelled is None:
+            return None
+        batch = CrystalBatch.from_arrow(self.labelled)
         return Known(batch, find_contacts(batch))
 
     @property
@@ -197,19 +207,38 @@ class Model:
         _, batch, embeddings, features, _ = embedded
         values = self.heads[head].predict(embeddings) if len(embeddings) else np.zeros(0)
         index, distance = self.nearest_known.query(embeddings)
-        contacts = find_contacts(batch)
-        calibration, domain, known = self.calibrations.get(head), self.trust.domain, self.known
+        calibration = self.calibrations.get(head)
         ends = calibration.interval(values, distance, confidence) if calibration else None
-        reasons = domain.reasons(batch, contacts, features, distance) if domain else None
-        same = known.find(batch, contacts) if known else None
+        reasons, ids = self._recognized(batch, features, distance)
         return {
             "prediction": pa.array(values, pa.float64()),
             **bounds(ends, len(values)),
             **verdicts(reasons, len(values)),
             **nearest(self.reference, index, distance, self.card.target),
-            KNOWN: known_ids(self.reference, same, len(values)),
+            KNOWN: ids,
             **places(self.plane.place(embeddings)),
         }
+
+    def _recognized(
+        self,
+        batch: CrystalBatch,
+        features: NDArray[np.float32] | None,
+        distance: NDArray[np.float64],
+    ) -> tuple[list[str | None] | None, pa.Array]:
+        """Return why crystals are outside the domain, and the ids of those that are labelled rows.
+
+        A training crystal is inside in any cell, though a supercell has more atoms than it. Of
+        format 1 there are no reasons, and the ids are null.
+        """
+        domain, known, labelled = self.trust.domain, self.known, self.labelled
+        if domain is None or known is None or labelled is None:
+            return None, pa.nulls(batch.n_crystals, pa.string())
+        contacts = find_contacts(batch)
+        reasons = domain.reasons(batch, contacts, features, distance)
+        same = known.find(batch, contacts)
+        for crystal in np.flatnonzero((same >= 0) & (same < self.reference.num_rows)).tolist():
+            reasons[crystal] = None
+        return reasons, known_ids(labelled, same)
 
     def save(self, uri: str) -> None:
         """Write the model's folder; its card comes last and makes it valid."""
@@ -242,17 +271,15 @@ class Model:
             elements_csv = (folder / "elements.csv").read_bytes()
             state = read_state(uri)
             network = open_network(card, state, elements_csv, threads)
-            calibrations = read_json(folder / CALIBRATION).items()
-            intervals = {name: Calibration.from_json(values) for name, values in calibrations}
+            intervals = read_calibrations(folder)
             domain = None
             if card.format_version > 1:
                 domain = Domain.from_arrays(safetensors.load((folder / DOMAIN).read_bytes()))
-        columns = ["id", "formula", card.target, "embedding"]
+        geometry = GEOMETRY if card.format_version > 1 else ()
+        columns = ["id", "formula", card.target, "embedding", *geometry]
         tables = ModelTables(
             table_reader(uri, REFERENCE, columns),
-            table_reader(uri, HELD_OUT, ["id", "part"])
-            if card.format_version > 1
-            else lambda: None,
+            table_reader(uri, HELD_OUT, ["id", "part", *geometry]) if geometry else lambda: None,
         )
         heads = StoredHeads(folder, list(card.heads), threads)
         return cls(card, network, heads, Trust(intervals, domain), tables, state, elements_csv)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from emrl_ray.crystals.storage import locate, read_json
+from emrl_ray.crystals.storage import locate
+from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
 
 FORMAT_VERSION = 2
 READABLE = (1, 2)
@@ -58,14 +58,24 @@ def read_card(uri: str) -> Card:
     place = locate(uri) / CARD
     if not place.is_file():
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
-    try:
-        values = read_json(place)
-    except json.JSONDecodeError:
-        raise ValueError(f"{uri}: a damaged model: {CARD} is no JSON") from None
+    with damage_reported(uri):
+        values = read_mapping(place, CARD)
     version = values.get("format_version")
     if version not in READABLE:
         raise ValueError(
             f"{uri}: model format {version}, this version reads {READ}; train it again "
             "or use the emrl-ray version that its card names"
         )
-    return Card(**{entry.name: values[entry.name] for entry in fields(Card)})
+    with damage_reported(uri):
+        return _card(values)
+
+
+def _card(values: dict[str, Any]) -> Card:
+    """Return the card with these entries; DamageError if one is missing, or is no object but should be."""
+    names = [entry.name for entry in fields(Card)]
+    for name in names:
+        if name not in values:
+            raise DamageError(f"{CARD} has no {name}")
+    for name in ("heads", "rows", "metrics", "hyperparameters", "versions"):
+        as_mapping(values[name], f"{name} in {CARD}")
+    return Card(**{name: values[name] for name in names})

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from emrl_ray.crystals.storage import (
@@ -26,17 +23,10 @@ from emrl_ray.features.elements import element_features
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS, Head
 from emrl_ray.model.card import Card
+from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
+from emrl_ray.trust import Calibration
 
-NETWORK = "network.safetensors"
-
-
-@contextmanager
-def damage_reported(uri: str) -> Iterator[None]:
-    """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
-    try:
-        yield
-    except (SafetensorError, OSError, KeyError, pa.ArrowInvalid, json.JSONDecodeError) as error:
-        raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+NETWORK, CALIBRATION = "network.safetensors", "calibration.json"
 
 
 def read_state(uri: str) -> State:
@@ -64,6 +54,18 @@ def open_network(
     from emrl_ray.networks.network import NetworkSpec
 
     return open_trained(card.network, NetworkSpec.of(card), state, elements_csv, threads)
+
+
+def read_calibrations(folder: Location) -> dict[str, Calibration]:
+    """Return the calibrations of a model folder by head; DamageError if its file does not hold them."""
+    found = {}
+    for head, values in read_mapping(folder / CALIBRATION, CALIBRATION).items():
+        entry = as_mapping(values, f"{head} in {CALIBRATION}")
+        try:
+            found[head] = Calibration.from_json(entry)
+        except (TypeError, ValueError) as error:
+            raise DamageError(f"{head} in {CALIBRATION}: {error}") from error
+    return found
 
 
 class StoredHeads(Mapping[str, Head]):
@@ -99,9 +101,10 @@ def table_reader(uri: str, name: str, columns: Sequence[str]) -> Callable[[], pa
     """Return what reads a table of a model folder, whose columns are looked at now."""
     place = f"{absolute(uri)}/{name}"
     with damage_reported(uri):
-        schema = table_schema(place)
+        present = table_schema(place).names
         for column in columns:
-            schema.field(column)
+            if column not in present:
+                raise DamageError(f"{name} has no column {column}")
 
     def read() -> pa.Table:
         with damage_reported(uri):

@@ -17,7 +17,7 @@ VERDICT = ("in_domain", "domain_reason")
 NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
 """The nearest reference row, its true target, and its distance in embedding space."""
 KNOWN = "known_id"
-"""The reference row that is the same crystal, null where none is."""
+"""The labelled row, of training or held out, that is the same crystal; null where none is."""
 PLACE = ("map_x", "map_y")
 """Place on the map of the embedding space (`trust.plane`)."""
 FOUND = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN, *PLACE)
@@ -54,11 +54,9 @@ def nearest(
     return dict(zip(NEAREST, [*columns, pa.array(distance, mask=index < 0)], strict=True))
 
 
-def known_ids(reference: pa.Table, index: NDArray[np.int64] | None, rows: int) -> pa.Array:
-    """Return the ids of the reference rows at `index`, null at -1 and where nothing was looked up."""
-    if index is None:
-        return pa.nulls(rows, pa.string())
-    return reference.column("id").take(pa.array(index, mask=index < 0)).combine_chunks()
+def known_ids(labelled: pa.Table, index: NDArray[np.int64]) -> pa.Array:
+    """Return the ids of the labelled rows at `index`, null at -1."""
+    return labelled.column("id").take(pa.array(index, mask=index < 0)).combine_chunks()
 
 
 def places(points: NDArray[np.float32]) -> dict[str, pa.Array]:

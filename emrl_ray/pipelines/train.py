@@ -27,7 +27,14 @@ from emrl_ray.crystals.tables import Reject, check_crystal_schema, check_target,
 from emrl_ray.evaluation import LEAST_ROWS, Split
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
-from emrl_ray.fitting import Labels, count_labels, fit_model, read_labels, split_labels
+from emrl_ray.fitting import (
+    Labels,
+    check_unique_ids,
+    count_labels,
+    fit_model,
+    read_labels,
+    split_labels,
+)
 from emrl_ray.losses import loss_function
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.networks import network_type
@@ -103,6 +110,7 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(
             f"{config.crystals}: {labelled} rows with a {config.target}, at least {LEAST_ROWS} are needed"
         )
+    check_unique_ids(config.crystals)
     if config.graphs:
         _check_graphs(config, config.graphs)
 

@@ -99,21 +99,38 @@ class Calibration:
         return {
             "method": METHOD,
             "scale": self.scale._asdict(),
-            "residuals": self.ratios.tolist(),
+            "ratios": self.ratios.tolist(),
             "interval_scores": self.scores._asdict() if self.scores else None,
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Return the calibration that `to_json` was called on; raises ValueError for another method."""
-        if values.get("method") not in (METHOD, FIRST_METHOD):
-            raise ValueError(f"calibration method {values.get('method')!r}: must be {METHOD!r}")
-        made = cls(values["residuals"])
-        if "scale" in values:
-            made.scale = Scale(**values["scale"])
-        if values.get("interval_scores"):
+        """Return the calibration that `to_json` was called on.
+
+        Raises ValueError for another method, KeyError if an entry is missing.
+        """
+        method = values["method"]
+        if method == FIRST_METHOD:
+            return cls(values["residuals"])
+        if method != METHOD:
+            raise ValueError(f"calibration method {method!r}: must be {METHOD!r}")
+        made = cls(values["ratios"])
+        made.scale = Scale(**values["scale"])
+        if values["interval_scores"] is not None:
             made.scores = IntervalScores(**values["interval_scores"])
         return made
+
+
+def residuals_of_best(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) residuals of the best of h heads, given those of each (h, n) on the same rows.
+
+    A row is judged by the head with the least mean absolute error on the other rows, as a new one
+    is judged by a head that was chosen without it. By the head that is best on all rows, the row
+    itself included, intervals would be too narrow.
+    """
+    errors = np.abs(residuals)
+    best = (errors.sum(axis=1, keepdims=True) - errors).argmin(axis=0)
+    return residuals[best, np.arange(residuals.shape[1])]
 
 
 def interval_score(

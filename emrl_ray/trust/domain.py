@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.composition import elements_present
 from emrl_ray.crystals.contacts import Contacts, elements_of
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.trust.features import FeatureSpace, distances_apart, limit
 
 SIZES = ("volume_per_atom", "shortest_distance", "atoms")
 """Numbers of a crystal with a range: Å³, Å, and how many."""
-CODES = ("unseen_element", "unseen_pair", "pair_distance", *SIZES, "features", "embedding")
-"""First words of a reason, in the order in which a crystal is asked."""
+FEATURE_ARRAYS = ("mean", "unit", "axes", "references")
+"""Fields of a `FeatureSpace` that are stored as arrays."""
 
 
 class PairRanges(NamedTuple):
@@ -95,11 +96,9 @@ class Domain(NamedTuple):
             embeddings: (n, m).
             least_seen: crystals that an element, or a pair, must be in to count as seen.
         """
-        crystal = np.repeat(np.arange(batch.n_crystals), batch.n_atoms)
-        _, number = np.unique(np.stack([crystal, batch.atomic_numbers]), axis=1)
         sizes = _sizes(batch, contacts)
         return cls(
-            np.bincount(number, minlength=len(SYMBOLS) + 1) >= least_seen,
+            elements_present(batch).sum(axis=0) >= least_seen,
             PairRanges.of(contacts, least_seen),
             np.stack([sizes.min(axis=1), sizes.max(axis=1)], axis=1),
             None if features is None else FeatureSpace.fit(features),
@@ -115,9 +114,10 @@ class Domain(NamedTuple):
     ) -> list[str | None]:
         """Return for each of B crystals the first reason why it is outside, None if it is inside.
 
-        A reason is one of `CODES` and, where that says more, what: ``unseen_pair O-Pb``. Beside the
-        crystals their contacts, `features` (B, f) and `embedding_distances` (B,) to the nearest training
-        crystal are needed.
+        In the order in which a crystal is asked, reasons begin with unseen_element, unseen_pair,
+        pair_distance, one of `SIZES`, features or embedding, and say what: ``unseen_pair O-Pb``.
+        Beside the crystals their contacts, `features` (B, f) and `embedding_distances` (B,) to the
+        nearest training crystal are needed.
         """
         found: list[str | None] = [None] * batch.n_crystals
 
@@ -176,8 +176,7 @@ class Domain(NamedTuple):
         limits = [self.pairs.tolerance, self.embedding_limit]
         if self.features is not None:
             limits.append(self.features.limit)
-            names = ("mean", "axes", "references")
-            arrays |= {f"feature_{name}": getattr(self.features, name) for name in names}
+            arrays |= {f"feature_{name}": getattr(self.features, name) for name in FEATURE_ARRAYS}
         arrays["limits"] = np.array(limits)
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -188,16 +187,13 @@ class Domain(NamedTuple):
         pairs = PairRanges(arrays["pair_pair"], arrays["pair_low"], arrays["pair_high"], tolerance)
         features = None
         if feature_limit:
-            mean, axes, references = (
-                arrays[f"feature_{name}"] for name in ("mean", "axes", "references")
-            )
-            features = FeatureSpace(mean, axes, references, feature_limit[0])
+            stored = {name: arrays[f"feature_{name}"] for name in FEATURE_ARRAYS}
+            features = FeatureSpace(**stored, limit=feature_limit[0])
         return cls(arrays["elements"], pairs, arrays["ranges"], features, embedding_limit)
 
 
 def _sizes(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.float64]:
     """Return `SIZES` (3, B) of B crystals; the shortest distance is infinite where nothing touches."""
-    volume = np.abs(np.linalg.det(batch.lattice))
     shortest = np.full(batch.n_crystals, np.inf)
     np.minimum.at(shortest, contacts.crystal, contacts.distance)
-    return np.stack([volume / batch.n_atoms, shortest, batch.n_atoms.astype(float)])
+    return np.stack([batch.volume_per_atom, shortest, batch.n_atoms.astype(float)])

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emrl_ray.trust.k_nearest import several_nearest
+from emrl_ray.trust.nearest import NearestKnown
 
 SHARE = 0.01
 """Of the training crystals are beyond a limit that the others set."""
 AXES = 32
 """Principal axes on which features are compared."""
+LEAST_UNIT = 0.1
+"""Least unit of a feature, in medians of the others': one that no training crystal shows counts too."""
 MOST_REFERENCES = 4096
 """Training crystals that stand for all: of more, as many, evenly spread, do."""
-ROWS_AT_ONCE = 1024
 
 
-class FeatureSpace(NamedTuple):
-    """Training crystals in the space of their features, standardised and on principal axes."""
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Training crystals in the space of their features, in units of each, on principal axes."""
 
-    mean: NDArray[np.float32]
+    mean: NDArray[np.float64]
     """(f,) of the features."""
-    axes: NDArray[np.float32]
-    """(f, q) principal axes, in units of the features' standard deviations."""
+    unit: NDArray[np.float64]
+    """(f,) standard deviations, of features that hardly vary the least unit."""
+    axes: NDArray[np.float64]
+    """(f, q) principal axes."""
     references: NDArray[np.float32]
-    """(r, q) the training crystals."""
+    """(r, q + 1) the training crystals (`place`)."""
     limit: float
     """Largest distance to the nearest of them."""
 
@@ -33,18 +42,22 @@ class FeatureSpace(NamedTuple):
         """Return the space of n training crystals with features (n, f); n ≥ 2."""
         values = np.asarray(features, np.float64)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
-        values = (values - mean) / np.where(deviation > 0, deviation, np.inf)
+        varying = deviation[deviation > 0]
+        usual = float(np.median(varying)) if len(varying) else 1.0
+        unit = np.maximum(deviation, LEAST_UNIT * usual)
+        values = (values - mean) / unit
         axes = np.linalg.eigh(values.T @ values).eigenvectors[:, ::-1][:, :AXES]
-        axes = axes / np.where(deviation > 0, deviation, np.inf)[:, None]
-        step = -(-len(values) // MOST_REFERENCES)
-        references = ((features[::step] - mean) @ axes).astype(np.float32)
-        space = cls(mean.astype(np.float32), axes.astype(np.float32), references, np.inf)
-        return space._replace(limit=limit(distances_apart(references)))
+        references = _place(values[:: -(-len(values) // MOST_REFERENCES)], axes)
+        return cls(mean, unit, axes, references, limit(distances_apart(references)))
 
     def far(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return (B,) whether features (B, f) are further from the nearest reference than the limit."""
-        placed = (features - self.mean).astype(np.float32) @ self.axes
-        return _distances(placed, self.references) > self.limit
+        _, distance = self._search.query(_place((features - self.mean) / self.unit, self.axes))
+        return distance > self.limit
+
+    @cached_property
+    def _search(self) -> NearestKnown:
+        return NearestKnown(self.references)
 
 
 def limit(scores: NDArray[np.floating]) -> float:
@@ -52,28 +65,22 @@ def limit(scores: NDArray[np.floating]) -> float:
     return float(np.quantile(scores, 1 - SHARE, method="higher"))
 
 
-def distances_apart(places: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the distance of each of n places (n, q) to the nearest other one.
+def distances_apart(places: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the distance of each of n ≥ 2 places (n, q) to the nearest other one; exact.
 
     Of more than `MOST_REFERENCES` only as many, evenly spread, are asked.
     """
-    rows = np.arange(0, len(places), -(-len(places) // MOST_REFERENCES))
-    return _distances(places[rows], places, rows)
+    asked = places[:: -(-len(places) // MOST_REFERENCES)]
+    _, distance = several_nearest(places, asked, 2)
+    return distance[:, 1]  # the nearest is the place itself, or one like it
 
 
-def _distances(
-    places: NDArray[np.float32],
-    references: NDArray[np.float32],
-    own: NDArray[np.int64] | None = None,
-) -> NDArray[np.float32]:
-    """Return (B,) the distance of each place to the nearest reference, leaving out its `own` (B,)."""
-    nearest = np.empty(len(places), np.float32)
-    squared = np.einsum("ij,ij->i", references, references)
-    for start in range(0, len(places), ROWS_AT_ONCE):
-        part = places[start : start + ROWS_AT_ONCE]
-        between = squared - 2 * part @ references.T
-        if own is not None:
-            between[np.arange(len(part)), own[start : start + len(part)]] = np.inf
-        nearest[start : start + len(part)] = between.min(axis=1)
-    length = np.einsum("ij,ij->i", places, places)
-    return np.sqrt((nearest + length).clip(min=0))
+def _place(values: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (B, q + 1), values (B, f) on the axes (f, q), and the length of what is off them all.
+
+    What no training crystal shows lies off the axes; two crystals are at least as far apart as
+    these numbers say.
+    """
+    along = values @ axes
+    off = np.einsum("ij,ij->i", values, values) - np.einsum("ij,ij->i", along, along)
+    return np.column_stack([along, np.sqrt(off.clip(min=0))]).astype(np.float32)

@@ -41,7 +41,7 @@ class EvaluateResult(NamedTuple):
     """What evaluate found."""
 
     metrics: dict[str, Any]
-    """Numbers by name (`reporting.evaluated.measured`); empty if no crystal could be predicted."""
+    """Numbers by name (`summary.measured`); empty if no crystal could be predicted."""
     predictions: pa.Table
     """A row a crystal scored: the columns of predictions, `true_value` and `error`."""
     by_element: pa.Table
@@ -127,11 +127,10 @@ def _score_all(
     Raises ConfigError, in one line, if crystals could be read and none of them has a target.
     """
     limits = Limits.of(config, model.cutoff)
-    checked = limits._replace(min_distance=None)  # the loader did
     parts, rejects, read, labelled = [], [], 0, 0
     for loaded in supply.load(limits, threads):
         crystals, unlabelled = _labelled(loaded.crystals, target)
-        scored, unpredicted = _score(crystals, target, model, head, checked, config.confidence)
+        scored, unpredicted = _score(crystals, target, model, head, limits.after_reading, config.confidence)
         parts.append(scored)
         rejects += loaded.rejects + loaded.located(unlabelled + unpredicted)
         read += loaded.crystals.num_rows
@@ -177,8 +176,16 @@ def _result(
     elements = by_element(rows, rows.column(TRUE).to_numpy(), scored.present)
     known = model.reference.select(["id", "formula", model.card.target])
     known = known.rename_columns(["id", "formula", TRUE])
-    metrics = measured(rows, known, confidence) if rows.num_rows else {}
+    metrics = measured(rows, known, _calibration_ids(model), confidence) if rows.num_rows else {}
     return EvaluateResult(metrics, rows, elements, rejects_table(rejects))
+
+
+def _calibration_ids(model: Model) -> pa.Array:
+    """Return the ids of the rows that the intervals were made of; none for format 1, which kept none."""
+    if model.held_out is None:
+        return pa.array([], pa.string())
+    kept = model.held_out.filter(pc.field("part") == "calibration")
+    return kept.column("id").combine_chunks()
 
 
 def _close(

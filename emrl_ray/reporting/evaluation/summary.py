@@ -17,29 +17,47 @@ WORST = 5
 LEAST_ROWS = 10
 """Rows that an element needs to be named: an error of fewer is an accident."""
 DOMAIN = "in_domain"
+SEEN = {
+    "training_rows": "the model was fitted to them",
+    "calibration_rows": "the intervals were made of them",
+}
+"""Parts of the crystals that do not tell how the model does on others, and why."""
 
 
-def measured(rows: pa.Table, reference: pa.Table, confidence: float = 0.9) -> dict[str, Any]:
-    """Return the numbers of n ≥ 1 scored rows (id, formula, true_value, prediction, lower, upper).
+def measured(
+    rows: pa.Table, reference: pa.Table, calibration: pa.Array, confidence: float = 0.9
+) -> dict[str, Any]:
+    """Return the numbers of n ≥ 1 scored rows (id, formula, true_value, prediction, lower, upper, known_id).
 
-    `reference` are the model's training rows (id, formula, true_value). Of the result, `floors` is
-    None without reference rows, `intervals`, which are to hold with `confidence`, without any, `domain` where the model knows of
-    none (no column in_domain, or nulls); `mean_width` is None where it is infinite.
+    `reference` are the model's training rows (id, formula, true_value), `calibration` the ids of its
+    calibration rows; rows are found among them by id, and in any cell by known_id. Of the result,
+    `floors` is None without reference rows, `intervals`, which are to hold with `confidence`,
+    without any, `domain` where the model knows of none (no column in_domain, or nulls);
+    `mean_width` is None where it is infinite.
     """
     true, predicted = (rows.column(name).to_numpy() for name in ("true_value", "prediction"))
     errors = np.abs(predicted - true)
     covered = _covered(rows, true)
-    known = pc.is_in(rows.column("id"), value_set=reference.column("id").combine_chunks())
-    known = known.to_numpy()
+    trained = _among(rows, reference.column("id").combine_chunks())
+    calibrated = _among(rows, calibration) & ~trained
     return {
         "scored": rows.num_rows,
         **score(predicted, true)._asdict(),
         "floors": _floors(rows, reference, true),
         "intervals": _intervals(rows, covered, confidence),
         "domain": _domain(rows, errors, covered),
-        "known_by_id": _part(errors, covered, known),
-        "not_known_by_id": _part(errors, covered, ~known),
+        "training_rows": _part(errors, covered, trained),
+        "calibration_rows": _part(errors, covered, calibrated),
+        "not_seen": _part(errors, covered, ~trained & ~calibrated),
     }
+
+
+def _among(rows: pa.Table, ids: pa.Array) -> NDArray[np.bool_]:
+    """Return which rows are, by their own id or that of the crystal they are, among these."""
+    by_id, by_structure = (
+        pc.is_in(rows.column(name), value_set=ids).to_numpy() for name in ("id", "known_id")
+    )
+    return by_id | by_structure
 
 
 def _floors(
@@ -106,8 +124,9 @@ def caption(metrics: dict[str, Any], unit: str | None) -> str:
         f"R² {metrics['r2']:.3f}",
         f"{metrics['scored']:,} crystals",
     ]
-    if known := metrics["known_by_id"]["rows"]:
-        lines.append(f"{known:,} of them in training")
+    for part in ("training", "calibration"):
+        if seen := metrics[f"{part}_rows"]["rows"]:
+            lines.append(f"{seen:,} of them in {part}")
     return "\n".join(lines)
 
 
@@ -153,9 +172,11 @@ def sentences(metrics: dict[str, Any], by_element: pa.Table, unit: str | None) -
         lines["out of domain"] = part(metrics["domain"]["outside"])
     if worst := _worst(by_element, value):
         lines["worst elements"] = worst
-    if metrics["known_by_id"]["rows"]:
-        lines["known by id"] = f"{part(metrics['known_by_id'])}; the model was fitted to them"
-        lines["not known"] = part(metrics["not_known_by_id"])
+    seen = [name for name in SEEN if metrics[name]["rows"]]
+    for name in seen:
+        lines[name.replace("_", " ")] = f"{part(metrics[name])}; {SEEN[name]}"
+    if seen:
+        lines["not seen"] = part(metrics["not_seen"])
     wide = max(map(len, lines))
     return [f"  {name:<{wide}}  {text}" for name, text in lines.items()]
 

@@ -1,0 +1,44 @@
+"""What is wrong with a model folder, in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+from safetensors import SafetensorError
+
+from emrl_ray.crystals.storage import Location, read_json
+
+
+class DamageError(Exception):
+    """A file of a model folder does not hold what it should; says which and what."""
+
+
+@contextmanager
+def damage_reported(uri: str) -> Iterator[None]:
+    """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{uri}: a damaged model: {error} is missing") from error
+    except (DamageError, SafetensorError, OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+
+
+def read_mapping(place: Location, name: str) -> dict[str, Any]:
+    """Return the content of a JSON file, called `name`; DamageError if it is no JSON object."""
+    try:
+        content = read_json(place)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise DamageError(f"{name} is no JSON") from None
+    return as_mapping(content, name)
+
+
+def as_mapping(content: Any, name: str) -> dict[str, Any]:
+    """Return what stands in JSON under `name`; DamageError if it is no object."""
+    if not isinstance(content, dict):
+        raise DamageError(f"{name} is no JSON object")
+    return content
