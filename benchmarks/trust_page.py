@@ -50,6 +50,7 @@ def coverage_text(found: dict[str, Any]) -> str:
                 name.replace("-", " ").replace("MPS ", "MPS-"),
                 f"{chosen['coverage']:.1%}",
                 f"{constant['coverage']:.1%}",
+                "{mean:.1%} ± {sd:.1%}".format(**model["divided_anew"]),
                 *(
                     f"{chosen[key]:.3f} / {constant[key]:.3f}"
                     for key in ("mean_width", "interval_score")
@@ -57,8 +58,8 @@ def coverage_text(found: dict[str, Any]) -> str:
                 "scaled" if model["slope"] else "constant",
             ]
         )
-    head = ["model, seed", "coverage", "constant form's", "mean width", "interval score", "chosen"]
-    return markdown_table(head, rows)
+    head = ["model, seed", "coverage", "constant form's", "divided anew"]
+    return markdown_table([*head, "mean width", "interval score", "chosen"], rows)
 
 
 def aliens_text(found: dict[str, Any]) -> str:
