@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import EmbedConfig
 from emrl_ray.crystals.accounting import Counts, closing
 from emrl_ray.crystals.fingerprints import folder_fingerprint
-from emrl_ray.crystals.results import check_ending, rejects_beside, rejects_stream
+from emrl_ray.crystals.results import check_out, rejects_beside, rejects_stream
 from emrl_ray.crystals.storage import locate, parquet_writer
 from emrl_ray.crystals.supply import open_supply
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
@@ -43,7 +43,7 @@ def embed(config: EmbedConfig) -> EmbedResult:
     (but for the names of files). Raises ConfigError or another ValueError, or FileNotFoundError, in
     one line and before any work, for options that cannot be met.
     """
-    check_ending(config.out, (".parquet",))
+    check_out(config.out, (".parquet",))
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
@@ -52,7 +52,7 @@ def embed(config: EmbedConfig) -> EmbedResult:
             limits = Limits.of(config, model.cutoff)
             rows = 0
             with (
-                rejects_stream(rejects_beside(config.out)) as rejects,
+                rejects_stream(locate(rejects_beside(config.out))) as rejects,
                 parquet_writer(locate(config.out), schema) as writer,
             ):
                 for loaded in supply.load(limits, threads):
@@ -62,6 +62,8 @@ def embed(config: EmbedConfig) -> EmbedResult:
                     rows += found.crystals.num_rows
     counts = Counts(rows + rejects.reasons.total(), rows, rejects.reasons)
     lines = [*closing("embed", counts, supply.passed_over), f"embed: {config.out}"]
+    if rejects.reasons:
+        lines.append(f"embed: rejects in {rejects_beside(config.out)}")
     print("\n".join(lines), flush=True)
     return EmbedResult(config.out, counts)
 

@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, NeighborsConfig
-from emrl_ray.crystals.results import check_ending, rejects_beside, write_rejects, write_table
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.crystals.sources import is_glob
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.supply import open_supply
@@ -23,7 +25,9 @@ from emrl_ray.predicting import close, print_rows
 from emrl_ray.trust import several_nearest
 
 HEADINGS = {
-    **{name: name for name in ("id", "formula", "rank")},
+    **{name: name for name in ("id", "formula")},
+    "known_id": "known",
+    "rank": "rank",
     "nearest_id": "nearest",
     "nearest_formula": "its formula",
     "nearest_target": "its value",
@@ -36,8 +40,8 @@ class NeighborsResult(NamedTuple):
     """What neighbors found."""
 
     neighbors: pa.Table
-    """`count` rows a crystal, nearest first: id, formula, rank (from 1) and the nearest crystal's id,
-    formula, true value and distance in embedding space."""
+    """`count` rows a crystal, nearest first: id, formula, the id of the known crystal that it is, rank
+    (from 1) and the nearest crystal's id, formula, true value and distance in embedding space."""
     rejects: pa.Table
     """A row for each file or crystal that has no embedding."""
 
@@ -64,7 +68,7 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
     line and before any work, for options that cannot be met.
     """
     if config.out is not None:
-        check_ending(config.out)
+        check_out(config.out)
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
@@ -79,7 +83,7 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
     result = NeighborsResult(found.table, rejects_table(found.rejects))
     if config.out is not None:
         write_table(result.neighbors, config.out)
-        write_rejects(result.rejects, rejects_beside(config.out))
+        write_rejects(result.rejects, locate(rejects_beside(config.out)))
     else:
         unit = f" in {model.card.unit}" if model.card.unit else ""
         print_rows(f"values: {model.card.target}{unit}", result.neighbors, HEADINGS)
@@ -103,7 +107,8 @@ def _of_reference(model: Model, row: int, count: int) -> _Found:
     embeddings = model.reference_embeddings
     index, distance = several_nearest(embeddings[others], embeddings[[row]], count)
     crystal = model.reference.slice(row, 1)
-    return _Found(_rows(model, crystal, others[index], distance), 1, [])
+    known = crystal.column("id").combine_chunks()
+    return _Found(_rows(model, crystal, known, others[index], distance), 1, [])
 
 
 def _of_source(model: Model, config: NeighborsConfig, threads: int) -> _Found:
@@ -114,14 +119,26 @@ def _of_source(model: Model, config: NeighborsConfig, threads: int) -> _Found:
         for loaded in supply.load(limits, threads):
             found = model.embed_crystals(loaded.crystals, limits.after_reading)
             near = several_nearest(model.reference_embeddings, found.embeddings, config.count)
-            tables.append(_rows(model, found.crystals, *near))
+            tables.append(_rows(model, found.crystals, _known_ids(model, found.batch), *near))
             crystals += found.crystals.num_rows
             rejects += loaded.rejects + loaded.located(found.rejects)
     return _Found(pa.concat_tables(tables), crystals, rejects, supply.passed_over)
 
 
+def _known_ids(model: Model, batch: CrystalBatch) -> pa.Array:
+    """Return the ids of the labelled crystals that those of a batch are, null where there is none."""
+    if model.known is None or model.labelled is None:
+        return pa.nulls(batch.n_crystals, pa.string())
+    index = model.known.find(batch, find_contacts(batch))
+    return model.labelled.column("id").take(pa.array(index, mask=index < 0)).combine_chunks()
+
+
 def _rows(
-    model: Model, crystals: pa.Table, index: NDArray[np.int64], distance: NDArray[np.float64]
+    model: Model,
+    crystals: pa.Table,
+    known_ids: pa.Array,
+    index: NDArray[np.int64],
+    distance: NDArray[np.float64],
 ) -> pa.Table:
     """Return the rows of B crystals; (B, k) are the reference rows found and their distances."""
     count = index.shape[1]
@@ -131,6 +148,7 @@ def _rows(
     return pa.Table.from_arrays(
         [
             *own.columns,
+            known_ids.take(pa.array(repeated)),
             pa.array(np.tile(np.arange(1, count + 1), len(index))),
             *known.columns,
             pa.array(distance.reshape(-1)),
@@ -139,6 +157,7 @@ def _rows(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 CRYSTAL_SCHEMA.field("formula"),
+                pa.field("known_id", pa.string()),
                 pa.field("rank", pa.int64()),
                 pa.field("nearest_id", pa.string()),
                 pa.field("nearest_formula", pa.string()),

@@ -7,10 +7,12 @@ from collections import Counter
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emrl_ray.config import PredictConfig
 from emrl_ray.crystals.accounting import Counts, closing
-from emrl_ray.crystals.results import check_ending, rejects_beside, write_rejects, write_table
+from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
+from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.supply import open_supply
 from emrl_ray.crystals.tables import rejects_table
 from emrl_ray.crystals.validation import Limits
@@ -22,7 +24,9 @@ ROWS_SHOWN = 50
 HEADINGS = {
     **{name: name for name in ("id", "formula", "prediction", "lower", "upper")},
     "domain_reason": "outside",
-    "nearest_formula": "nearest",
+    "known_id": "known",
+    "nearest_id": "nearest",
+    "nearest_formula": "its formula",
     "nearest_target": "its value",
     "nearest_distance": "distance",
 }
@@ -50,11 +54,12 @@ def predict(config: PredictConfig) -> PredictResult:
     FileNotFoundError, in one line and before any work, for options that cannot be met.
     """
     if config.out is not None:
-        check_ending(config.out)
+        check_out(config.out)
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         head = model.head_name(config.head)
+        _ = model.heads[head]  # read now: a damaged one is told before any work
         with open_supply(config.source, config.cif_column, config.out) as supply:
             check_free_columns(supply.columns, config.source)
             tables, rejects = [], []
@@ -68,12 +73,27 @@ def predict(config: PredictConfig) -> PredictResult:
     result = PredictResult(pa.concat_tables(tables).combine_chunks(), rejects_table(rejects))
     if config.out is not None:
         write_table(result.predictions, config.out)
-        write_rejects(result.rejects, rejects_beside(config.out))
+        write_rejects(result.rejects, locate(rejects_beside(config.out)))
     else:
         unit = f" in {model.card.unit}" if model.card.unit else ""
-        print_rows(f"{model.card.target}{unit}, regressor {head}", result.predictions, HEADINGS)
+        inside = _inside(result.predictions)
+        title = f"{model.card.target}{unit}, regressor {head}{inside}"
+        print_rows(title, result.predictions, HEADINGS)
     close("predict", result.predictions.num_rows, result.rejects, supply.passed_over, config.out)
     return result
+
+
+def _inside(rows: pa.Table) -> str:
+    """Return how many rows are outside the domain, for the title; nothing if it is not known."""
+    verdicts = rows.column("in_domain").drop_null()
+    if not len(verdicts):
+        return ""
+    outside = len(verdicts) - pc.sum(verdicts).as_py()
+    return (
+        f"; {outside:,} of {rows.num_rows:,} outside the domain"
+        if outside
+        else "; all in the domain"
+    )
 
 
 def print_rows(title: str, rows: pa.Table, headings: dict[str, str]) -> None:
@@ -98,6 +118,8 @@ def close(
     lines = closing(verb, counts, passed_over)
     if out is not None:
         lines.append(f"{verb}: {out}")
+        if rejects.num_rows:
+            lines.append(f"{verb}: rejects in {rejects_beside(out)}")
     else:
         shown = rejects.slice(0, ROWS_SHOWN).to_pylist()
         lines += [

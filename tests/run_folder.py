@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from emrl_ray.crystals.storage import locate, read_json, read_table, write_json,
 from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage, rejects_table
 from emrl_ray.reporting.run_page.page import write_report
 from tests.html_page import Page
-from tests.tiny_model import make_model, random_crystals
+from tests.tiny_model import TARGET, make_model, random_crystals
 
 NASTY = ("<script>alert(1)</script>", 'a"b&amp;<i>', "'); x", "ä–x y")
 """Ids that a page must show as they are."""
@@ -21,6 +22,8 @@ ROWS, TOP = 200, 120
 """Of the run and of its shortlist."""
 LOW, HIGH = 8.0, 12.0
 """The window of the run."""
+SECOND_HIGH = 14.0
+"""The most of the second objective's target."""
 UNIT = {b"unit": b"angstrom^3"}
 
 
@@ -97,6 +100,51 @@ def run_with_report(folder: Path) -> str:
     run = write_run(folder / "run", rows, best(rows, TOP), manifest_of(model, ROWS, TOP))
     assert write_report(run) == f"{run}/report.html"
     return run
+
+
+def two_objectives(run: Path, folder: Path) -> str:
+    """Make a second model in `folder` and a run of one model a run of both; return the second model.
+
+    Both models have the target of the first. Supply columns are added too, so the table is wide.
+    """
+    manifest = read_json(locate(run) / "manifest.json")
+    first = manifest["config"]["model"]
+    second = str(shutil.copytree(first, folder / "second"))
+    for place in [*(run / "predictions").iterdir(), run / "shortlist.parquet"]:
+        write_parquet(_with_second(read_table(place)), locate(place))
+    shortlist = read_table(run / "shortlist.parquet")
+    shortlist = shortlist.append_column("cost_per_kg", pa.array([12345.0] * shortlist.num_rows))
+    hazards = pa.array(["Cr restricted, U radioactive"] * shortlist.num_rows)
+    replace_shortlist(run, shortlist.append_column("hazards", hazards))
+    card = {"target": TARGET, "unit": "angstrom^3"}
+    change(
+        run,
+        config={**manifest["config"], "objectives": [{"model": second, "head": "boosted"}]},
+        fingerprints={**manifest["fingerprints"], "model2": folder_fingerprint(second)},
+        objectives=[
+            {"model": first, "window": f"{LOW}:{HIGH}", **card},
+            {"model": second, "window": f":{SECOND_HIGH}", **card},
+        ],
+    )
+    return second
+
+
+def _with_second(rows: pa.Table) -> pa.Table:
+    """Return predictions with those of a second model, in whose domain every tenth row is not."""
+    inside = [not name.endswith("0>") for name in rows.column("nearest_id").to_pylist()]
+    values = rows.column("prediction").to_numpy() + 1
+    columns = {
+        "prediction_2": values,
+        "lower_2": values - 2,
+        "upper_2": values + 2,
+        "p_in_window_2": np.full(rows.num_rows, 0.25),
+        "in_domain_2": inside,
+        "domain_reason_2": pa.array([None if found else "atoms 40" for found in inside]),
+        "p_all": 0.25 * rows.column("p_in_window").to_numpy(),
+    }
+    for name, column in columns.items():
+        rows = rows.append_column(name, pa.array(column))
+    return rows
 
 
 def manifest_of(model: str, rows: int, top: int) -> dict:

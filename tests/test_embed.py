@@ -59,7 +59,7 @@ def test_a_row_a_crystal_with_the_embedding_of_the_model_and_what_came_in(model,
 
 
 def test_every_other_row_is_a_reject_beside_the_file(embedded):
-    rejects = pcsv.read_csv(embedded.with_name("e.rejects.csv"))
+    rejects = pcsv.read_csv(embedded.with_name("e.parquet.rejects.csv"))
     assert read_table(str(embedded)).num_rows + rejects.num_rows == ROWS
     assert set(rejects.column("reason").to_pylist()) == {"no_pairs"}
     assert all("library/part-" in place for place in rejects.column("source").to_pylist())

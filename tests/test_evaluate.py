@@ -348,8 +348,8 @@ def test_crystals_that_cannot_be_predicted_make_an_evaluation_that_does_not_pass
         ({"crystals": "nowhere"}, "nowhere: no such file or folder"),
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
         ({"head": "best"}, "--head best: the model has linear, boosted"),
-        ({"out": "taken"}, "taken holds a metrics.json that no evaluation wrote"),
-        ({"out": "nm.parquet"}, "nm.parquet: is a file; give a folder"),
+        ({"out": "taken"}, "--out taken: holds metrics.json and is no evaluation: use another folder"),
+        ({"out": "nm.parquet"}, "--out nm.parquet: is a file, give a folder"),
     ],
 )
 def test_what_cannot_be_met_is_refused_in_one_line(model, tmp_path, monkeypatch, changes, said):

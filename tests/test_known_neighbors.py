@@ -23,7 +23,7 @@ from tests.crystal_files import salt
 from tests.tiny_model import TARGET, make_model, random_crystals
 
 COLUMNS = [
-    *("id", "formula", "rank"),
+    *("id", "formula", "known_id", "rank"),
     *("nearest_id", "nearest_formula", "nearest_target", "nearest_distance"),
 ]
 
@@ -122,7 +122,7 @@ def test_each_crystal_of_a_source_has_its_nearest_with_true_value_and_distance(m
     assert table.column("id").to_pylist() == [name for name in ids for _ in range(3)]
     assert table.column("rank").to_pylist() == [1, 2, 3] * len(ids)
     known = opened.reference.take(index.reshape(-1))
-    for column, name in zip(COLUMNS[3:6], ("id", "formula", TARGET), strict=True):
+    for column, name in zip(COLUMNS[4:7], ("id", "formula", TARGET), strict=True):
         assert table.column(column).to_pylist() == known.column(name).to_pylist()
     np.testing.assert_allclose(
         table.column("nearest_distance").to_numpy(), distance.reshape(-1), rtol=1e-4, atol=1e-7
@@ -143,10 +143,22 @@ def test_a_known_crystal_is_named_by_its_id_and_is_no_neighbor_of_its_own(model,
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert lines[0] == f"values: {TARGET} in angstrom^3"
-    headings = "id formula rank nearest its formula its value distance"
+    headings = "id formula known rank nearest its formula its value distance"
     assert " ".join(lines[1].split()) == headings
     assert len(lines) == 6
     assert "neighbors: 1 rows in = 1 rows out + 0 rejects" in said.err
+
+
+def test_a_training_crystal_under_another_id_is_known(model, tmp_path):
+    known = Model.load(model).reference.column("id").slice(0, 2).to_pylist()
+    rows = [row for row in random_crystals(80).to_pylist() if row["id"] in known]
+    rows = [dict(row, id=f"my-{row['id']}") for row in rows] + random_crystals(3, 9).to_pylist()
+    source = tmp_path / "crystals.parquet"
+    write_parquet(pa.Table.from_pylist(rows, schema=random_crystals(1).schema), locate(source))
+    result = neighbors(NeighborsConfig(model=model, source=str(source), count=1, threads=1))
+    found = {row["id"]: row["known_id"] for row in result.neighbors.to_pylist()}
+    assert {name: found[f"my-{name}"] for name in known} == {name: name for name in known}
+    assert all(found[name] is None for name in found if not name.startswith("my-"))
 
 
 def test_a_path_comes_before_an_id(model, tmp_path, monkeypatch):
@@ -169,7 +181,7 @@ def test_the_ending_of_the_file_is_its_format(model, source, tmp_path, ending):
         "parquet": lambda: read_table(str(out)).to_pylist(),
     }[ending]()
     assert rows == result.neighbors.to_pylist()
-    rejects = pcsv.read_csv(tmp_path / "n.rejects.csv")
+    rejects = pcsv.read_csv(tmp_path / f"n.{ending}.rejects.csv")
     assert set(rejects.column("reason").to_pylist()) == {"no_pairs"}
     assert rejects.num_rows == result.rejects.num_rows
 
@@ -177,6 +189,7 @@ def test_the_ending_of_the_file_is_its_format(model, source, tmp_path, ending):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"source": ""}, "^the source is empty: give a path"),
         ({"count": 0}, "--count 0: must be at least 1"),
         ({"out": "n.xlsx"}, "--out n.xlsx: must end in .parquet, .csv, .json"),
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),

@@ -176,7 +176,7 @@ def test_a_map_may_be_drawn_again_where_one_is_and_nowhere_over_other_files(fold
         other = tmp_path / f"other {name}"
         other.mkdir()
         (other / name).write_text("not a map")
-        with pytest.raises(ConfigError, match=f"holds a {name} that no map wrote"):
+        with pytest.raises(ConfigError, match=f"holds {name} and is no map: use another folder"):
             draw_map(config(folder, out=str(other)))
         assert [file.name for file in other.iterdir()] == [name]
 
@@ -240,7 +240,7 @@ def test_a_table_that_is_none_of_crystals_and_a_file_as_folder_are_refused(folde
     write_parquet(pa.table({"id": ["a"]}), locate(place))
     with pytest.raises(ValueError, match=r"not a crystals table, column 'lattice' is missing"):
         draw_map(config(folder, crystals=str(place), out=str(tmp_path / "out")))
-    with pytest.raises(ConfigError, match="is a file; give a folder"):
+    with pytest.raises(ConfigError, match="is a file, give a folder"):
         draw_map(config(folder, out=str(place)))
 
 

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
 
-from emrl_ray.config import ConfigError, PredictConfig
+from emrl_ray.config import ConfigError, EmbedConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.embedding import embed
+from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import FOUND, NEAREST, Model
 from emrl_ray.predicting import predict
 from tests.tiny_model import make_model, random_crystals
@@ -87,7 +89,7 @@ def test_a_folder_of_files_gives_the_same_and_a_reject_for_each_bad_file(
     np.testing.assert_allclose(
         found.column("prediction").to_numpy(), expected.column("prediction").to_numpy(), rtol=1e-4
     )
-    rejects = pcsv.read_csv(tmp_path / "predictions.rejects.csv").to_pylist()
+    rejects = pcsv.read_csv(tmp_path / "predictions.parquet.rejects.csv").to_pylist()
     reasons = {row["id"]: row["reason"] for row in rejects}
     assert reasons["empty"] == "empty"
     assert reasons["torn"] == "not_utf8"
@@ -106,10 +108,10 @@ def test_predictions_are_written_as_csv_and_json_with_nothing_left_of_earlier_re
         locate(source),
     )
     for ending in ("csv", "json"):
-        (tmp_path / "p.rejects.csv").write_text("old")
+        (tmp_path / f"p.{ending}.rejects.csv").write_text("old")
         out = tmp_path / f"p.{ending}"
         predict(PredictConfig(model=model, source=str(source), out=str(out), threads=1))
-        assert not (tmp_path / "p.rejects.csv").exists()
+        assert not (tmp_path / f"p.{ending}.rejects.csv").exists()
     table = pcsv.read_csv(tmp_path / "p.csv")
     rows = json.loads((tmp_path / "p.json").read_text())
     assert table.column_names == list(rows[0]) == [*COLUMNS, "volume_per_atom"]
@@ -125,8 +127,8 @@ def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(model, 
     result = predict(PredictConfig(model=model, source=str(source), head="boosted", threads=1))
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0] == "volume_per_atom in angstrom^3, regressor boosted"
-    headings = "id formula prediction lower upper outside nearest its value distance"
+    assert lines[0].startswith("volume_per_atom in angstrom^3, regressor boosted; ")
+    headings = "id formula prediction lower upper outside nearest its formula its value distance"
     assert " ".join(lines[1].split()) == headings
     assert max(map(len, lines)) <= 120
     first = result.predictions.slice(0, 1).to_pylist()[0]
@@ -234,11 +236,101 @@ def test_a_column_named_as_ours_is_refused_with_the_name_of_its_source(model, cr
         ({"source": "nowhere"}, "nowhere: no such file or folder"),
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
         ({"head": "best"}, "--head best: the model has linear, boosted"),
+        ({"source": ""}, "^the source is empty: give a path"),
     ],
 )
 def test_what_cannot_be_met_is_refused_in_one_line(model, tmp_path, options, said):
     with pytest.raises((ConfigError, ValueError, OSError), match=said) as caught:
         predict(PredictConfig(**{"model": model, "source": str(tmp_path), **options}))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_beside_each_other_have_rejects_of_their_own_and_the_terminal_names_them(
+    model, crystals, tmp_path, capsys
+):
+    source, whole = tmp_path / "crystals.parquet", tmp_path / "whole.parquet"
+    write_parquet(crystals, locate(source))
+    known = Model.load(model).reference.column("id").slice(0, 3)
+    training = random_crystals(80, 0)
+    rows = pa.compute.is_in(training.column("id"), known.combine_chunks())
+    write_parquet(training.filter(rows), locate(whole))
+    for name, given in (("p.CSV", source), ("p.json", whole)):
+        predict(PredictConfig(model=model, source=str(given), out=str(tmp_path / name), threads=1))
+    assert pcsv.read_csv(tmp_path / "p.CSV.rejects.csv").num_rows > 0
+    assert not (tmp_path / "p.json.rejects.csv").exists()
+    assert pcsv.read_csv(tmp_path / "p.CSV").column_names[:2] == ["id", "formula"]
+    said = capsys.readouterr().out
+    assert f"predict: rejects in {tmp_path}/p.CSV.rejects.csv\n" in said
+    assert "p.json.rejects" not in said
+
+
+def test_the_terminal_shows_training_crystals_and_whether_all_are_in_the_domain(
+    model, tmp_path, capsys
+):
+    source = tmp_path / "crystals.parquet"
+    write_parquet(random_crystals(80, 0), locate(source))
+    result = predict(PredictConfig(model=model, source=str(source), threads=1))
+    outside = result.predictions.column("in_domain").to_pylist().count(False)
+    title, headings, *_ = capsys.readouterr().out.splitlines()
+    count = f"{outside:,} of {result.predictions.num_rows:,} outside" if outside else "all in"
+    assert title.endswith(f"regressor linear; {count} the domain")
+    assert {"known", "nearest"} <= set(headings.split())
+    inside = result.predictions.filter(pa.compute.field("in_domain")).column("id").to_pylist()
+    crystals = random_crystals(80, 0)
+    rows = pa.compute.is_in(crystals.column("id"), pa.array(inside[:3]))
+    write_parquet(crystals.filter(rows), locate(source))
+    predict(PredictConfig(model=model, source=str(source), threads=1))
+    assert capsys.readouterr().out.splitlines()[0].endswith("regressor linear; all in the domain")
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("folder.csv", "is a folder, give a file"),
+        ("file/p.csv", "/file is not a folder"),
+        ("shut/new/p.csv", "nothing may be written to .*/shut"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_before_any_work(
+    model, crystals, tmp_path, monkeypatch, out, said
+):
+    source = tmp_path / "crystals.parquet"
+    write_parquet(crystals, locate(source))
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "shut")
+    monkeypatch.setattr(Model, "load", lambda *given: 1 / 0)
+    place = f"{tmp_path}/{out}"
+    options = {"model": model, "source": str(source), "out": place}
+    for work in (
+        lambda: predict(PredictConfig(**options)),
+        lambda: neighbors(NeighborsConfig(**options)),
+        lambda: embed(EmbedConfig(**options | {"out": place.replace("csv", "parquet")})),
+    ):
+        if "folder" in out:
+            (tmp_path / "folder.parquet").mkdir(exist_ok=True)
+        with pytest.raises(ConfigError, match=rf"^--out {tmp_path}/.*{said}"):
+            work()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("head_boosted.ubj", "head_boosted.ubj holds no trees of XGBoost"),
+        ("elements.csv", r"elements.csv: must have the rows 1..118 in order"),
+    ],
+)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_file_of_a_model_that_was_cut_off_is_told_in_one_line(model, tmp_path, file, said, share):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    content = (damaged / file).read_bytes()
+    (damaged / file).write_bytes(content[: int(share * len(content))])
+    source = tmp_path / "crystals.parquet"
+    write_parquet(random_crystals(3), locate(source))
+    with pytest.raises(ValueError, match=said) as caught:
+        predict(PredictConfig(model=str(damaged), source=str(source), head="boosted"))
     assert "\n" not in str(caught.value)
 
 

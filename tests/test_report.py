@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 import emrl_ray
 from emrl_ray import cli
-from emrl_ray.crystals.storage import locate, read_json, read_table, write_json
+from emrl_ray.crystals.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.model.folder import read_calibrations
 from emrl_ray.reporting.run_page.page import CONTENTS, write_report
 from tests.html_page import Page
 from tests.run_folder import (
@@ -18,6 +21,7 @@ from tests.run_folder import (
     LOW,
     NASTY,
     ROWS,
+    TOP,
     best,
     change,
     page_of,
@@ -118,10 +122,17 @@ def test_duplicates_are_counted_and_named(page):
 
 
 def test_duplicates_are_told_to_be_those_among_the_rows_that_were_looked_at(run_copy, page):
-    assert "2 further candidates are duplicates of these." in page.text["shortlist"]
-    change(run_copy, counts={"examined": 1240})
-    said = "duplicates of these among the best 1,240, which were looked at."
-    assert said in page_of(run_copy).text["shortlist"]
+    said = "2 further candidates are duplicates of these"
+    assert f"{said} (column Duplicates)." in page.text["shortlist"]
+    change(run_copy, counts={"examined": 1240, "repeated": 7})
+    text = page_of(run_copy).text["shortlist"]
+    assert f"{said} among the best 1,240, which were looked at" in text
+    assert "5 more are duplicates of candidates that are not on the shortlist." in text
+    change(run_copy, counts={"examined": 1240, "repeated": 7, "duplicates": 2, "duplicates_cut": 1})
+    text = page_of(run_copy).text["shortlist"]
+    assert f"{said} among all ranked candidates (column Duplicates)." in text
+    assert "1 row of these has so many candidates for a duplicate" in text
+    assert "more are duplicates" not in text
 
 
 def test_the_library_is_counted_from_its_predictions(run, page):
@@ -158,13 +169,13 @@ def test_rejects_are_counted_by_reason_and_stage(page):
 def test_the_coverage_of_the_stored_intervals_is_that_of_the_held_out_rows(run, page):
     model = read_json(locate(run) / "manifest.json")["config"]["model"]
     rows = read_table(f"{model}/held_out.parquet")
-    for part, count in (("calibration", 40), ("test", 50)):
-        of_part = rows.filter(pc.equal(rows.column("part"), part))
-        target, lower, upper = (
-            of_part.column(name).to_numpy() for name in ("target", "lower", "upper")
-        )
-        covered = ((target >= lower) & (target <= upper)).sum()
-        assert f"{covered} of {count} {part} rows" in page.text["model"]
+    of_part = rows.filter(pc.equal(rows.column("part"), "test"))
+    target, lower, upper = (
+        of_part.column(name).to_numpy() for name in ("target", "lower", "upper")
+    )
+    covered = ((target >= lower) & (target <= upper)).sum()
+    assert f"The 90 % intervals hold {covered} of 50 test rows" in page.text["model"]
+    assert "calibration rows (" not in page.text["model"]
     assert "exchangeable" in page.text["model"]
     assert "stability" not in page.text["model"]
 
@@ -198,12 +209,86 @@ def test_the_verb_and_its_twin_write_the_page(run_copy, capsys):
     assert page.exists()
 
 
-def test_an_unfinished_or_damaged_run_is_refused_in_one_line(run_copy, capsys):
-    (run_copy / "manifest.json").write_text("[1]")
-    assert cli.main(["report", str(run_copy)]) == 2
-    (run_copy / "manifest.json").unlink()
-    assert cli.main(["report", str(run_copy)]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert "damaged run" in said[0]
-    assert "no finished run there" in said[1]
+def test_how_many_are_likely_is_said_at_the_top(run_copy):
+    rows = read_table(run_copy / "shortlist.parquet")
+    place = rows.schema.get_field_index("p_in_window")
+    inside = rows.column("in_domain").to_pylist()
+    of_them = "of them in the domain of the model"
+    first, every = f"{'1' if inside[0] else 'none'} {of_them}", f"{sum(inside)} {of_them}"
+    wanted = f"likelier than not to have a volume per atom between {LOW:g} and {HIGH:g} angstrom^3"
+    for highest, others, said in (
+        (0.003, 0.0, f"None of the 120 is {wanted}; the best has a probability of 0.3 %."),
+        (0.5, 0.2, f"One of the 120 is {wanted}, {first}; the best has a probability of 50 %."),
+        (1.0, 0.6, f"All 120 are {wanted}, {every}; the best has a probability of 100 %."),
+    ):
+        values = pa.array([highest] + [others] * (rows.num_rows - 1))
+        replace_shortlist(run_copy, rows.set_column(place, "p_in_window", values))
+        assert said in page_of(run_copy).text["question"]
+    change(run_copy, config={"minimize": True})
+    assert "likelier than not" not in page_of(run_copy).text["question"]
+
+
+def test_the_funnel_says_why_ranked_candidates_are_not_on_the_shortlist(run_copy):
+    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    counts = {"predicted": 200, "ranked": 190, "without_a_number": 10}
+    counts |= {"examined": 160, "repeated": 15, "shortlisted": TOP}
+    change(run_copy, counts=counts)
+    rows = [(row[0], row[1], row[4]) for row in page_of(run_copy).rows["funnel"][3:]]
+    assert rows == [
+        ("with a number to rank by", "190", "10 fewer: 10 rows had none"),
+        ("looked at, best first", "160", "30 fewer: ranked below all that were looked at"),
+        ("each crystal once", "145", "15 fewer: the same crystal as another"),
+        ("on the shortlist", "120", "25 fewer: beyond the 120 of --top"),
+    ]
+    change(run_copy, config={**config, "top": 300, "per_system": 2}, cut_short=True)
+    page = page_of(run_copy)
+    assert page.rows["funnel"][-1][4] == "25 fewer: their chemical system had 2 already"
+    said = "fewer than the 300 rows asked for: only the best 160 candidates were looked at"
+    assert said in page.text["funnel"]
+    assert said in page.text["question"]
+
+
+def test_the_model_is_judged_at_the_confidence_of_the_table(run, run_copy, tmp_path):
+    manifest = read_json(locate(run) / "manifest.json")
+    model = manifest["config"]["model"]
+    card = read_json(locate(model) / "card.json")
+    calibration = read_calibrations(locate(model))[card["best_head"]]
+    factor = calibration.half_width(0.6) / calibration.half_width(0.9)
+    rows = read_table(f"{model}/held_out.parquet")
+    rows = rows.filter(pc.equal(rows.column("part"), "test"))
+    target, value = (rows.column(name).to_numpy() for name in ("target", "prediction"))
+    covered = (np.abs(target - value) <= 1.6 * factor).sum()
+    change(run_copy, config={**manifest["config"], "confidence": 0.6})
+    text = page_of(run_copy).text["model"]
+    assert f"The 60 % intervals hold {covered} of 50 test rows" in text
+    assert "90 %" not in text
+    other = shutil.copytree(model, tmp_path / "model")
+    (other / "calibration.json").unlink()
+    config = {**manifest["config"], "confidence": 0.6, "model": str(other)}
+    change(run_copy, config=config, fingerprints=None)
+    text = page_of(run_copy).text["model"]
+    assert "figures here are for 90 % intervals, not for the 60 % intervals of the table" in text
+    assert "The 90 % intervals hold" in text
+
+
+def test_coverage_of_calibration_rows_is_no_evidence(run_copy, tmp_path):
+    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    other = shutil.copytree(config["model"], tmp_path / "model")
+    rows = read_table(other / "held_out.parquet")
+    rows = rows.filter(pc.equal(rows.column("part"), "calibration"))
+    write_parquet(rows, locate(other) / "held_out.parquet")
+    change(run_copy, config={**config, "model": str(other)}, fingerprints=None)
+    text = page_of(run_copy).text["model"]
+    assert "kept no test rows: nothing here shows whether its intervals hold" in text
+    assert "intervals hold " not in text.replace("intervals hold their", "")
+
+
+def test_cost_and_hazards_come_with_their_sources(run_copy):
+    rows = read_table(run_copy / "shortlist.parquet")
+    rows = rows.append_column("cost_per_kg", pa.array([1.0] * rows.num_rows))
+    rows = rows.append_column("hazards", pa.array(["Cr restricted"] * rows.num_rows))
+    replace_shortlist(run_copy, rows)
+    page = page_of(run_copy)
+    assert "RoHS or radioactive" in " ".join(page.rows["shortlist"][0])
+    for words in ("2011/65/EU", "hexavalent", "September 2013", "pure gas", "Gaultois"):
+        assert words in page.text["shortlist"]

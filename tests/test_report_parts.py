@@ -14,10 +14,19 @@ from hypothesis import strategies as st
 from emrl_ray.crystals.storage import list_files, locate, write_parquet
 from emrl_ray.reporting.run_page import library_summary
 from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks
+from emrl_ray.reporting.run_page.cells import distance_cell, distance_decimals
+from emrl_ray.reporting.run_page.held_out import (
+    CONFIDENCES,
+    HeldOut,
+    coverage,
+    stretch,
+    stretched,
+)
+from emrl_ray.reporting.run_page.interval_scale import IntervalScale
 from emrl_ray.reporting.run_page.library_summary import summarize_library
-from emrl_ray.reporting.run_page.markup import decimals_for, number, share
-from emrl_ray.reporting.run_page.model import CONFIDENCES, HeldOut, coverage
+from emrl_ray.reporting.run_page.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
+from emrl_ray.trust import Calibration
 from tests.crystals_for_tests import ROCK_SALT
 from tests.run_folder import HIGH, LOW, predictions
 
@@ -45,8 +54,8 @@ def test_a_summary_counts_each_row_once(tmp_path):
     within = (np.abs(x) <= found.bins.map_x[-1]) & (np.abs(y) <= found.bins.map_y[-1])
     assert 480 <= found.density.sum() <= within.size
     reasons = Counter(str(text).split()[0] for text in rows.column("domain_reason").to_pylist())
-    assert found.reasons == reasons - Counter({"None": 500})
-    assert found.details == {("unseen_element", "U"): 100, ("unseen_pair", "Pb-O"): 100}
+    assert found.domains[0].reasons == reasons - Counter({"None": 500})
+    assert found.domains[0].details == {("unseen_element", "U"): 100, ("unseen_pair", "Pb-O"): 100}
 
 
 def test_a_summary_does_not_depend_on_the_files(tmp_path):
@@ -181,6 +190,50 @@ def test_infinite_intervals_have_no_coverage_by_confidence():
     rows = held_out(np.ones(50), np.full(50, np.inf))
     assert coverage({"calibration": rows, "test": rows}) is None
     assert coverage({"test": held_out(np.ones(50), np.ones(50))}) is None
+
+
+def test_intervals_of_another_confidence_are_stretched_as_the_calibration_asks():
+    calibration = Calibration(np.random.default_rng(0).normal(size=50))
+    factor = calibration.half_width(0.5) / calibration.half_width(0.9)
+    assert stretch(calibration, 0.5) == pytest.approx(factor)
+    assert stretch(calibration, 0.999) == np.inf
+    assert stretch(None, 0.9) == 1
+    assert stretch(None, 0.8) is None
+    assert stretch(Calibration([1.0, 2.0]), 0.5) is None
+    rows = stretched(held_out(np.ones(3), np.full(3, 2.0)), 0.5)
+    assert np.array_equal(rows.upper - rows.prediction, np.ones(3))
+
+
+def test_a_far_window_does_not_shrink_the_intervals():
+    rows = pa.table({"prediction": [1.0, 2.0], "lower": [0.0, 1.0], "upper": [2.0, 3.0]})
+    near, far = (IntervalScale.of(rows, window) for window in ((2.0, 4.0), (50.0, np.inf)))
+    assert (near.low, near.high, near.beyond) == (0, 4, 0)
+    assert (far.low, far.high, far.beyond) == (0, 3, 1)
+    assert 'class="window"' in near.drawing(rows.to_pylist()[0])
+    assert 'class="aim"' in far.drawing(rows.to_pylist()[0])
+    assert IntervalScale.of(rows, (-np.inf, -40.0)).beyond == -1
+    assert Axes((0, 1), (0, 1)).window((50, 60)) == ""
+
+
+def test_distances_have_the_same_decimals_and_none_below_rounding():
+    distances = np.array([0.026, 0.0286, 3e-8, np.inf, np.nan])
+    decimals = distance_decimals(distances)
+    shown = [distance_cell({"nearest_distance": value}, decimals).shown for value in distances]
+    assert shown == ["0.0260", "0.0286", "0", "∞", "-"]
+
+
+def test_counts_have_whole_ticks_and_none_has_no_bar():
+    assert ticks(0, 1.06, 5, 1.0).tolist() == [0, 1]
+    table = bars("x", ("a", "b", "c"), [("one", 1, ""), ("none", 0, "")], 2)
+    assert table.count("<span style=") == 1
+
+
+def test_one_is_not_many():
+    assert [counted(n, "row") for n in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
+    assert counted(1, "is", "are") == "1 is"
+    assert [per_cent(p) for p in (0, 0.003, 0.5, 0.996, 1)] == [
+        *("0 %", "0.3 %", "50 %", "99.6 %", "100 %")
+    ]
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(3, 60))

@@ -65,3 +65,10 @@ def test_an_input_is_never_the_output(tmp_path, inner):
         refuse_input_as_output(str(tmp_path), crystals=f"{tmp_path}{inner}")
     refuse_input_as_output(f"{tmp_path}/model", crystals=str(tmp_path), graphs=None)
     refuse_input_as_output(f"{tmp_path}/a", crystals=f"{tmp_path}/ab")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"^--out .*/file: is a file, give a folder$"):
+        job(tmp_path / "file").open(True)
+    assert (tmp_path / "file").exists()

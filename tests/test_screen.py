@@ -192,7 +192,7 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
     files = list_files(locate(output.rows))
-    listed = shortlist(files, Ranking(None, largest=False), 3, Chooser(library)).table
+    listed = shortlist(files, Ranking(None, largest=False), 3, Chooser(library), 0.0).table
     expected, _ = Model.load(model).predict(read_table(library), LIMITS, "boosted")
     without_lead = pc.invert(pc.match_substring(expected.column("formula"), "Pb"))
     least = sorted(expected.filter(without_lead).column("prediction").to_pylist())[:3]
@@ -221,8 +221,9 @@ def test_filters_leave_out_what_is_foreign_or_known(config, model, tmp_path):
     foreign = known.slice(0, 5).to_pylist()
     for row in foreign:
         row["id"], row["atomic_numbers"] = f"alien-{row['id']}", [92] * len(row["atomic_numbers"])
-    table = pa.concat_tables([known, pa.Table.from_pylist(foreign, schema=known.schema)])
-    library = write_library(tmp_path / "library", table, [85])
+    aliens = pa.Table.from_pylist(foreign, schema=known.schema)
+    table = pa.concat_tables([known, aliens, random_crystals(20, 1, "new")])
+    library = write_library(tmp_path / "library", table, [105])
     options = altered(
         config,
         crystals=library,
@@ -238,11 +239,12 @@ def test_filters_leave_out_what_is_foreign_or_known(config, model, tmp_path):
     aliens = [row for row in found if row["id"].startswith("alien")]
     assert {row["domain_reason"] for row in aliens} == {"unseen_element U"}
     assert {row["excluded_by"] for row in aliens} == {"domain"}
-    reference = set(Model.load(model).reference.column("id").to_pylist())
+    labelled = set(Model.load(model).labelled.column("id").to_pylist())
     same = {row["id"] for row in found if row["known_id"] is not None}
-    assert same == reference & {row["id"] for row in found}
+    assert same == labelled & {row["id"] for row in found}
     assert all(row["known_id"] == row["id"] for row in found if row["id"] in same)
     shortlisted = read_table(result.shortlist)
+    assert shortlisted.num_rows > 5
     assert not same & set(shortlisted.column("id").to_pylist())
     assert "cost_per_kg" in shortlisted.column_names
     assert counts["ranked"] == counts["predicted"] - sum(
@@ -257,6 +259,7 @@ def test_filters_leave_out_what_is_foreign_or_known(config, model, tmp_path):
     ("options", "said"),
     [
         ({"crystals": "nowhere"}, "nowhere: no such Parquet file, nor a folder that holds any"),
+        ({"crystals": ""}, "^the path of a table is empty"),
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
         ({"head": "best"}, "--head best: the model has linear, boosted"),
         ({"only_elements": ["Qq"]}, "--only-elements Qq: no such element"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import read_table
+from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
 from emrl_ray.pipelines import screen as module
@@ -19,6 +20,7 @@ from emrl_ray.screening.candidates import own_columns
 from emrl_ray.screening.choice import far_apart
 from emrl_ray.screening.supply_risk import SUPPLY
 from tests import tiny_model
+from tests.crystal_files import salt
 from tests.tiny_model import make_model, random_crystals, write_library
 
 FORMAT_1 = str(Path(__file__).parent / "data" / "model-format-1")
@@ -57,6 +59,20 @@ def test_a_screen_that_ranks_nothing_ends_with_an_empty_shortlist(screened, caps
     counts, said = result.manifest["counts"], capsys.readouterr().out
     assert counts["ranked"] == counts["examined"] == 0 < counts["predicted"]
     assert f"0 ranked, {counts['predicted']} excluded by their elements, 0 on" in said
+    assert "screen: the shortlist is empty: no candidate passes the filters\n" in said
+    assert result.passed
+    assert counts["likely"] is None
+    assert counts["duplicates"] == 0
+
+
+def test_a_screen_without_a_prediction_does_not_pass(screened, tmp_path, capsys):
+    rows = random_crystals(4).to_pylist()
+    for row in rows:
+        row["lattice"] = [0.0] * 9
+    flat = pa.Table.from_pylist(rows, schema=random_crystals(1).schema)
+    result = screened(crystals=write_library(tmp_path / "flat", flat, [4]), maximize=True)
+    assert not result.passed
+    assert "screen: the shortlist is empty: none could be ranked\n" in capsys.readouterr().out
 
 
 def test_a_diverse_shortlist_lies_far_apart_among_twice_as_many(screened, model, library):
@@ -110,7 +126,8 @@ def test_three_objectives_are_ranked_by_all_and_need_all_predictions(screened, l
 def test_a_shortlist_is_screened_again_and_keeps_nothing_of_the_first_screen(
     screened, model, tmp_path, capsys
 ):
-    first = screened(target_window="5:25", and_model=model, target_window2=":40", supply=True)
+    second = make_model(tmp_path / "second", seed=5)
+    first = screened(target_window="5:25", and_model=second, target_window2=":40", supply=True)
     own = own_columns(read_table(first.shortlist).schema)
     assert {"rank", "duplicates", "prediction_2", "p_all", *SUPPLY} <= set(own)
     capsys.readouterr()
@@ -137,13 +154,15 @@ def test_only_filters_that_were_asked_for_are_told(screened, capsys):
     said = capsys.readouterr().out
     counts = result.manifest["counts"]
     assert f"{counts['ranked']:,} ranked, 0 known, 15 on the shortlist" in said
-    assert "outside the domain" not in said
+    outside = counts["ranked_domain"]
+    assert outside > 0 == counts["ranked_known"]
+    assert f"screen: of these, {outside} outside the domain; --in-domain leaves them out\n" in said
     assert result.manifest["filters"] == ["known"]
     assert [step["step"] for step in result.manifest["funnel"]][2:] == [
         "not known",
         "on the shortlist",
     ]
-    assert f"of the best {counts['ranked']}, which were looked at, 0 duplicate another" in said
+    assert f"of the best {counts['ranked']}, which were looked at, 0 duplicate another; the" in said
     assert not result.manifest["cut_short"]
 
 
@@ -178,3 +197,111 @@ def test_what_was_kept_of_training_is_asked_without_reading_it(screened, monkeyp
     monkeypatch.setattr(module, "run_slices", lambda *given, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         screened(maximize=True, not_known=True)
+
+
+def test_how_many_are_known_or_likelier_than_not_is_told(screened, tmp_path, capsys):
+    known = write_library(tmp_path / "known", random_crystals(80).slice(0, 20), [20])
+    result = screened(crystals=known, target_window="1e6:")
+    counts, said = result.manifest["counts"], capsys.readouterr().out
+    assert counts["likely"] == 0
+    assert (
+        "screen: 0 of the 10 on the shortlist are likelier than not to be in the window\n" in said
+    )
+    assert counts["ranked_known"] == counts["ranked"] > 0
+    assert f"{counts['ranked']} known; " in said
+    assert said.count("--not-known") == 1
+    sure = screened(crystals=known, target_window="-1e6:", out=str(tmp_path / "sure"))
+    assert sure.manifest["counts"]["likely"] == 10
+
+
+def test_duplicates_are_found_however_far_down_and_the_first_of_the_library_is_shown(
+    screened, tmp_path
+):
+    table = pa.concat_tables([random_crystals(30), random_crystals(30, prefix="copy")])
+    result = screened(
+        crystals=write_library(tmp_path / "double", table, [60]), maximize=True, top=3
+    )
+    listed = read_table(result.shortlist).to_pylist()
+    assert result.manifest["counts"]["examined"] < 60
+    assert [row["duplicates"] for row in listed] == [[f"copy{row['id'][1:]}"] for row in listed]
+    assert result.manifest["counts"]["duplicates"] == 3
+
+
+def test_two_windows_for_one_model_are_refused(screened, model, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    for again in (model, str(copy)):
+        said = f"^{again}: two windows for the volume_per_atom of one model, 5:9 and :7; give one window"
+        with pytest.raises(ConfigError, match=said):
+            screened(target_window="5:9", and_model=again, target_window2=":7")
+    assert not (tmp_path / "run").exists()
+
+
+def test_windows_of_one_target_that_have_no_value_in_common_are_refused(screened, tmp_path):
+    second = make_model(tmp_path / "second", seed=5)
+    said = "^no volume_per_atom is in both target windows, 5:9 and 12:$"
+    with pytest.raises(ConfigError, match=said):
+        screened(target_window="5:9", and_model=second, target_window2="12:")
+
+
+def test_a_further_model_is_called_by_its_option(screened, tmp_path):
+    second = make_model(tmp_path / "second", seed=5)
+    options = {"target_window": "5:25", "and_model": second, "target_window2": ":40"}
+    screened(**options)
+    (Path(second) / "learning_curve.json").write_text("{}")
+    with pytest.raises(ConfigError, match=rf"\(what --and {second} names is not what it was\)"):
+        screened(**options)
+    with pytest.raises(ConfigError, match=rf"--and {second} lies there; use another --out"):
+        screened(**options, out=str(tmp_path / "second"))
+
+
+def test_a_damaged_table_is_named_before_any_work(screened, library, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(library, folder)
+    whole = (folder / "part-0.parquet").read_bytes()
+    for content in (b"no parquet at all", whole[:2000], b""):
+        (folder / "z.parquet").write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"^/.*/mixed/z\.parquet: not a Parquet file"
+        ) as caught:
+            screened(crystals=str(folder), maximize=True)
+        assert "\n" not in str(caught.value)
+    write_parquet(read_table(library).drop_columns("lattice"), locate(folder) / "z.parquet")
+    with pytest.raises(ValueError, match=r"z.parquet: has no column 'lattice', part-0.parquet has"):
+        screened(crystals=str(folder), maximize=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_crystal_files_are_sent_to_ingest(screened, tmp_path):
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    (folder / "salt.cif").write_text(salt(4))
+    for given, said in [(folder, "no such Parquet file"), (folder / "salt.cif", "not a Parquet")]:
+        with pytest.raises((ValueError, OSError), match=rf"{said}.*; `ingest` makes a table of"):
+            screened(crystals=str(given), maximize=True)
+
+
+def test_a_damaged_regressor_is_told_before_any_work(screened, model, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    head = damaged / "head_boosted.ubj"
+    head.write_bytes(head.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"head_boosted\.ubj holds no trees of XGBoost$"):
+        screened(model=str(damaged), head="boosted", maximize=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("salt.cif", "is a file, give a folder"), ("salt.cif/run", "is not a folder")]
+)
+def test_a_run_in_place_of_a_file_is_refused(screened, tmp_path, out, said):
+    (tmp_path / "salt.cif").write_text(salt(4))
+    with pytest.raises(ConfigError, match=rf"^--out {tmp_path}/{out}: .*{said}$"):
+        screened(maximize=True, out=str(tmp_path / out))
+
+
+def test_elements_may_be_joined_by_commas():
+    options = {"model": "m", "crystals": "c", "out": "o", "maximize": True}
+    config = ScreenConfig(**options, exclude_elements=["Pb,Cd", "Hg"], only_elements=["Cs, Sn"])
+    assert config.exclude_elements == ["Pb", "Cd", "Hg"]
+    assert config.only_elements == ["Cs", "Sn"]

@@ -12,15 +12,17 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import locate, write_csv, write_parquet
+from emrl_ray.crystals.storage import locate, read_table, write_csv, write_parquet
 from emrl_ray.screening.choice import LIBRARY_ROW, Chooser, far_apart
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
 from emrl_ray.screening.ranking import Ranking, Tally
 from emrl_ray.screening.shortlist import shortlist
+from emrl_ray.screening.twins import _Marks
 from tests.tiny_model import random_crystals
 
 LARGEST = Ranking(None, True)
 SMALLEST = Ranking(None, False)
+REACH = 0.01
 
 
 def predictions(values, ids=None, **columns):
@@ -42,10 +44,21 @@ def found_in(folder, tables, ranking, top=10, **options):
     files, first = [], 0
     for index, table in enumerate(tables):
         files.append(locate(folder) / f"slice-{index:06d}.parquet")
-        positions = pa.array(np.arange(first, first + table.num_rows))
-        write_parquet(table.append_column(LIBRARY_ROW, positions), files[-1])
+        positions = np.arange(first, first + table.num_rows)
+        write_parquet(marked(table, positions, random_crystals(rows)), files[-1])
         first += table.num_rows
-    return shortlist(files, ranking, top, Chooser(library.path, **options))
+    return shortlist(files, ranking, top, Chooser(library.path, **options), REACH)
+
+
+def marked(table, positions, library):
+    """Return predictions with what tells the rows of a library apart: formula, place on the map."""
+    numbers = [sorted(row) for row in library.column("atomic_numbers").to_pylist()]
+    place = {name: index for index, name in enumerate(sorted({str(row) for row in numbers}))}
+    places = np.array([place[str(numbers[position])] for position in positions], np.float32)
+    for name in ("map_x", "map_y"):
+        table = table.append_column(name, pa.array(places))
+    formulas = library.column("formula").take(positions)
+    return table.append_column("formula", formulas).append_column(LIBRARY_ROW, pa.array(positions))
 
 
 def ids(table):
@@ -84,7 +97,7 @@ def test_nan_and_null_are_never_ranked_but_counted(tmp_path):
     table = predictions([math.nan, None, 1.0], ["nan", "null", "number"])
     found, tally = listed(tmp_path, [table], LARGEST)
     assert ids(found) == ["number"]
-    assert tally == Tally(candidates=3, excluded=Counter(), unranked=2)
+    assert tally == Tally(3, Counter(), 2, Counter(domain=0, known=0))
     in_window = predictions([1.0, 1.0], p_in_window=pa.array([None, math.nan], pa.float64()))
     found, tally = listed(tmp_path, [in_window], Ranking((0.0, 1.0)))
     assert found.num_rows == 0
@@ -96,7 +109,7 @@ def test_what_a_filter_excludes_is_counted_and_its_column_does_not_show(tmp_path
     found, tally = listed(tmp_path, [table], LARGEST)
     assert ids(found) == ["c2", "c0"]
     assert EXCLUDED_BY not in found.column_names
-    assert tally == Tally(candidates=3, excluded=Counter(elements=1), unranked=0)
+    assert tally == Tally(3, Counter(elements=1), 0, Counter(domain=0, known=0))
     assert tally.ranked == 2
 
 
@@ -171,8 +184,8 @@ def test_elements_are_named_by_their_symbols():
     )
     assert element_filter([], []) == ElementFilter(frozenset(), frozenset())
     for excluded, only, said in [
-        (["pb"], [], "--exclude-elements pb: no such element, give symbols such as Pb"),
-        ([], ["Xx"], "--only-elements Xx: no such element, give symbols such as Pb"),
+        (["pb"], [], "--exclude-elements pb: no such element; did you mean Pb?"),
+        ([], ["Xx"], "--only-elements Xx: no such element; give symbols, as Pb"),
         (["Cs", "Pb"], ["Cs"], "--only-elements Cs: all of them are excluded as well"),
     ]:
         with pytest.raises(ConfigError) as caught:
@@ -199,13 +212,12 @@ def library_with_twins(folder):
     return library.path, pa.table({"id": [row["id"] for row in rows], LIBRARY_ROW: range(6)})
 
 
-def test_a_crystal_that_is_there_twice_is_shown_once_and_its_twin_named(tmp_path):
+def test_a_crystal_that_is_there_twice_is_chosen_once(tmp_path):
     library, rows = library_with_twins(tmp_path)
     choice = Chooser(library)(rows.take([4, 3, 1, 5, 2, 0]), 3)
-    assert choice.table.column("id").to_pylist() == ["again-1", "c00003", "again-2"]
-    assert choice.table.column("duplicates").to_pylist() == [["c00001"], [], ["c00002"]]
-    assert choice.repeated == 2
-    assert choice.table.column("atomic_numbers").num_chunks
+    assert choice.rows.tolist() == [0, 1, 3]
+    assert (choice.repeated, choice.enough) == (2, True)
+    assert not Chooser(library)(rows.take([4, 3, 1]), 3).enough
 
 
 def test_a_chemical_system_is_shown_as_often_as_it_may_be(tmp_path):
@@ -233,16 +245,124 @@ def test_a_shortlist_that_looked_at_all_is_not_cut_short(tmp_path):
     assert (found.examined, found.cut_short) == (100, False)
 
 
-def test_duplicates_are_those_among_the_rows_that_were_looked_at(tmp_path):
-    library, rows = library_with_twins(tmp_path)
-    file = locate(tmp_path / "slice.parquet")
-    for value_of_the_twin, named in [(8.0, ["again-1"]), (1.0, [])]:
-        values = pa.array([7.0, 9.0, 3.0, 2.0, value_of_the_twin, 4.0])
-        write_parquet(rows.append_column("prediction", values), file)
-        found = shortlist([file], LARGEST, 1, Chooser(library))
-        assert found.examined == 2
-        assert found.table.column("id").to_pylist() == ["c00001"]
-        assert found.table.column("duplicates").to_pylist() == [named]
+def of_twins(folder, values, ranking=LARGEST, top=1, places=None):
+    """Return the shortlist of the library with twins, all of whose rows have these predictions."""
+    library, rows = library_with_twins(folder)
+    formulas = read_table(library).column("formula").to_pylist()
+    formulas[4:] = formulas[1:3]
+    rows = rows.append_column("prediction", pa.array(values, pa.float64()))
+    rows = rows.append_column("formula", pa.array(formulas))
+    places = [0, 1, 2, 3, 1.003, 2.003] if places is None else places
+    for name in ("map_x", "map_y"):
+        rows = rows.append_column(name, pa.array(places, pa.float32()))
+    files = []
+    for index, (first, last) in enumerate([(0, 2), (2, 5), (5, 6)]):
+        files.append(locate(folder) / f"slice-{index:06d}.parquet")
+        write_parquet(rows.slice(first, last - first), files[-1])
+    return shortlist(files, ranking, top, Chooser(library), REACH)
+
+
+@pytest.mark.parametrize("value_of_the_twin", [8.9, 1.0])
+def test_duplicates_are_found_however_far_down_they_rank(tmp_path, value_of_the_twin):
+    found = of_twins(tmp_path, [7.0, 9.0, 3.0, 2.0, value_of_the_twin, 4.0])
+    assert (found.examined, found.twins_cut) == (2, 0)
+    assert ids(found.table) == ["c00001"]
+    assert found.table.column("duplicates").to_pylist() == [["again-1"]]
+
+
+def test_of_the_same_crystal_the_first_row_of_the_library_is_shown_in_its_own_place(tmp_path):
+    found = of_twins(tmp_path, [7.0, 6.9, 3.0, 2.0, 9.0, 4.0], top=3)
+    assert ids(found.table) == ["c00000", "c00001", "c00002"]
+    assert found.table.column("duplicates").to_pylist() == [[], ["again-1"], ["again-2"]]
+    assert found.table.column("rank").to_pylist() == [1, 2, 3]
+    assert found.table.column("prediction").to_pylist() == [7.0, 6.9, 3.0]
+    crystals = random_crystals(4, seed=3)
+    for name in ("lattice", "atomic_numbers", "frac_coords"):
+        assert found.table.column(name).to_pylist() == crystals.column(name).to_pylist()[:3]
+
+
+def test_rows_with_the_place_of_another_crystal_are_no_duplicates(tmp_path):
+    found = of_twins(tmp_path, [7.0, 9.0, 3.0, 2.0, 8.0, 4.0], top=2, places=[0.0] * 6)
+    assert ids(found.table) == ["c00001", "c00000"]
+    assert found.table.column("duplicates").to_pylist() == [["again-1"], []]
+
+
+def test_what_is_not_ranked_is_no_duplicate(tmp_path):
+    found = of_twins(tmp_path, [7.0, 9.0, 3.0, 2.0, math.nan, 4.0])
+    assert found.table.column("duplicates").to_pylist() == [[]]
+
+
+def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("emrl_ray.screening.twins.MOST", 1)
+    crystal = random_crystals(1)
+    library, file = locate(tmp_path / "library.parquet"), locate(tmp_path / "slice.parquet")
+    write_parquet(pa.concat_tables([crystal] * 4), library)
+    table = predictions([1.0, 2.0, 3.0, 4.0])
+    write_parquet(marked(table, np.arange(4), read_table(library.path)), file)
+    found = shortlist([file], LARGEST, 1, Chooser(library.path), REACH)
+    assert (ids(found.table), found.twins_cut) == (["c0"], 1)
+    assert found.table.column("duplicates").to_pylist() == [["c3"]]
+
+
+def test_pairs_are_those_of_a_plain_comparison():
+    random = np.random.default_rng(0)
+
+    def rows(count, first):
+        places = random.random((count, 2)).astype(np.float32)
+        return pa.table(
+            {
+                "formula": random.choice(["A", "B", None], count),
+                "map_x": places[:, 0],
+                "map_y": places[:, 1],
+                LIBRARY_ROW: np.arange(first, first + count),
+            }
+        )
+
+    shown, others = rows(40, 0), rows(300, 20)
+    pairs = _Marks.of(shown, 0.1).pairs(others)
+    expected = {
+        (row, number)
+        for row, one in enumerate(others.to_pylist())
+        for number, two in enumerate(shown.to_pylist())
+        if one["formula"] == two["formula"]
+        and one[LIBRARY_ROW] >= 40
+        and all(abs(one[name] - two[name]) <= 0.1 for name in ("map_x", "map_y"))
+    }
+    assert set(zip(pairs.row.tolist(), pairs.shown.tolist(), strict=True)) == expected
+    assert len(pairs.row) == len(expected) > 50
+
+
+def test_rows_that_filters_would_keep_out_are_counted_where_none_was_asked_for(tmp_path):
+    table = predictions(
+        [1.0, 2.0, 3.0, 4.0],
+        in_domain=[True, False, None, False],
+        in_domain_2=[False, True, True, False],
+        known_id=["a", None, "b", "c"],
+        p_all=[0.4, 0.5, 0.6, 0.7],
+        **{EXCLUDED_BY: [None, None, None, "elements"]},
+    )
+    window = (0.0, 9.0)
+    found = found_in(tmp_path, [table.drop_columns("p_all")], LARGEST)
+    assert found.tally.let_in == Counter(domain=1, known=2)
+    assert found.likely is None
+    found = found_in(tmp_path, [table], Ranking(window, objectives=2))
+    assert found.tally.let_in == Counter(domain=2, known=2)
+    assert found.likely == 2
+
+
+def test_diverse_rows_are_never_less_than_half_as_likely_as_the_last_of_the_plain_list(tmp_path):
+    """Every other row lies far off, and the less likely a row, the farther off."""
+    chance = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.31, 0.29, 0.2, 0.1, 0.0])
+
+    def embed(batch):
+        return np.arange(batch.n_crystals, dtype=np.float32)[:, None] ** 2
+
+    table = predictions(chance, p_in_window=chance)
+    found = found_in(tmp_path, [table], Ranking((0.0, 9.0)), top=4, embed=embed)
+    assert ids(found.table) == ["c0", "c3", "c4", "c5"]
+    plain = found_in(tmp_path, [table], LARGEST, top=4, embed=embed)
+    assert "c7" in ids(plain.table)
+    assert not {"c8", "c9"} & set(ids(plain.table))
 
 
 @pytest.mark.parametrize("options", [{}, {"per_system": 2}, {"embed": lambda batch: None}])

@@ -32,7 +32,8 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     target_window: str | None = None
     """Rank by the probability of a value within LOW:HIGH, in the target's unit; either end may be empty."""
     and_model: str | None = alias("and")
-    """A second model: rank by the probability that --target-window and --target-window2 are both met."""
+    """A second model: rank by the probability that --target-window and --target-window2 are both met,
+    as if the errors of the two models had nothing in common."""
     target_window2: str | None = None
     """LOW:HIGH of the second model's target."""
     objectives: list[dict[str, str]] = field(default_factory=list)
@@ -42,17 +43,18 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     minimize: bool = False
     """Rank by the smallest prediction."""
     exclude_elements: list[str] = field(default_factory=list)
-    """Elements that no crystal of the shortlist may have."""
+    """Elements that no crystal of the shortlist may have, as Pb Cd or Pb,Cd."""
     only_elements: list[str] = field(default_factory=list)
     """Elements that a crystal of the shortlist is made of, and no others."""
     in_domain: bool = False
     """Leave out crystals unlike the training set, which the model's domain does not hold."""
     not_known: bool = False
-    """Leave out crystals that are in the training set."""
+    """Leave out crystals that the model has a true value of: those of training, and those held out."""
     per_system: int | None = None
     """Most crystals of the shortlist with the same elements."""
     diverse: bool = False
-    """Of the best candidates, twice as many as --top, take those that lie far apart in embedding space."""
+    """Take, of the best 2 x --top candidates, those that lie far apart in embedding space; with a window
+    none that is less than half as likely as the last row without this option."""
     supply: bool = False
     """Add to the shortlist what its elements cost, where they come from, and which are hazardous."""
     confidence: float = 0.9
@@ -65,6 +67,8 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
+        self.exclude_elements = _symbols(self.exclude_elements)
+        self.only_elements = _symbols(self.only_elements)
         at_least("top", self.top, 1)
         at_least("block_rows", self.block_rows, 1)
         if self.per_system is not None:
@@ -95,6 +99,11 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
             window = window_of("objectives: target-window", entry["target_window"])
             found.append(Wanted(entry["model"], entry.get("head"), window))
         return found
+
+
+def _symbols(words: list[str]) -> list[str]:
+    """Return the words of an option, those joined by commas apart."""
+    return [name for word in words for name in word.replace(",", " ").split()]
 
 
 class Wanted(NamedTuple):

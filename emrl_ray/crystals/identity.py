@@ -44,9 +44,7 @@ class Fingerprints(NamedTuple):
     @classmethod
     def of(cls, batch: CrystalBatch, contacts: Contacts) -> Fingerprints:
         """Return the fingerprints of a valid batch with these contacts."""
-        return cls(
-            _compositions(batch), batch.volume_per_atom, contacts
-        )
+        return cls(_compositions(batch), batch.volume_per_atom, contacts)
 
     def distances(self, crystals: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (n, P) the least distance, Å, of each two elements of crystals of one composition.

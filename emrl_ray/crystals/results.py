@@ -13,6 +13,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import (
     Location,
+    check_file_place,
     csv_writer,
     locate,
     remove,
@@ -25,18 +26,19 @@ from emrl_ray.crystals.tables import REJECT_SCHEMA, Reject, rejects_table
 ENDINGS = (".parquet", ".csv", ".json")
 
 
-def check_ending(out: str, endings: Sequence[str] = ENDINGS) -> None:
-    """Raise ConfigError, in one line, if a file cannot be written for its ending."""
-    if not out.endswith(tuple(endings)):
+def check_out(out: str, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise ConfigError, in one line, if a file cannot be written, for its ending or its place."""
+    if not out.lower().endswith(tuple(endings)):
         raise ConfigError(f"--out {out}: must end in {', '.join(endings)}")
+    check_file_place(locate(out), out)
 
 
 def write_table(table: pa.Table, out: str) -> None:
-    """Write a table as its ending says: .parquet, .csv or .json (a list of rows)."""
-    file = locate(out)
-    if out.endswith(".parquet"):
+    """Write a table as its ending, in small or capital letters, says: .parquet, .csv or .json (rows)."""
+    file, ending = locate(out), out.lower().rpartition(".")[2]
+    if ending == "parquet":
         write_parquet(table, file)
-    elif out.endswith(".csv"):
+    elif ending == "csv":
         write_csv(table, file)
     else:
         write_json([plain(row) for row in table.to_pylist()], file)
@@ -50,9 +52,12 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rejects_beside(out: str) -> Location:
-    """Return the file for the rejects of a table: `p.rejects.csv` beside `p.parquet`."""
-    return locate(out.rpartition(".")[0] + ".rejects.csv")
+def rejects_beside(out: str) -> str:
+    """Return the file for the rejects of a table: `p.csv.rejects.csv` beside `p.csv`.
+
+    The ending stays, so that `p.json` beside it has rejects of its own.
+    """
+    return f"{out}.rejects.csv"
 
 
 def write_rejects(rejects: pa.Table, file: Location) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 COPY_BYTES = 1 << 20
+MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
 ASIDE_NAME = r"\..+\.[0-9a-f]{8}"
 """Pattern of the names that files have while they are written."""
 
@@ -122,17 +125,29 @@ def table_files(uri: str | os.PathLike[str]) -> list[Location]:
 
     Raises FileNotFoundError, in one line, if there are none.
     """
+    if not os.fspath(uri):
+        raise FileNotFoundError("the path of a table is empty (. is the current folder)")
     place = locate(uri)
     files = [place] if place.is_file() else list_files(place, ".parquet")
     if not files:
-        raise FileNotFoundError(f"{uri}: no such Parquet file, nor a folder that holds any")
+        hint = f"; {MAKE_TABLE}" if place.exists() else ""
+        raise FileNotFoundError(f"{uri}: no such Parquet file, nor a folder that holds any{hint}")
     return files
 
 
+def read_footer(file: Location) -> pq.FileMetaData:
+    """Return what the end of a Parquet file tells; ValueError, in one line, if it is none."""
+    try:
+        return pq.read_metadata(file.path, filesystem=file.filesystem)
+    except pa.ArrowInvalid as error:
+        hint = "" if file.name.endswith(".parquet") else f"; {MAKE_TABLE}"
+        why = " ".join(str(error).split())
+        raise ValueError(f"{file.path}: not a Parquet file ({why}){hint}") from None
+
+
 def table_schema(uri: str | os.PathLike[str]) -> pa.Schema:
-    """Return the schema of a Parquet table (of its first file)."""
-    first = table_files(uri)[0]
-    return pq.read_schema(first.path, filesystem=first.filesystem)
+    """Return the schema of a Parquet table (of its first file); raises as `read_footer` does."""
+    return read_footer(table_files(uri)[0]).schema.to_arrow_schema()
 
 
 def read_table(uri: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
@@ -220,6 +235,35 @@ def write_json(content: Any, target: Location) -> None:
 def read_json(source: Location) -> Any:
     """Return the content of a JSON file."""
     return json.loads(source.read_bytes())
+
+
+def check_file_place(place: Location, out: str) -> None:
+    """Raise ConfigError, in one line, if no file can be written there; `out` is the user's word for it.
+
+    What an object store allows is not known before it is tried.
+    """
+    if place.info.type == fs.FileType.Directory:
+        raise ConfigError(f"--out {out}: is a folder, give a file")
+    _check_folder_of(place.path.rpartition("/")[0] or "/", place, out)
+
+
+def check_folder_place(place: Location, out: str) -> None:
+    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
+    if place.is_file():
+        raise ConfigError(f"--out {out}: is a file, give a folder")
+    _check_folder_of(place.path, place, out)
+
+
+def _check_folder_of(path: str, place: Location, out: str) -> None:
+    if not isinstance(place.filesystem, fs.LocalFileSystem):
+        return
+    nearest = pathlib.Path(path)
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"--out {out}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
 
 
 def remove(place: Location) -> None:

@@ -55,10 +55,15 @@ def property_columns(content: bytes) -> dict[str, NDArray[np.float64]]:
 
 
 def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
-    rows = list(csv.DictReader(io.StringIO(content.decode())))
-    names = [name for name in rows[0] if name != "symbol"]
-    values = np.array([[float(row[name] or "nan") for name in names] for row in rows])
-    numbers = values[:, names.index("atomic_number")]
+    """Return the names of the properties and their values; ValueError, in one line, if damaged."""
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode()), strict=True)
+        rows = [row for row in reader if None not in row.values()]  # None: cut off
+        names = [name for name in reader.fieldnames or () if name != "symbol"]
+        values = np.array([[float(row[name] or "nan") for name in names] for row in rows])
+        numbers = values[:, names.index("atomic_number")]
+    except (ValueError, IndexError, csv.Error):
+        numbers = np.zeros(0)
     if not np.array_equal(numbers, np.arange(1, MAX_ATOMIC_NUMBER + 1)):
-        raise ValueError(f"element table: must have the rows 1..{MAX_ATOMIC_NUMBER} in order")
+        raise ValueError(f"elements.csv: must have the rows 1..{MAX_ATOMIC_NUMBER} in order")
     return names, values

@@ -104,10 +104,16 @@ class BoostedHead:
 
     @classmethod
     def load(cls, folder: pathlib.Path, threads: int = 1) -> Self:
-        """Return the head that `save` left in `folder`."""
+        """Return the head that `save` left in `folder`; ValueError, in one line, if it is damaged."""
         import xgboost
 
         head = cls(threads=threads)
         head._booster = xgboost.Booster({"nthread": threads, "device": "cpu"})
-        head._booster.load_model(bytearray((folder / FILE).read_bytes()))
+        content = (folder / FILE).read_bytes()
+        try:
+            if not content:  # XGBoost would end the process
+                raise xgboost.core.XGBoostError
+            head._booster.load_model(bytearray(content))
+        except xgboost.core.XGBoostError:  # its text is a stack of C++
+            raise ValueError(f"{FILE} holds no trees of XGBoost") from None
         return head

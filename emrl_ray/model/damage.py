@@ -28,6 +28,15 @@ def damage_reported(uri: str) -> Iterator[None]:
         raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
 
 
+@contextmanager
+def told_by_value_error() -> Iterator[None]:
+    """Raise DamageError for a ValueError, with which a part of a model refuses its file."""
+    try:
+        yield
+    except ValueError as error:
+        raise DamageError(str(error)) from error
+
+
 def read_mapping(place: Location, name: str) -> dict[str, Any]:
     """Return the content of a JSON file, called `name`; DamageError if it is no JSON object."""
     try:

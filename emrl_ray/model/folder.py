@@ -23,7 +23,13 @@ from emrl_ray.features.elements import element_features
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS, Head
 from emrl_ray.model.card import Card
-from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
+from emrl_ray.model.damage import (
+    DamageError,
+    as_mapping,
+    damage_reported,
+    read_mapping,
+    told_by_value_error,
+)
 from emrl_ray.trust import Calibration
 
 NETWORK, CALIBRATION = "network.safetensors", "calibration.json"
@@ -40,12 +46,16 @@ def open_network(
 ) -> GraphRepresentation:
     """Return the card's network in its form for inference; ValueError if it is not known here.
 
+    DamageError if the element table cannot be read.
+
     The TGNN needs no torch; other networks are run by it, with `threads` threads.
     """
     if card.network == "tgnn":
+        with told_by_value_error():
+            features = element_features(elements_csv, card.elements)
         return CompiledTGNN(
             state,
-            element_features(elements_csv, card.elements),
+            features,
             card.cutoff,
             gaussian_basis(card.basis, card.cutoff).centers,
             threads,
@@ -87,7 +97,8 @@ class StoredHeads(Mapping[str, Head]):
             with tempfile.TemporaryDirectory() as scratch:
                 for file in files:
                     (Path(scratch) / file.name).write_bytes(file.read_bytes())
-                self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
+                with damage_reported(self.folder.path), told_by_value_error():
+                    self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
         return self.loaded[name]
 
     def __iter__(self) -> Iterator[str]:

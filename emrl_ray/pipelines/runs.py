@@ -7,7 +7,15 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import Location, absolute, names_in, read_json, remove, write_json
+from emrl_ray.crystals.storage import (
+    Location,
+    absolute,
+    check_folder_place,
+    names_in,
+    read_json,
+    remove,
+    write_json,
+)
 
 RECORD = "_run.json"
 """Whose an output folder is: the verb and its options, written there first."""
@@ -48,6 +56,8 @@ class Job(NamedTuple):
     """Fingerprints of what it reads, by the name of the option that tells where."""
     record: str = RECORD
     """Name of the file in the folder that holds all of this."""
+    called: Mapping[str, str] = {}
+    """What the user calls inputs whose names in the record are no options."""
 
     def open(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
         """Return whether an earlier call goes on; else make the folder this job's own.
@@ -69,9 +79,11 @@ class Job(NamedTuple):
     def check(self, overwrite: bool, besides: Collection[str] = ()) -> None:
         """Raise ConfigError, in one line, if the folder is not one that the job may write to.
 
-        That is a folder with files (`besides` some) but no record, or the folder of another verb,
-        or, unless it is to be overwritten, of the same verb with other options or inputs.
+        That is no folder, or one that may not be written to, a folder with files (`besides` some) but
+        no record, or the folder of another verb, or, unless it is to be overwritten, of the same
+        verb with other options or inputs.
         """
+        check_folder_place(self.folder, self.folder.path)
         names = names_in(self.folder)
         if self.record not in names:
             if names - set(besides):
@@ -86,7 +98,7 @@ class Job(NamedTuple):
                 f"{self.folder.path} holds the work of {earlier.get(VERB) or 'another program'}: "
                 "use another --out"
             )
-        differing = _differences(earlier, meant)
+        differing = _differences(earlier, meant, self.called)
         if differing and not overwrite:
             raise ConfigError(
                 f"{self.folder.path} holds a run with other arguments "
@@ -105,7 +117,9 @@ def refuse_input_as_output(out: str, **inputs: str | None) -> None:
             raise ConfigError(f"--out {out}: --{option} {path} lies there; use another --out")
 
 
-def _differences(earlier: dict[str, Any], meant: dict[str, Any]) -> list[str]:
+def _differences(
+    earlier: dict[str, Any], meant: dict[str, Any], called: Mapping[str, str]
+) -> list[str]:
     names = sorted((earlier.keys() | meant.keys()) - {INPUTS})
     before, now = earlier.get(INPUTS, {}), meant.get(INPUTS, {})
     return [
@@ -113,7 +127,7 @@ def _differences(earlier: dict[str, Any], meant: dict[str, Any]) -> list[str]:
         for name in names
         if earlier.get(name) != meant.get(name)
     ] + [
-        f"what --{name} names is not what it was"
+        f"what {called.get(name, f'--{name}')} names is not what it was"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]

@@ -20,6 +20,7 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
+    check_folder_place,
     list_files,
     locate,
     read_json,
@@ -49,10 +50,11 @@ from emrl_ray.reporting.run_page.page import PAGE, write_report
 from emrl_ray.screening.candidates import Screener, own_columns
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import Filters
-from emrl_ray.screening.objectives import Objective
+from emrl_ray.screening.objectives import Objective, refuse_the_same
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
 from emrl_ray.screening.supply_risk import with_supply_risk
+from emrl_ray.screening.twins import reach_on
 
 MANY_READINGS = 16
 """Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
@@ -90,13 +92,24 @@ def screen(config: ScreenConfig) -> ScreenResult:
     filters = Filters.of(config)
     run = _Run.at(config.out)
     models = {option_of(number): made.model for number, made in enumerate(objectives)}
-    refuse_input_as_output(config.out, crystals=config.crystals, **models)
+    check_folder_place(run.folder, config.out)
+    refuse_input_as_output(config.out, crystals=config.crystals, model=config.model)
+    for option, made in zip(_further(config), objectives[1:], strict=True):
+        refuse_input_as_output(config.out, **{option: made.model})
     with usage.timed("prepare"):
         pieces = _plan(config)
         first = _check_models(config, objectives)
         inputs = {name: folder_fingerprint(model) for name, model in models.items()}
+        refuse_the_same(objectives, list(inputs.values()))
         inputs["crystals"] = table_fingerprint(config.crystals)
-        Job("screen", run.folder, asdict(config), inputs, "run.json").open(config.overwrite)
+        called = {
+            option_of(number): f"--{option} {made.model}"
+            for number, (option, made) in enumerate(
+                zip(_further(config), objectives[1:], strict=True), start=1
+            )
+        }
+        job = Job("screen", run.folder, asdict(config), inputs, "run.json", called)
+        job.open(config.overwrite)
     if run.manifest.exists():
         if not locate(run.report).is_file():  # killed just before it
             write_report(config.out)
@@ -118,10 +131,10 @@ def screen(config: ScreenConfig) -> ScreenResult:
     _check_balance(counts, pieces)
     with usage.timed("rank"):
         files = list_files(locate(run.output.rows), ".parquet")
-        ranking = Ranking(objectives[0].window, config.maximize, joint=len(objectives) > 1)
+        ranking = Ranking(objectives[0].window, config.maximize, len(objectives))
         embed = first.embed if config.diverse else None
         chooser = Chooser(config.crystals, config.per_system, embed)
-        found = shortlist(files, ranking, config.top, chooser)
+        found = shortlist(files, ranking, config.top, chooser, reach_on(first))
     with usage.timed("write"):
         table = with_supply_risk(found.table) if config.supply else found.table
         _write_shortlist(table, run.folder)
@@ -202,8 +215,13 @@ def _plan(config: ScreenConfig) -> list[RowSlice]:
 
 
 def option_of(number: int) -> str:
-    """Return what the model of an objective is called in messages and in the run's record."""
+    """Return what the model of an objective is called in the run's record."""
     return "model" if number == 0 else f"model{number + 1}"
+
+
+def _further(config: ScreenConfig) -> list[str]:
+    """Return the options that name the models of further objectives."""
+    return ["and"] * (config.and_model is not None) + ["objectives"] * len(config.objectives)
 
 
 def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Model:
@@ -211,6 +229,7 @@ def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Mode
     models = [Model.load(objective.model) for objective in objectives]
     for model, objective in zip(models, objectives, strict=True):
         head = model.head_name(objective.head)
+        _ = model.heads[head]  # read now: a damaged one is told before any work
         if objective.window is not None and head not in model.calibrations:
             raise ConfigError(
                 f"target window {objective.window_text}: {objective.model} has no calibration; train "

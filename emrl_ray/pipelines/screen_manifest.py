@@ -12,9 +12,10 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
 from emrl_ray.model import read_card
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.screening.filters import FILTERS, Filters
+from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN, Filters
 from emrl_ray.screening.objectives import Objective
-from emrl_ray.screening.shortlist import Shortlist
+from emrl_ray.screening.shortlist import DUPLICATES, Shortlist
+from emrl_ray.screening.twins import MOST
 
 MANIFEST_FORMAT = 1
 
@@ -47,9 +48,13 @@ def describe(
             **{f"excluded_by_{name}": tally.excluded[name] for name in FILTERS},
             "without_a_number": tally.unranked,
             "ranked": tally.ranked,
+            **{f"ranked_{name}": tally.let_in[name] for name in (DOMAIN, KNOWN)},
             "examined": found.examined,
             "repeated": found.repeated,
             "shortlisted": listed,
+            "likely": found.likely,
+            "duplicates": sum(len(ids) for ids in found.table.column(DUPLICATES).to_pylist()),
+            "duplicates_cut": found.twins_cut,
         },
         "cut_short": found.cut_short,
         "funnel": _funnel(counts, found, filters),
@@ -98,16 +103,8 @@ def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
     ]
     ranked, listed = f"{found['ranked']:,} ranked", f"{found['shortlisted']:,} on the shortlist"
     print(f"screen: {', '.join([ranked, *kept_out, listed])}")
-    if found["examined"]:
-        print(
-            f"screen: of the best {found['examined']:,}, which were looked at, "
-            f"{found['repeated']:,} duplicate another"
-        )
-    if manifest["cut_short"]:
-        print(
-            f"screen: the shortlist has fewer than --top {manifest['config']['top']:,}: candidates "
-            "farther down were not looked at"
-        )
+    for line in [*_of_ranked(found), *_of_shortlist(found, manifest)]:
+        print(f"screen: {line}")
     print(
         f"screen: {duration(sum(manifest['seconds'].values()))}, "
         f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "
@@ -115,3 +112,43 @@ def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
     )
     print(f"screen: {out}/shortlist.csv")
     print(f"screen: {out}/report.html", flush=True)
+
+
+def _of_ranked(found: dict[str, Any]) -> list[str]:
+    """Return what filters that were not asked for would say of the ranked rows, in a line."""
+    counted = {FILTERS[name]: found[f"ranked_{name}"] for name in (DOMAIN, KNOWN)}
+    counted = {words: count for words, count in counted.items() if count}
+    if not counted:
+        return []
+    told = " and ".join(f"{count:,} {words.kept_out}" for words, count in counted.items())
+    options = ", ".join(words.option for words in counted)
+    leave = "leave" if len(counted) > 1 else "leaves"
+    return [f"of these, {told}; {options} {leave} them out"]
+
+
+def _of_shortlist(found: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
+    """Return what is to be known of the shortlist, in lines."""
+    if not found["shortlisted"]:
+        why = "no candidate passes the filters" if manifest["filters"] else "none could be ranked"
+        return [f"the shortlist is empty: {why}"]
+    lines, windows = [], "all windows" if len(manifest["objectives"]) > 1 else "the window"
+    if found["likely"] is not None:
+        lines.append(
+            f"{found['likely']:,} of the {found['shortlisted']:,} on the shortlist are likelier than "
+            f"not to be in {windows}"
+        )
+    lines.append(
+        f"of the best {found['examined']:,}, which were looked at, {found['repeated']:,} duplicate "
+        f"another; the duplicates of the shortlist among all ranked are {found['duplicates']:,}"
+    )
+    if found["duplicates_cut"]:
+        lines.append(
+            f"{found['duplicates_cut']:,} of the shortlist have more than {MOST} candidates for a "
+            "duplicate, of which the first were compared"
+        )
+    if manifest["cut_short"]:
+        lines.append(
+            f"the shortlist has fewer than --top {manifest['config']['top']:,}: candidates farther "
+            "down were not looked at"
+        )
+    return lines

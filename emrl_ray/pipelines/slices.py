@@ -30,11 +30,12 @@ from emrl_ray.crystals.storage import (
     leftovers,
     list_files,
     locate,
+    read_footer,
     remove,
     table_files,
     write_parquet,
 )
-from emrl_ray.crystals.tables import Reject, rejects_table
+from emrl_ray.crystals.tables import GEOMETRY, Reject, rejects_table
 from emrl_ray.machine import peak_memory
 
 COUNTS_KEY = b"emrl_ray.counts"
@@ -113,10 +114,14 @@ def _read_counts(file: Location) -> Counts:
 
 
 def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
-    """Return the slices of a Parquet table, at most `rows_per_slice` rows each, in order."""
+    """Return the slices of a Parquet table, at most `rows_per_slice` rows each, in order.
+
+    Raises ValueError, in one line, if a file is no Parquet file, or has not what the first one has.
+    """
     files = table_files(table)
     with ThreadPoolExecutor(max_workers=16) as readers:
-        footers = list(readers.map(_read_footer, files))
+        footers = list(readers.map(read_footer, files))
+    _check_alike(files, footers)
     slices: list[RowSlice] = []
     first_row = 0
     for file, metadata in zip(files, footers, strict=True):
@@ -131,8 +136,13 @@ def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
     return slices
 
 
-def _read_footer(file: Location) -> pq.FileMetaData:
-    return pq.read_metadata(file.path, filesystem=file.filesystem)
+def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) -> None:
+    """Raise ValueError, in one line, at a file without the id or the geometry that the first one has."""
+    columns = [set(footer.schema.to_arrow_schema().names) for footer in footers]
+    for name in ("id", *GEOMETRY):
+        for file, names in zip(files, columns, strict=True):
+            if name in columns[0] and name not in names:
+                raise ValueError(f"{file.path}: has no column {name!r}, {files[0].name} has")
 
 
 def _uri(table: str, file: Location) -> str:

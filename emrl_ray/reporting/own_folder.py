@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import Location, names_in
+from emrl_ray.crystals.storage import Location, check_folder_place, names_in
 
 
 def made_by(what: str) -> dict[bytes, bytes]:
@@ -16,18 +14,15 @@ def made_by(what: str) -> dict[bytes, bytes]:
     return {b"emrl-ray": what.encode()}
 
 
-def check_own_folder(folder: Location, names: Sequence[str], what: str) -> None:
-    """Raise ConfigError, in one line, if a `what` written there would replace what none wrote.
+def check_own_folder(folder: Location, out: str, table: str, what: str) -> None:
+    """Raise ConfigError, in one line, unless a folder is new, empty, or that of an earlier `what`.
 
-    `names` are the files that would be written; the first is the table that bears the mark.
+    `table` is the file of a `what` that bears its mark.
     """
-    if folder.is_file():
-        raise ConfigError(f"--out {folder.path}: is a file; give a folder")
-    taken = sorted(names_in(folder) & set(names))
-    if taken and not _is_marked(folder / names[0], what):
-        raise ConfigError(
-            f"{folder.path} holds a {taken[0]} that no {what} wrote: use another --out"
-        )
+    check_folder_place(folder, out)
+    taken = sorted(names_in(folder))
+    if taken and not _is_marked(folder / table, what):
+        raise ConfigError(f"--out {out}: holds {taken[0]} and is no {what}: use another folder")
 
 
 def _is_marked(table: Location, what: str) -> bool:

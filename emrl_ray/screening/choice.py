@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,17 +19,21 @@ from emrl_ray.screening.symbols import symbols
 
 LIBRARY_ROW = "library_row"
 """Column of the predictions: position of the candidate in the library."""
-DUPLICATES = "duplicates"
-"""Column of the shortlist: ids of further candidates, of those that were looked at, that are the same crystal."""
+POOL = 2
+"""So many times the rows of the shortlist are chosen from if they are to lie far apart."""
+LEAST_SHARE = 0.5
+"""Share of the probability of the last row of a plain shortlist that a row which lies far apart must have."""
 
 
 class Choice(NamedTuple):
     """What is shown of the best rows."""
 
-    table: pa.Table
-    """The rows, best first, with the ids of those of the rows given that are the same, and the geometry."""
+    rows: NDArray[np.int64]
+    """Positions among the rows given, ascending: best first."""
     repeated: int
     """Rows given that are the crystal of another row."""
+    enough: bool
+    """Whether there were as many to choose from as there should be: further rows change nothing."""
 
 
 class Chooser(NamedTuple):
@@ -40,32 +44,30 @@ class Chooser(NamedTuple):
     per_system: int | None = None
     """Most crystals with the same set of elements."""
     embed: Callable[[CrystalBatch], NDArray[np.float32]] | None = None
-    """Gives embeddings (B, m): the rows are then, of those given, the ones that lie far apart there."""
+    """Gives embeddings (B, m): the rows are then, of the best that may be shown, `POOL` times as
+    many as are shown, the ones that lie far apart there."""
 
-    def __call__(self, rows: pa.Table, top: int) -> Choice:
-        """Return the choice of `top` rows, or of fewer if there are not so many."""
+    def __call__(self, rows: pa.Table, top: int, probability: str | None = None) -> Choice:
+        """Return the choice of `top` rows, or of fewer if there are not so many.
+
+        `probability` is the column that they are ordered by, None if it is no probability.
+        """
         positions = rows.column(LIBRARY_ROW).to_numpy()
-        crystals = take_rows(self.library, positions, list(GEOMETRY))
-        batch = CrystalBatch.from_arrow(crystals)
+        batch = CrystalBatch.from_arrow(take_rows(self.library, positions, list(GEOMETRY)))
         group = group_duplicates(batch, find_contacts(batch))
         own = np.arange(len(group))
         shown = own[group == own]
         if self.per_system is not None:
             shown = shown[_among_first(_systems(batch.take(shown)), self.per_system)]
+        most = top if self.embed is None else POOL * top
+        shown = shown[:most]
+        enough = len(shown) == most
         if self.embed is not None and len(shown) > top:
+            if probability is not None:
+                chance = rows.column(probability).to_numpy()[shown]
+                shown = shown[chance >= LEAST_SHARE * chance[top - 1]]
             shown = shown[far_apart(self.embed(batch.take(shown)), top)]
-        shown = shown[:top]
-        twins = defaultdict(list)
-        for row in own[group != own].tolist():
-            twins[int(group[row])].append(rows.column("id")[row].as_py())
-        table = rows.take(shown)
-        ids = pa.array([twins[row] for row in shown.tolist()], pa.list_(pa.string()))
-        table = table.append_column(DUPLICATES, ids)
-        for name in GEOMETRY:
-            table = table.append_column(
-                crystals.schema.field(name), crystals.column(name).take(shown)
-            )
-        return Choice(table, int((group != own).sum()))
+        return Choice(shown, int((group != own).sum()), enough)
 
 
 def far_apart(embeddings: NDArray[np.float32], count: int) -> NDArray[np.int64]:

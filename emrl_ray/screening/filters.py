@@ -16,7 +16,7 @@ from emrl_ray.crystals.elements import ATOMIC_NUMBERS, MAX_ATOMIC_NUMBER
 EXCLUDED_BY = "excluded_by"
 """Column of the predictions: the first filter that a row does not pass, null if it passes all."""
 ELEMENTS, DOMAIN, KNOWN = "elements", "domain", "known"
-"""Names of filters: of elements that are not wanted, crystals outside a model's domain, training crystals."""
+"""Names of filters: of elements that are not wanted, crystals outside a model's domain, crystals with a label."""
 
 
 class FilterWords(NamedTuple):
@@ -24,12 +24,13 @@ class FilterWords(NamedTuple):
 
     passed: str
     kept_out: str
+    option: str
 
 
 FILTERS = {
-    ELEMENTS: FilterWords("elements allowed", "excluded by their elements"),
-    DOMAIN: FilterWords("in the domain", "outside the domain"),
-    KNOWN: FilterWords("not known", "known"),
+    ELEMENTS: FilterWords("elements allowed", "excluded by their elements", "--exclude-elements"),
+    DOMAIN: FilterWords("in the domain", "outside the domain", "--in-domain"),
+    KNOWN: FilterWords("not known", "known", "--not-known"),
 }
 """Filters in the order in which they are asked."""
 
@@ -66,7 +67,7 @@ class Filters(NamedTuple):
     in_domain: bool
     """In the domain of every model."""
     not_known: bool
-    """None of the first model's training crystals."""
+    """None of the crystals of which the first model has a true value."""
 
     @classmethod
     def of(cls, config: ScreenConfig) -> Filters:
@@ -89,7 +90,11 @@ def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilte
     for option, names in (("exclude-elements", excluded), ("only-elements", only)):
         for name in names:
             if name not in ATOMIC_NUMBERS:
-                raise ConfigError(f"--{option} {name}: no such element, give symbols such as Pb")
+                meant = name.capitalize()
+                hint = (
+                    f"did you mean {meant}?" if meant in ATOMIC_NUMBERS else "give symbols, as Pb"
+                )
+                raise ConfigError(f"--{option} {name}: no such element; {hint}")
     if only and set(only) <= set(excluded):
         raise ConfigError(f"--only-elements {','.join(only)}: all of them are excluded as well")
     return ElementFilter(

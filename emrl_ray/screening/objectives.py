@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError
+from emrl_ray.model import Card, read_card
 
 P_IN_WINDOW, P_ALL = "p_in_window", "p_all"
 """Columns: probability of a value within an objective's window, and within all objectives' windows."""
@@ -32,6 +36,35 @@ class Objective(NamedTuple):
         if self.window is None:
             return None
         return ":".join("" if math.isinf(end) else f"{end:g}" for end in self.window)
+
+
+def refuse_the_same(objectives: Sequence[Objective], fingerprints: Sequence[str]) -> None:
+    """Raise ConfigError, in one line, at two objectives that no probability of both can be told for.
+
+    That is at two windows for one model, told by the fingerprint of its folder, whose errors are
+    the same, and at windows for one target, unit and level of theory that have no value in common.
+    """
+    cards = [read_card(objective.model) for objective in objectives]
+    for one, other in combinations(range(len(objectives)), 2):
+        first, second = objectives[one], objectives[other]
+        if fingerprints[one] == fingerprints[other]:
+            raise ConfigError(
+                f"{second.model}: two windows for the {cards[one].target} of one model, "
+                f"{first.window_text} and {second.window_text}; give one window, of the values in both"
+            )
+        if first.window is None or second.window is None:
+            continue
+        (low, high), (low2, high2) = first.window, second.window
+        if _meaning(cards[one]) == _meaning(cards[other]) and max(low, low2) > min(high, high2):
+            raise ConfigError(
+                f"no {cards[one].target} is in both target windows, "
+                f"{first.window_text} and {second.window_text}"
+            )
+
+
+def _meaning(card: Card) -> tuple[str | None, ...]:
+    """Return what a model's numbers are: target, unit, level of theory."""
+    return card.target, card.unit, card.theory
 
 
 def suffix(number: int) -> str:

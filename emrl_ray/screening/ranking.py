@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.screening.filters import EXCLUDED_BY
-from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
+from emrl_ray.screening.filters import DOMAIN, EXCLUDED_BY, KNOWN
+from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW, suffix
 
+KNOWN_ID = "known_id"
+"""Column of the predictions: the labelled crystal that a row is."""
 BEST = pa.schema(
     [
         pa.field("score", pa.float64()),
@@ -38,18 +40,23 @@ class Ranking(NamedTuple):
     """(low, high) of the first objective, in the unit of its target; an open end is infinite."""
     largest: bool = True
     """Whether the largest prediction is best; says nothing with a window."""
-    joint: bool = False
-    """Whether there are several objectives."""
+    objectives: int = 1
+    """How many there are."""
 
     @property
     def columns(self) -> list[str]:
         """Columns of the predictions that ranking reads, where a table has them."""
-        return ["id", "prediction", self.probability, EXCLUDED_BY]
+        return ["id", "prediction", self.probability, EXCLUDED_BY, *self.verdicts, KNOWN_ID]
 
     @property
     def probability(self) -> str:
         """Column that is ranked by if there is a window."""
-        return P_ALL if self.joint else P_IN_WINDOW
+        return P_ALL if self.objectives > 1 else P_IN_WINDOW
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Columns that tell whether a row is in the domain of each model."""
+        return [f"in_domain{suffix(number)}" for number in range(self.objectives)]
 
 
 class Tally(NamedTuple):
@@ -60,6 +67,8 @@ class Tally(NamedTuple):
     """Candidates that a filter kept out, by the first such filter."""
     unranked: int
     """Candidates, not excluded, without a number to rank by."""
+    let_in: Counter[str]
+    """Ranked candidates that a filter which was not asked for would keep out, by its name."""
 
     @property
     def ranked(self) -> int:
@@ -74,10 +83,11 @@ class Tally(NamedTuple):
             self.candidates + other.candidates,
             self.excluded + other.excluded,
             self.unranked + other.unranked,
+            self.let_in + other.let_in,
         )
 
 
-NOTHING = Tally(0, Counter(), 0)
+NOTHING = Tally(0, Counter(), 0, Counter())
 
 
 def best_rows(
@@ -85,7 +95,16 @@ def best_rows(
 ) -> tuple[pa.Table, Tally]:
     """Return the best `top` rows of a table of predictions (`BEST`), and a tally of all.
 
-    `number` is that of the table's file. Nulls and NaN are never among the best.
+    `number` is that of the table's file.
+    """
+    table, tally = ranked_rows(predictions, number, ranking)
+    return select(table, top), tally
+
+
+def ranked_rows(predictions: pa.Table, number: int, ranking: Ranking) -> tuple[pa.Table, Tally]:
+    """Return the rows of a table of predictions that are ranked, in its order (`BEST`), and a tally of all.
+
+    `number` is that of the table's file. Nulls and NaN are not ranked.
     """
     prediction = _numbers(predictions.column("prediction"))
     if ranking.window is None:
@@ -111,11 +130,22 @@ def best_rows(
         ],
         schema=BEST,
     )
-    return select(table, top), Tally(len(score), excluded, int(allowed.sum()) - len(rows))
+    unranked = int(allowed.sum()) - len(rows)
+    return table, Tally(len(score), excluded, unranked, _let_in(predictions, rows, ranking))
+
+
+def _let_in(predictions: pa.Table, rows: NDArray[np.int64], ranking: Ranking) -> Counter[str]:
+    """Return how many of some rows are outside a domain, and how many known, as far as that is told."""
+    outside, known = np.zeros(len(rows), bool), 0
+    for name in set(ranking.verdicts) & set(predictions.column_names):
+        outside |= ~predictions.column(name).fill_null(True).to_numpy()[rows]
+    if KNOWN_ID in predictions.column_names:
+        known = int(predictions.column(KNOWN_ID).is_valid().to_numpy()[rows].sum())
+    return Counter({DOMAIN: int(outside.sum()), KNOWN: known})
 
 
 def select(table: pa.Table, top: int) -> pa.Table:
-    """Return the best `top` rows of a table as of `BEST`, best first."""
+    """Return the best `top` rows of a table with the columns of `BEST`, best first."""
     keys = [
         ("score", "descending"),
         *((name, "ascending") for name in ("tie", "id", "file", "row")),

@@ -2,7 +2,8 @@
 
 The best rows of each file are found first, then the best of those. Among them the same crystal is
 shown once, and a chemical system as often as it may be. How many are looked at, and so the memory,
-grows with the length of the shortlist, not with the library.
+grows with the length of the shortlist, not with the library. Which other ranked rows are the crystals
+that are shown is told in the end; of the same crystal the first row of the library is shown.
 """
 
 from __future__ import annotations
@@ -13,22 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.storage import Location
-from emrl_ray.screening.choice import Chooser
-from emrl_ray.screening.filters import EXCLUDED_BY
+from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.screening.choice import LIBRARY_ROW, Chooser
+from emrl_ray.screening.prediction_files import FILES_AT_ONCE, READERS, each_file, read_rows
 from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select
+from emrl_ray.screening.twins import find_twins
 
-READERS = 16
-"""Files that are read at a time; a request to an object store is mostly waiting."""
-FILES_AT_ONCE = 64
-"""Files that are read, and whose best rows are held, between two merges."""
 FIRST, MORE, MOST = 2, 4, 64
 """So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""
-RANK = "rank"
-"""Column of the shortlist: place on it, from 1."""
+RANK, DUPLICATES = "rank", "duplicates"
+"""Columns of the shortlist: place on it, from 1, and ids of other ranked candidates that are the same crystal."""
+LIKELY = 0.5
+"""Probability from which on a row is likelier than not to be in the window."""
 
 
 class Shortlist(NamedTuple):
@@ -39,79 +39,96 @@ class Shortlist(NamedTuple):
     tally: Tally
     """What became of the candidates."""
     examined: int
-    """Best rows that were looked at; what is farther down is the duplicate of none."""
+    """Best rows that were looked at, to fill the shortlist."""
     repeated: int
     """Of those, the ones that are another row's crystal."""
     cut_short: bool
     """Whether it has fewer rows than were asked for though there were further ones to look at."""
+    twins_cut: int
+    """Rows with so many candidates for a duplicate that not all were compared."""
+    likely: int | None
+    """Rows that are likelier than not to be in the window, or in all windows; None without."""
 
 
 def shortlist(
-    files: Sequence[Location],
-    ranking: Ranking,
-    top: int,
-    choose: Chooser,
+    files: Sequence[Location], ranking: Ranking, top: int, choose: Chooser, reach: float
 ) -> Shortlist:
     """Return the best `top` candidates in one or more prediction files, best first.
 
     `choose` says which of the best rows, best first, are shown; it is asked for `top` of more and
-    more rows until it finds them, or `MOST` times as many were looked at.
+    more rows until it has enough, or `MOST` times as many were looked at. `reach` is how far
+    apart on the map the same crystal may lie.
     """
+    probability = None if ranking.window is None else ranking.probability
     with ThreadPoolExecutor(READERS) as readers:
         best, tally = _ranked(files, ranking, FIRST * top, readers)
-        choice, examined = choose(_rows(files, best, readers), top), best.num_rows
-        if choice.table.num_rows < top and examined < tally.ranked:
+        choice = choose(read_rows(files, best, readers), top, probability)
+        examined = best.num_rows
+        if not choice.enough and examined < tally.ranked:
             best, _ = _ranked(files, ranking, MOST * top, readers)
-            while choice.table.num_rows < top and examined < best.num_rows:
+            while not choice.enough and examined < best.num_rows:
                 examined = min(MORE * examined, best.num_rows)
-                choice = choose(_rows(files, best.slice(0, examined), readers), top)
-    listed = choice.table.num_rows
-    table = choice.table.add_column(0, RANK, pa.array(np.arange(1, listed + 1)))
-    return Shortlist(
-        table, tally, examined, choice.repeated, listed < top and examined < tally.ranked
-    )
+                rows = read_rows(files, best.slice(0, examined), readers)
+                choice = choose(rows, top, probability)
+        shown = best.take(choice.rows)
+        table, twins_cut = _table(files, ranking, shown, choose.library, reach, readers)
+    listed = table.num_rows
+    likely = None
+    if probability is not None:
+        likely = int((table.column(probability).to_numpy() >= LIKELY).sum())
+    cut_short = listed < top and examined < tally.ranked
+    return Shortlist(table, tally, examined, choice.repeated, cut_short, twins_cut, likely)
 
 
 def _ranked(
     files: Sequence[Location], ranking: Ranking, most: int, readers: Executor
 ) -> tuple[pa.Table, Tally]:
     """Return the best `most` rows of all files (`BEST`), and a tally of all."""
-    best, tally = BEST.empty_table(), NOTHING
+    best, tally, parts = BEST.empty_table(), NOTHING, []
 
-    def read(number: int) -> tuple[pa.Table, Tally]:
-        return best_rows(_read_ranked(files[number], ranking), number, ranking, most)
+    def find(predictions: pa.Table, number: int) -> tuple[pa.Table, Tally]:
+        return best_rows(predictions, number, ranking, most)
 
-    for first in range(0, len(files), FILES_AT_ONCE):
-        numbers = range(first, min(first + FILES_AT_ONCE, len(files)))
-        for part, counted in readers.map(read, numbers):
-            best = pa.concat_tables([best, part])
-            tally += counted
-        best = select(best, most)
-    return best, tally
-
-
-def _read_ranked(file: Location, ranking: Ranking) -> pa.Table:
-    """Return the columns of a prediction file that rank its rows."""
-    with pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet:
-        names = [name for name in ranking.columns if name in parquet.schema_arrow.names]
-        return parquet.read(names, use_threads=False)
+    for part, counted in each_file(files, ranking.columns, find, readers):
+        parts.append(part)
+        tally += counted
+        if len(parts) == FILES_AT_ONCE:
+            best, parts = select(pa.concat_tables([best, *parts]), most), []
+    return select(pa.concat_tables([best, *parts]), most), tally
 
 
-def _rows(files: Sequence[Location], best: pa.Table, readers: Executor) -> pa.Table:
-    """Return the rows, in full, that `best` names, in its order."""
-    file, row = best.column("file").to_numpy(), best.column("row").to_numpy()
-    by_place = np.lexsort((row, file))
+def _table(
+    files: Sequence[Location],
+    ranking: Ranking,
+    shown: pa.Table,
+    library: str,
+    reach: float,
+    readers: Executor,
+) -> tuple[pa.Table, int]:
+    """Return the shortlist of the rows `shown` (`BEST`), and of how many not all twins were looked for.
 
-    def read(group: NDArray[np.int64]) -> pa.Table:
-        place = files[file[group[0]]]
-        table = pq.read_table(place.path, filesystem=place.filesystem, use_threads=False)
-        return table.take(row[group])
+    Of a row and its twins the first one of the library is shown, in the place that it ranks at.
+    """
+    rows = _with_geometry(read_rows(files, shown, readers), library)
+    twins = find_twins(files, ranking, rows, library, reach, readers)
+    own = shown.append_column(twins.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
+    crystal = np.concatenate([np.arange(shown.num_rows), twins.shown])
+    every = pa.concat_tables([own, twins.rows]).append_column("crystal", pa.array(crystal))
+    every = every.sort_by([("crystal", "ascending"), (LIBRARY_ROW, "ascending")])
+    _, first = np.unique(every.column("crystal").to_numpy(), return_index=True)
+    others = np.split(np.array(every.column("id").to_pylist(), object), first[1:])
+    best = select(every.take(first), shown.num_rows)
+    table = _with_geometry(read_rows(files, best, readers), library)
+    ids = [others[number][1:].tolist() for number in best.column("crystal").to_pylist()]
+    place = table.num_columns - len(GEOMETRY)
+    table = table.add_column(place, DUPLICATES, pa.array(ids, pa.list_(pa.string())))
+    ranks = pa.array(np.arange(1, table.num_rows + 1))
+    return table.add_column(0, RANK, ranks), twins.cut
 
-    if best.num_rows:
-        groups = np.split(by_place, np.flatnonzero(np.diff(file[by_place])) + 1)
-        tables = list(readers.map(read, groups))
-        found = pa.concat_tables(tables, promote_options="permissive")
-        found = found.take(np.argsort(by_place)).combine_chunks()
-    else:
-        found = pq.read_schema(files[0].path, filesystem=files[0].filesystem).empty_table()
-    return found.drop_columns(EXCLUDED_BY) if EXCLUDED_BY in found.column_names else found
+
+def _with_geometry(rows: pa.Table, library: str) -> pa.Table:
+    """Return rows of predictions with the structures that they are of."""
+    crystals = take_rows(library, rows.column(LIBRARY_ROW).to_numpy(), list(GEOMETRY))
+    for name in GEOMETRY:
+        rows = rows.append_column(crystals.schema.field(name), crystals.column(name))
+    return rows

@@ -71,8 +71,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """
     if config.out is not None:
         need_extra("matplotlib")
-        names = (TABLE, METRICS, ELEMENTS, *PICTURES, REJECTS)
-        check_own_folder(locate(config.out), names, "evaluation")
+        check_own_folder(locate(config.out), config.out, TABLE, "evaluation")
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
@@ -130,7 +129,9 @@ def _score_all(
     parts, rejects, read, labelled = [], [], 0, 0
     for loaded in supply.load(limits, threads):
         crystals, unlabelled = _labelled(loaded.crystals, target)
-        scored, unpredicted = _score(crystals, target, model, head, limits.after_reading, config.confidence)
+        scored, unpredicted = _score(
+            crystals, target, model, head, limits.after_reading, config.confidence
+        )
         parts.append(scored)
         rejects += loaded.rejects + loaded.located(unlabelled + unpredicted)
         read += loaded.crystals.num_rows

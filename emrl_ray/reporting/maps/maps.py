@@ -79,7 +79,7 @@ def draw_map(config: MapConfig) -> MapResult:
     """
     need_extra("matplotlib", "openTSNE", "plotly")
     folder = locate(config.out)
-    check_own_folder(folder, (TABLE, PAGE, PICTURE, REJECTS), "map")
+    check_own_folder(folder, config.out, TABLE, "map")
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         names = short_names(config.models)

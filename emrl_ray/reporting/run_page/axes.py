@@ -22,11 +22,18 @@ def nice_step(span: float, count: int) -> float:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= least * (1 - 1e-9))
 
 
-def ticks(low: float, high: float, count: int = 6) -> NDArray[np.float64]:
-    """Return round numbers within [low, high], about `count` of them."""
-    step = nice_step(high - low, count)
+def ticks(low: float, high: float, count: int = 6, least: float = 0.0) -> NDArray[np.float64]:
+    """Return round numbers within [low, high], about `count` of them and `least` or more apart."""
+    step = max(nice_step(high - low, count), least)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return step * np.arange(first, last + 1, dtype=np.float64)
+
+
+def with_window(low: float, high: float, window: tuple[float, float] | None) -> tuple[float, float]:
+    """Return an axis that also holds the ends of the window, unless they are far away."""
+    span = high - low
+    near = [end for end in window or () if low - span <= end <= high + span]
+    return min([low, *near]), max([high, *near])
 
 
 class Axes(NamedTuple):
@@ -61,13 +68,18 @@ class Axes(NamedTuple):
             f'aria-label="{text(label)}">\n{inner}\n</svg>'
         )
 
-    def frame(self, x_label: str, y_label: str, *, numbered: bool = True) -> str:
-        """Return axes with their labels, and with ticks and thin lines across unless there are none."""
+    def frame(
+        self, x_label: str, y_label: str, *, numbered: bool = True, whole: bool = False
+    ) -> str:
+        """Return axes with their labels, and with ticks and thin lines across unless there are none.
+
+        `whole` says that the vertical axis counts.
+        """
         left, right = LEFT, self.width - RIGHT
         top, bottom = TOP, self.height - BOTTOM
         parts = [f'<path class="axis" d="M{left} {top}V{bottom}H{right}"/>']
         if numbered:
-            x_ticks, y_ticks = ticks(*self.x), ticks(*self.y, 5)
+            x_ticks, y_ticks = ticks(*self.x), ticks(*self.y, 5, float(whole))
             lines = "".join(f"M{left} {place:.1f}H{right}" for place in self.up(y_ticks))
             parts.insert(0, f'<path class="grid" d="{lines}"/>')
             for value, place in zip(_labels(x_ticks), self.across(x_ticks), strict=True):
@@ -83,7 +95,7 @@ class Axes(NamedTuple):
 
     def window(self, bounds: tuple[float, float] | None) -> str:
         """Return the shade of a window of the horizontal axis; an open end reaches the edge."""
-        if bounds is None:
+        if bounds is None or bounds[1] < self.x[0] or bounds[0] > self.x[1]:
             return ""
         low, high = self.across(bounds)
         return (

@@ -6,9 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from emrl_ray.reporting.run_page.domain_words import short_reason
-from emrl_ray.reporting.run_page.markup import NOTHING, number, text
+import numpy as np
+from numpy.typing import NDArray
 
+from emrl_ray.reporting.run_page.domain_words import short_reason
+from emrl_ray.reporting.run_page.markup import NOTHING, decimals_for, number, text
+
+SAME = 1e-4
+"""Distances below this differ from 0 by rounding alone."""
 NAMES_SHOWN = 4
 """Ids of duplicates that a row names; of more, their number."""
 
@@ -34,10 +39,16 @@ def number_cell(row: Row, name: str, decimals: int) -> Cell:
     return Cell(number(row.get(name), decimals), sort_key(row.get(name)))
 
 
-def distance_cell(row: Row) -> Cell:
-    """Return the distance to the nearest known crystal, three digits."""
+def distance_cell(row: Row, decimals: int) -> Cell:
+    """Return the distance to the nearest known crystal; below `SAME` it is 0 but for rounding."""
     value = sort_key(row.get("nearest_distance"))
-    return Cell(NOTHING if value is None else f"{value:.3g}", value)
+    return Cell("0" if value is not None and value < SAME else number(value, decimals), value)
+
+
+def distance_decimals(distances: NDArray[np.float64]) -> int:
+    """Return with how many decimals distances are written: three digits of a middling one."""
+    apart = distances[np.isfinite(distances) & (distances >= SAME)]
+    return min(4, decimals_for(np.median(apart)) - 1) if len(apart) else 3
 
 
 def text_cell(row: Row, name: str) -> Cell:
@@ -67,15 +78,27 @@ def _split(formula: str) -> list[str]:
     return [text(part) for part in parts]
 
 
-def domain_cell(row: Row) -> Cell:
-    """Return whether a row is in domain, else why not; rows in domain are sorted first."""
-    inside = row.get("in_domain")
-    if inside is None:
+def domain_cell(row: Row, models: Mapping[str, str]) -> Cell:
+    """Return whether a row is in the domain of every model, else of which not and why.
+
+    `models` has the ending of each model's columns by its name. Rows in domain are sorted first.
+    """
+    inside = {name: row.get(f"in_domain{ending}") for name, ending in models.items()}
+    whose = {name: f" of {name}" if len(models) > 1 else "" for name in models}
+    reasons = [
+        f"out{whose[name]}: {short_reason(row.get(f'domain_reason{models[name]}'))}"
+        for name, found in inside.items()
+        if found is False
+    ]
+    unknown = [f"not known{whose[name]}" for name, found in inside.items() if found is None]
+    if reasons:
+        shown = "".join(f'<span class="out">{text(reason)}</span>' for reason in reasons)
+        return Cell(shown, " ".join(reasons))
+    if len(unknown) == len(models):
         return Cell(NOTHING, None)
-    if inside:
-        return Cell('<span class="in">in domain</span>', "")
-    reason = short_reason(row.get("domain_reason"))
-    return Cell(f'<span class="out">out: {text(reason)}</span>', reason)
+    if unknown:
+        return Cell(text(", ".join(unknown)), " ".join(unknown))
+    return Cell('<span class="in">in domain</span>', "")
 
 
 def nearest_cell(row: Row) -> Cell:

@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from emrl_ray.reporting.run_page.axes import with_window
 from emrl_ray.reporting.run_page.markup import NOTHING, decimals_for, number
 
 WIDTH, HEIGHT, EDGE = 150, 22, 6
 """Of a drawing, and its empty edges left and right; pixels."""
+ENDS = ("prediction", "lower", "upper")
+"""Columns of an objective that are drawn."""
 
 
 class IntervalScale(NamedTuple):
@@ -24,22 +27,30 @@ class IntervalScale(NamedTuple):
     decimals: int
     """With which numbers are written: three digits of an interval's width."""
 
+    ending: str = ""
+    """What the names of the columns end in."""
+
     @classmethod
-    def of(cls, rows: pa.Table, window: tuple[float, float] | None) -> IntervalScale:
-        """Return the scale that holds all finite intervals and predictions, and the window's ends."""
+    def of(
+        cls, rows: pa.Table, window: tuple[float, float] | None, ending: str = ""
+    ) -> IntervalScale:
+        """Return the scale that holds all finite intervals and predictions.
+
+        It holds the ends of the window too, unless they are far away.
+        """
         prediction, lower, upper = (
             rows.column(name).cast(pa.float64()).to_numpy()
             if name in rows.column_names
             else np.full(rows.num_rows, np.nan)
-            for name in ("prediction", "lower", "upper")
+            for name in (f"{name}{ending}" for name in ENDS)
         )
-        values = np.concatenate([prediction, lower, upper, np.array(window or [], np.float64)])
+        values = np.concatenate([prediction, lower, upper])
         values, widths = values[np.isfinite(values)], (upper - lower)[np.isfinite(upper - lower)]
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        decimals = decimals_for(np.median(widths)) - 1 if len(widths) else decimals_for(high - low)
         if not high > low:
             low, high = low - 0.5, high + 0.5
-        return cls(low, high, window, max(0, decimals))
+        decimals = decimals_for(np.median(widths)) - 1 if len(widths) else decimals_for(high - low)
+        return cls(*with_window(low, high, window), window, max(0, decimals), ending)
 
     def drawing(self, row: Mapping[str, Any]) -> str:
         """Return a row's interval as a bar with its prediction, and in numbers.
@@ -47,7 +58,7 @@ class IntervalScale(NamedTuple):
         An infinite end reaches the edge of the drawing, where an arrow says that it goes on.
         """
         lower, upper, prediction = (
-            _number(row.get(name)) for name in ("lower", "upper", "prediction")
+            _number(row.get(f"{name}{self.ending}")) for name in ("lower", "upper", "prediction")
         )
         if math.isnan(lower) or math.isnan(upper):
             return NOTHING
@@ -72,7 +83,7 @@ class IntervalScale(NamedTuple):
         """Return the scale itself, for the head of the column."""
         ends = (number(self.low, self.decimals), number(self.high, self.decimals))
         return (
-            f'<svg class="range" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
+            f'<svg class="range" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{self._window()}'
             f'<path class="scale" d="M{EDGE} 16v5H{WIDTH - EDGE}v-5"/>'
             f'<text x="{EDGE}" y="12">{ends[0]}</text>'
             f'<text class="end" x="{WIDTH - EDGE}" y="12">{ends[1]}</text></svg>'
@@ -85,10 +96,28 @@ class IntervalScale(NamedTuple):
         part = (value - self.low) / (self.high - self.low)
         return EDGE + part * (WIDTH - 2 * EDGE)
 
+    @property
+    def beyond(self) -> int:
+        """On which side of the scale the whole window lies: -1 below, 1 above, 0 neither."""
+        if self.window is None:
+            return 0
+        return (self.window[0] > self.high) - (self.window[1] < self.low)
+
+    @property
+    def words(self) -> str:
+        """The ends of the scale."""
+        return f"{number(self.low, self.decimals)} to {number(self.high, self.decimals)}"
+
     def _window(self) -> str:
+        """Return the shade of the window, or an arrow to the side on which it lies."""
         if self.window is None:
             return ""
-        low, high = (self._place(end) for end in self.window)
+        if side := self.beyond:
+            tip, back = (WIDTH - 0.5, WIDTH - EDGE - 1) if side > 0 else (0.5, EDGE + 1)
+            return f'<path class="aim" d="M{back} 3L{tip} {HEIGHT / 2:g}L{back} {HEIGHT - 3}z"/>'
+        low, high = (self._place(min(max(end, self.low), self.high)) for end in self.window)
+        low = 0 if self.window[0] < self.low else low
+        high = WIDTH if self.window[1] > self.high else high
         return f'<rect class="window" x="{low:.1f}" width="{high - low:.1f}" height="{HEIGHT}"/>'
 
 

@@ -1,48 +1,46 @@
-"""What the whole library looks like to the model: predictions, map, domain, rejects."""
+"""What the whole library looks like to the model: predictions, map, rejects."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.reporting.run_page.axes import Axes
-from emrl_ray.reporting.run_page.domain_words import reason_words
+from emrl_ray.reporting.run_page.axes import Axes, with_window
 from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.markup import (
+    NONE_PREDICTED,
     bars,
+    counted,
     decimals_for,
     figure,
     legend,
     number,
     paragraph,
     section,
-    share,
     text,
 )
 from emrl_ray.reporting.run_page.run_folder import Run, count_rejects
 
 LEVELS = 7
 """Shades of the density on the map."""
-DETAILS_SHOWN = 8
-"""Elements and pairs that are named as unseen."""
 
 
 def predictions_section(run: Run, library: LibrarySummary | None) -> str:
     """Return the histogram of all predictions."""
-    title = "Predictions over the whole library"
+    what = f"Predictions of {run.first.target}" if run.several else "Predictions"
+    title = f"{what} over the whole library"
     if library is None:
-        return section("predictions", title, paragraph("There are no predictions to show.", "note"))
+        return section("predictions", title, paragraph(NONE_PREDICTED, "note"))
     edges, low, high = library.bins.prediction, library.in_domain, library.out_of_domain
-    left, right = _with_window(float(edges[0]), float(edges[-1]), run.window)
+    left, right = with_window(float(edges[0]), float(edges[-1]), run.first.window)
     axes = Axes((left, right), (0, max(1, 1.06 * float((low + high).max()))), width=600)
     drawing = axes.drawing(
-        f"Histogram of {library.rows:,} predictions",
-        axes.window(run.window),
-        axes.frame(run.target_label, "candidates"),
+        f"Histogram of {counted(library.rows, 'prediction')}",
+        axes.window(run.first.window),
+        axes.frame(run.first.label, "candidates", whole=True),
         _columns(axes, edges, np.zeros_like(low), low, "library"),
         _columns(axes, edges, low, low + high, "outside"),
     )
@@ -51,19 +49,10 @@ def predictions_section(run: Run, library: LibrarySummary | None) -> str:
         [
             ("library", "in domain" if judged else "candidates"),
             ("outside", "out of domain" if judged else ""),
-            ("window", "window asked for" if run.window else ""),
+            ("window", "window asked for" if axes.window(run.first.window) else ""),
         ]
     )
     return section("predictions", title, figure(drawing, _about_histogram(run, library), key))
-
-
-def _with_window(
-    low: float, high: float, window: tuple[float, float] | None
-) -> tuple[float, float]:
-    """Return an axis that also holds the ends of the window, unless they are far away."""
-    span = high - low
-    near = [end for end in window or () if low - span <= end <= high + span]
-    return min([low, *near]), max([high, *near])
 
 
 def _columns(
@@ -84,10 +73,14 @@ def _columns(
 
 def _about_histogram(run: Run, library: LibrarySummary) -> str:
     said = []
-    if run.window:
+    if run.first.window:
         within, trusted = library.in_window
-        said.append(f"{within:,} of {library.rows:,} predictions lie in the window")
-        said[-1] += f", {trusted:,} of them in domain." if library.judged else "."
+        lie = "lies" if within == 1 else "lie"
+        said.append(
+            f"{within:,} of {counted(library.rows, 'prediction')} {lie} in the window"
+            + (f", {trusted:,} of them in domain." if library.judged else ".")
+        )
+        said.append(_window_beyond(run.first.window, library))
     below, above = library.beyond
     edges = library.bins.prediction
     ends = [
@@ -98,16 +91,30 @@ def _about_histogram(run: Run, library: LibrarySummary) -> str:
         said.append(f"Not drawn: {' and '.join(undrawn)}.")
     drawn = int(library.in_domain.sum() + library.out_of_domain.sum())
     if nameless := library.rows - drawn - below - above:
-        said.append(f"{nameless:,} rows have no number.")
-    return " ".join(said)
+        said.append(f"{counted(nameless, 'row has', 'rows have')} no number.")
+    if run.several:
+        said.append("The other objectives' predictions are in the table and in predictions/.")
+    return " ".join(filter(None, said))
+
+
+def _window_beyond(window: tuple[float, float], library: LibrarySummary) -> str:
+    """Return on which side of the drawing a window lies that is not in it, in a sentence."""
+    left, right = with_window(
+        float(library.bins.prediction[0]), float(library.bins.prediction[-1]), window
+    )
+    if window[0] > right:
+        return "The window lies to the right, beyond what is drawn."
+    return "The window lies to the left, beyond what is drawn." if window[1] < left else ""
 
 
 def map_section(run: Run, library: LibrarySummary | None) -> str:
     """Return the map of the embedding space: library, training set and shortlist."""
     title = "Map of the embedding space"
-    if library is None or library.bins.map_x is None or library.bins.map_y is None:
+    if library is None:
+        return section("map", title, paragraph(NONE_PREDICTED, "note"))
+    if library.bins.map_x is None or library.bins.map_y is None:
         return section("map", title, paragraph("This run or its model has no map.", "note"))
-    known, listed = _places(run.model.reference), _places(run.shortlist)
+    known, listed = _places(run.first.model.reference), _places(run.shortlist)
     x, y = (
         _around([edges[0], edges[-1], *places])
         for edges, places in (
@@ -135,9 +142,12 @@ def map_section(run: Run, library: LibrarySummary | None) -> str:
         "mark of the shortlist to read what it is."
     )
     if beyond := library.rows - int(library.density.sum()):
-        words += f" {beyond:,} candidates have no place or one beyond the map."
+        have = counted(beyond, "candidate has", "candidates have")
+        words += f" {have} no place or one beyond the map."
     if not len(known[0]):
         words += " The model keeps no places of its training set."
+    if len(run.models) > 1:
+        words += f" The embedding space is that of the model of {next(iter(run.models))}."
     return section("map", title, figure(drawing, words, key))
 
 
@@ -192,42 +202,11 @@ def _marks(axes: Axes, rows: pa.Table) -> Iterator[str]:
         )
 
 
-def domain_section(library: LibrarySummary | None) -> str:
-    """Return how many rows are out of the model's domain, and for which reason."""
-    title = "Out of domain"
-    if library is None or library.judged == 0:
-        words = "This run does not tell which candidates are in the model's domain."
-        return section("domain", title, paragraph(words, "note"))
-    outside = library.reasons.total()
-    words = (
-        f"{outside:,} of {library.judged:,} candidates ({share(outside, library.judged)}) are unlike "
-        "the training set: their predictions are extrapolations, and no interval holds for them."
-    )
-    rows = [
-        (reason_words(code), count, _often(library.details, code))
-        for code, count in library.reasons.most_common()
-    ]
-    caption = "Reasons, the first that applies to each candidate."
-    head = ("Reason", "Candidates", "Most often")
-    return section(
-        "domain",
-        title,
-        paragraph(words),
-        bars(caption, head, rows, library.judged) if rows else "",
-        paragraph(f"{library.known:,} candidates are known crystals." if library.known else ""),
-    )
-
-
-def _often(details: Counter[tuple[str, str]], code: str) -> str:
-    named = Counter({name: count for (of, name), count in details.items() if of == code})
-    return ", ".join(f"{name} {count:,}" for name, count in named.most_common(DETAILS_SHOWN))
-
-
 def rejects_section(run: Run) -> str:
     """Return what was rejected, by reason."""
     title = "Rejects"
     if run.rejects is None:
-        found = (run.manifest.get("counts") or {}).get("rejects")
+        found = run.counts.get("rejects")
         if found is None:
             return section("rejects", title, paragraph("This run keeps no rejects.", "note"))
         rows = [(reason.replace("_", " "), count, "") for reason, count in found.items()]
@@ -240,7 +219,7 @@ def rejects_section(run: Run) -> str:
     if not rows:
         return section("rejects", title, paragraph("No candidate was rejected."))
     total = sum(count for _, count, _ in rows)
-    caption = f"{total:,} rows without a prediction; shares are of these."
+    caption = f"{counted(total, 'row')} without a prediction; shares are of these."
     return section(
         "rejects", title, bars(caption, ("Reason (stage)", "Rows", "For example"), rows, total)
     )

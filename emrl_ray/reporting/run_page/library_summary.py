@@ -5,7 +5,6 @@ What is held in memory is counts, bins and a sample, however many rows there are
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -13,13 +12,14 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.storage import Location
 from emrl_ray.reporting.run_page.axes import nice_step
-from emrl_ray.screening.shortlist import FILES_AT_ONCE, READERS
+from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
+from emrl_ray.reporting.run_page.run_folder import damage_named
+from emrl_ray.screening.prediction_files import FILES_AT_ONCE, READERS
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,8 +33,6 @@ BINS = 60
 """Most bins of the histogram."""
 MAP_BINS = 90
 """Bins along either side of the map."""
-NAMED = ("unseen_element", "unseen_pair")
-"""Codes of `domain_reason` whose second word is counted too: there are few of these words."""
 
 
 class Bins(NamedTuple):
@@ -63,14 +61,19 @@ class LibrarySummary(NamedTuple):
     """Rows whose prediction lies in the window, and those of them that are not out of domain."""
     density: NDArray[np.int64]
     """(`MAP_BINS`, `MAP_BINS`) rows by place on the map, x first."""
-    judged: int
-    """Rows of which is known whether they are in domain."""
-    reasons: Counter[str]
-    """Rows out of domain by the code of the reason."""
-    details: Counter[tuple[str, str]]
-    """Rows out of domain by code and second word, for the codes in `NAMED`."""
+    inside: int
+    """Rows that are in the domain of every model."""
+    outside: int
+    """Rows that are out of the domain of a model or more; what is neither is not known."""
+    domains: tuple[DomainCounts, ...]
+    """What each model says."""
     known: int
     """Rows that are known crystals."""
+
+    @property
+    def judged(self) -> int:
+        """Rows of which is known whether they are in the domain of every model."""
+        return self.inside + self.outside
 
     def __add__(self, other: object) -> LibrarySummary:
         """Return the sums of both, whose bins are the same."""
@@ -84,18 +87,19 @@ class LibrarySummary(NamedTuple):
             (self.beyond[0] + other.beyond[0], self.beyond[1] + other.beyond[1]),
             (self.in_window[0] + other.in_window[0], self.in_window[1] + other.in_window[1]),
             self.density + other.density,
-            self.judged + other.judged,
-            self.reasons + other.reasons,
-            self.details + other.details,
+            self.inside + other.inside,
+            self.outside + other.outside,
+            tuple(map(DomainCounts.__add__, self.domains, other.domains)),
             self.known + other.known,
         )
 
 
 def summarize_library(
-    files: Sequence[Location], window: tuple[float, float] | None
+    files: Sequence[Location], window: tuple[float, float] | None, endings: Sequence[str] = ("",)
 ) -> LibrarySummary | None:
     """Return the summary of one or more prediction files; None without a row that has a number.
 
+    `endings` are those of the columns of each model. Raises ValueError, in one line, at a damaged file.
     Files are read twice, a few columns of them: for the sample that places the bins, and to count.
     """
     samples = _each(_sample, list(enumerate(files)))
@@ -103,7 +107,7 @@ def summarize_library(
     bins = _bins(sample[1:])
     if bins is None:
         return None
-    counted = _each(lambda file: _count_file(file, bins, window), files)
+    counted = _each(lambda file: _count_file(file, bins, window, endings), files)
     return reduce(LibrarySummary.__add__, counted)
 
 
@@ -116,7 +120,10 @@ def _each(work: Callable[[S], T], things: Sequence[S]) -> Iterator[T]:
 
 def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield those of `columns` that a file has, in batches."""
-    with pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet:
+    with (
+        damage_named(file.path),
+        pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
+    ):
         names = [name for name in columns if name in parquet.schema_arrow.names]
         yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
 
@@ -172,35 +179,37 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-COUNTED = ("prediction", "map_x", "map_y", "in_domain", "domain_reason", "known_id")
+def _count_file(
+    file: Location, bins: Bins, window: tuple[float, float] | None, endings: Sequence[str]
+) -> LibrarySummary:
+    names = ["prediction", "map_x", "map_y", "known_id"]
+    for ending in endings:
+        names += [f"in_domain{ending}", f"domain_reason{ending}"]
+    counted = (count_rows(batch, bins, window, endings) for batch in _batches(file, names))
+    nothing = count_rows(_no_rows(), bins, window, endings)
+    return reduce(LibrarySummary.__add__, counted, nothing)
 
 
-def _count_file(file: Location, bins: Bins, window: tuple[float, float] | None) -> LibrarySummary:
-    n_bins, nothing = len(bins.prediction) - 1, (0, 0)
-    counts = LibrarySummary(
-        *(bins, 0, np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64), nothing, nothing),
-        *(np.zeros((MAP_BINS, MAP_BINS), np.int64), 0, Counter(), Counter(), 0),
-    )
-    for batch in _batches(file, COUNTED):
-        counts += count_rows(batch, bins, window)
-    return counts
+def _no_rows() -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({"prediction": pa.array([], pa.float64())})
 
 
 def count_rows(
-    batch: pa.RecordBatch, bins: Bins, window: tuple[float, float] | None
+    batch: pa.RecordBatch,
+    bins: Bins,
+    window: tuple[float, float] | None,
+    endings: Sequence[str],
 ) -> LibrarySummary:
     """Return the summary of a batch of predictions."""
-    prediction = _numbers(batch, "prediction")
-    judged, outside = _domain(batch)
-    edges = bins.prediction
+    prediction, edges = _numbers(batch, "prediction"), bins.prediction
+    inside, outside = verdict(batch, endings)
     low, high = window or (np.nan, np.nan)
     within = (prediction >= low) & (prediction <= high)
     density = np.zeros((MAP_BINS, MAP_BINS), np.int64)
     if bins.map_x is not None and bins.map_y is not None:
         x, y = (_numbers(batch, name) for name in ("map_x", "map_y"))
         density = np.histogram2d(x, y, (bins.map_x, bins.map_y))[0].astype(np.int64)
-    reasons, details = _reasons(batch, outside)
-    known = batch.num_rows - batch.column("known_id").null_count if _has(batch, "known_id") else 0
+    has_known = "known_id" in batch.schema.names
     return LibrarySummary(
         bins,
         batch.num_rows,
@@ -209,47 +218,8 @@ def count_rows(
         (int((prediction < edges[0]).sum()), int((prediction > edges[-1]).sum())),
         (int(within.sum()), int((within & ~outside).sum())),
         density,
-        judged,
-        reasons,
-        details,
-        known,
-    )
-
-
-def _has(batch: pa.RecordBatch, column: str) -> bool:
-    return column in batch.schema.names
-
-
-def _domain(batch: pa.RecordBatch) -> tuple[int, NDArray[np.bool_]]:
-    """Return of how many rows is known whether they are in domain, and (n,) which are not."""
-    if not _has(batch, "in_domain"):
-        return 0, np.zeros(batch.num_rows, bool)
-    column = batch.column("in_domain").cast(pa.bool_())
-    outside = pc.invert(column).fill_null(False)
-    return len(column) - column.null_count, outside.to_numpy(zero_copy_only=False)
-
-
-def _reasons(
-    batch: pa.RecordBatch, outside: NDArray[np.bool_]
-) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Return how many rows are out of domain by code, and by code and word for those `NAMED`."""
-    if not outside.any() or not _has(batch, "domain_reason"):
-        return Counter({"unknown": int(outside.sum())} if outside.any() else {}), Counter()
-    reason = batch.column("domain_reason").filter(pa.array(outside)).cast(pa.string())
-    words = pc.split_pattern(reason.fill_null("unknown"), " ", max_splits=2)
-    codes = _tally(pc.list_element(words, 0))
-    named = words.filter(
-        pc.and_(
-            pc.is_in(pc.list_element(words, 0), pa.array(NAMED)),
-            pc.greater(pc.list_value_length(words), 1),
-        )
-    )
-    both = pc.binary_join_element_wise(pc.list_element(named, 0), pc.list_element(named, 1), " ")
-    details = {tuple(name.split(" ", 1)): count for name, count in _tally(both).items()}
-    return codes, Counter(details)  # type: ignore[arg-type]
-
-
-def _tally(texts: pa.Array) -> Counter[str]:
-    return Counter(
-        {pair["values"].as_py(): pair["counts"].as_py() for pair in texts.value_counts()}
+        int(inside.sum()),
+        int(outside.sum()),
+        tuple(count_domain(batch, ending) for ending in endings),
+        batch.num_rows - batch.column("known_id").null_count if has_known else 0,
     )

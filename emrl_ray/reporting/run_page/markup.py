@@ -9,6 +9,7 @@ from typing import Any
 
 NOTHING = "-"
 """What stands where there is no value."""
+NONE_PREDICTED = "No candidate could be predicted, so there are no predictions to show."
 
 
 def text(value: object) -> str:
@@ -33,6 +34,12 @@ def decimals_for(spread: float) -> int:
     return max(0, min(8, 3 - math.floor(math.log10(spread))))
 
 
+def per_cent(probability: float) -> str:
+    """Return a probability in per cent, with two digits where it is small."""
+    value = 100 * probability
+    return f"{value:.2g} %" if value < 1 else f"{value:.1f} %".replace(".0 %", " %")
+
+
 def share(part: int, whole: int) -> str:
     """Return a part of a whole in per cent."""
     if whole == 0:
@@ -43,6 +50,11 @@ def share(part: int, whole: int) -> str:
     if 99.9 < per_cent < 100:
         return "> 99.9 %"
     return f"{per_cent:.1f} %" if part < whole else "100 %"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun; `many` is the plural if that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def section(anchor: str, title: str, *parts: str) -> str:
@@ -90,10 +102,10 @@ def bars(
     lines = []
     for name, count, remark in rows:
         width = 100 * count / whole if whole else 0
+        bar = f'<span style="width:{width:.2f}%"></span>' if count else ""
         lines.append(
             f'<tr><th scope="row">{text(name)}</th><td class="n">{count:,}</td>'
-            f'<td class="n">{share(count, whole)}</td><td class="track">'
-            f'<span style="width:{width:.2f}%"></span></td>'
+            f'<td class="n">{share(count, whole)}</td><td class="track">{bar}</td>'
             f'<td class="remark">{text(remark)}</td></tr>'
         )
     names, counts, remarks = map(text, head)

@@ -1,19 +1,29 @@
-"""How good the model of a run is on crystals that it did not see: parity, coverage, errors."""
+"""How good the models of a run are on crystals that they did not see: parity, coverage, errors."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.model import Card
 from emrl_ray.reporting.run_page.axes import Axes
+from emrl_ray.reporting.run_page.held_out import (
+    STORED,
+    HeldOut,
+    coverage,
+    held_out_parts,
+    median_half_width,
+    stretch,
+    stretched,
+    thinned,
+)
 from emrl_ray.reporting.run_page.markup import (
+    counted,
     decimals_for,
     figure,
     legend,
@@ -22,10 +32,10 @@ from emrl_ray.reporting.run_page.markup import (
     section,
     share,
     table,
+    text,
 )
-from emrl_ray.reporting.run_page.question import is_formation_energy
-from emrl_ray.reporting.run_page.run_folder import Run, sampled
-from emrl_ray.trust import Calibration
+from emrl_ray.reporting.run_page.run_folder import Run
+from emrl_ray.reporting.run_page.sought import Sought
 
 CONFORMAL = (
     "Split conformal intervals hold their confidence on average over crystals that are exchangeable "
@@ -35,91 +45,63 @@ NO_STABILITY = (
     "A formation energy, all the more one predicted for an unrelaxed cell, is no filter for stability: "
     "a crystal is stable or not against all competing phases."
 )
-CONFIDENCES = np.arange(0.05, 1.0, 0.05)
-"""Nominal confidences at which coverage is measured."""
-LEAST_ROWS = 20
-"""Calibration rows below which no coverage by confidence is drawn."""
-
-
-class HeldOut(NamedTuple):
-    """Rows of one part that the head was not fitted to, (n,) each."""
-
-    target: NDArray[np.float64]
-    prediction: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-
-    @property
-    def covered(self) -> int:
-        """Rows whose target lies in the stored interval."""
-        return int(((self.target >= self.lower) & (self.target <= self.upper)).sum())
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """|target - prediction| in half widths of the stored interval; NaN where that is infinite."""
-        half = (self.upper - self.lower) / 2
-        finite = np.isfinite(half) & (half > 0)
-        return np.where(finite, np.abs(self.target - self.prediction), np.nan) / np.where(
-            finite, half, 1
-        )
 
 
 def model_section(run: Run) -> str:
-    """Return parity and coverage of the model, its errors, and what intervals do not promise."""
-    card = run.model.card
-    title = "How good the model is"
+    """Return parity and coverage of each model, its errors, and what intervals do not promise."""
+    several = len(run.models) > 1
+    title = "How good the models are" if several else "How good the model is"
+    parts = [paragraph(CONFORMAL)]
+    if any(is_formation_energy(made.target) for made in run.sought):
+        parts.append(paragraph(NO_STABILITY))
+    for name, made in run.models.items():
+        parts += [f"<h3>Model of {text(name)}</h3>" if several else "", *_model(run, made)]
+    return section("model", title, *parts)
+
+
+def _model(run: Run, made: Sought) -> Iterator[str]:
+    """Yield what is said of one model."""
+    card = made.model.card
     if card is None:
-        return section("model", title, paragraph(run.model.problem, "note"), paragraph(CONFORMAL))
-    parts = _parts(run.model.held_out)
-    figures = [_parity(run, parts), _coverage(parts)] if parts else []
-    notes = [
-        paragraph(CONFORMAL),
-        paragraph(NO_STABILITY if is_formation_energy(card.target) else ""),
-        paragraph(_untold(run, parts), "note"),
-    ]
-    drawn = "".join(filter(None, figures))
-    return section(
-        "model",
-        title,
-        *notes,
-        f'<div class="figures">{drawn}</div>' if drawn else "",
-        _errors(card),
-    )
+        yield paragraph(made.model.problem, "note")
+        return
+    parts = held_out_parts(made.model.held_out)
+    factor = stretch(made.model.calibration, run.confidence)
+    confidence = STORED if factor is None else run.confidence
+    yield paragraph(_untold(run, made, parts, factor), "note")
+    if parts:
+        wide = {part: stretched(rows, factor or 1.0) for part, rows in parts.items()}
+        drawn = _parity(made, wide, confidence) + _coverage(parts)
+        yield f'<div class="figures">{drawn}</div>'
+    yield _errors(card)
 
 
-def _untold(run: Run, parts: dict[str, HeldOut]) -> str:
-    card = run.model.card
-    assert card is not None
-    head = run.config.get("head")
+def _untold(run: Run, made: Sought, parts: dict[str, HeldOut], factor: float | None) -> str:
+    """Return what the figures are not of, in sentences."""
+    assert made.model.card is not None
     if not parts:
         return (
             "This model keeps no predictions of held-out rows, so there is no parity plot; training it "
             "again makes them."
         )
-    if head and head != card.best_head:
-        return f"The plots are of the regressor {card.best_head}, this run used {head}."
-    return ""
+    said, best = [], made.model.card.best_head
+    others = {
+        each.head
+        for each in run.sought
+        if each.model.place == made.model.place and each.head != best
+    }
+    if others:
+        used = " and ".join(sorted(others))
+        said.append(f"The plots are of the regressor {best}, this run used {used}.")
+    if factor is None:
+        said.append(
+            f"The figures here are for {100 * STORED:g} % intervals, not for the "
+            f"{100 * run.confidence:g} % intervals of the table: the model does not keep what those need."
+        )
+    return " ".join(said)
 
 
-def _parts(held_out: pa.Table | None) -> dict[str, HeldOut]:
-    """Return the rows of calibration and test that have a target and a prediction."""
-    if held_out is None:
-        return {}
-    found = {}
-    for part in ("calibration", "test"):
-        rows = held_out.filter(pc.equal(held_out.column("part"), part))
-        values = HeldOut(*(_column(rows, name) for name in HeldOut._fields))
-        there = np.isfinite(values.target) & np.isfinite(values.prediction)
-        if there.any():
-            found[part] = HeldOut(*(column[there] for column in values))
-    return found
-
-
-def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
-    return rows.column(name).cast(pa.float64()).to_numpy()
-
-
-def _parity(run: Run, parts: dict[str, HeldOut]) -> str:
+def _parity(made: Sought, parts: dict[str, HeldOut], confidence: float) -> str:
     """Return predictions over targets, with the stored intervals' typical width as a band."""
     values = np.concatenate([np.concatenate(rows[:2]) for rows in parts.values()])
     low, high = float(values.min()), float(values.max())
@@ -129,28 +111,25 @@ def _parity(run: Run, parts: dict[str, HeldOut]) -> str:
     ends = np.array([low, high])
     dots = [
         axes.dots(rows.target, rows.prediction, part)
-        for part, rows in ((part, _thin(rows)) for part, rows in parts.items())
+        for part, rows in ((part, thinned(rows)) for part, rows in parts.items())
     ]
     drawing = axes.drawing(
         "Parity plot: predicted over true values of held-out crystals",
-        axes.frame(f"true {run.target_label}", f"predicted {run.target_label}"),
+        axes.frame(f"true {made.label}", f"predicted {made.label}"),
         _band(axes, ends, parts),
         axes.line(ends, ends, "diagonal"),
         *dots,
     )
+    made_from = {"calibration": ", which made the intervals"}
     key = legend(
-        [(f"dot {part}", f"{part} ({len(rows.target):,})") for part, rows in parts.items()]
+        (f"dot {part}", f"{part} ({len(rows.target):,}){made_from.get(part, '')}")
+        for part, rows in parts.items()
     )
-    return figure(drawing, _covered(parts), key)
-
-
-def _thin(rows: HeldOut) -> HeldOut:
-    table = sampled(pa.table(rows._asdict()))
-    return HeldOut(*(_column(table, name) for name in HeldOut._fields))
+    return figure(drawing, _covered(parts, confidence), key)
 
 
 def _band(axes: Axes, ends: NDArray[np.float64], parts: dict[str, HeldOut]) -> str:
-    half = _half_width(parts)
+    half = median_half_width(parts)
     if not math.isfinite(half):
         return ""
     low, high = ends
@@ -161,24 +140,21 @@ def _band(axes: Axes, ends: NDArray[np.float64], parts: dict[str, HeldOut]) -> s
     return f'<polygon class="band" points="{points}"/>'
 
 
-def _half_width(parts: dict[str, HeldOut]) -> float:
-    """Return the median half width of the stored intervals, infinite where there are none."""
-    halves = np.concatenate([(rows.upper - rows.lower) / 2 for rows in parts.values()])
-    halves = halves[~np.isnan(halves)]
-    return float(np.median(halves)) if len(halves) else math.inf
-
-
-def _covered(parts: dict[str, HeldOut]) -> str:
-    half = _half_width(parts)
+def _covered(parts: dict[str, HeldOut], confidence: float) -> str:
+    """Return how many test rows the intervals hold; calibration rows they hold by construction."""
+    half = median_half_width(parts)
     if not math.isfinite(half):
         return "The intervals of this model are infinite or missing: too few rows calibrated them."
-    held = " and ".join(
-        f"{rows.covered:,} of {len(rows.target):,} {part} rows "
-        f"({share(rows.covered, len(rows.target))})"
-        for part, rows in parts.items()
-    )
     width = number(half, decimals_for(half) - 1)
-    return f"The 90 % intervals hold {held}. The band is the median interval, ± {width}."
+    band = f"The band is the median {100 * confidence:g} % interval, ± {width}."
+    if "test" not in parts:
+        return f"{band} The model kept no test rows: nothing here shows whether its intervals hold."
+    rows = parts["test"]
+    n = len(rows.target)
+    return (
+        f"The {100 * confidence:g} % intervals hold {rows.covered:,} of {counted(n, 'test row')} "
+        f"({share(rows.covered, n)}). {band}"
+    )
 
 
 def _coverage(parts: dict[str, HeldOut]) -> str:
@@ -207,32 +183,16 @@ def _coverage(parts: dict[str, HeldOut]) -> str:
     return figure(drawing, words, legend([("dot test", "test rows"), ("dash", "as promised")]))
 
 
-def coverage(parts: dict[str, HeldOut]) -> NDArray[np.float64] | None:
-    """Return (2, n) nominal confidences and the shares of test rows that are covered at these.
-
-    None without test rows or with fewer than `LEAST_ROWS` calibration rows with an interval.
-    """
-    if not {"calibration", "test"} <= parts.keys():
-        return None
-    scores = parts["calibration"].scores
-    scores, tested = scores[~np.isnan(scores)], parts["test"].scores
-    if len(scores) < LEAST_ROWS or np.isnan(tested).any():
-        return None
-    calibration = Calibration(scores)
-    widths = [calibration.half_width(float(confidence)) for confidence in CONFIDENCES]
-    return np.array([CONFIDENCES, [float((tested <= width).mean()) for width in widths]])
-
-
 def _errors(card: Card) -> str:
     """Return the errors that the model's card has, a row a part and head."""
     rows = list(_error_rows(card))
     unit = f", {card.unit}" if card.unit else ""
     head = ("Part", "Rows", "Predictor", f"MAE{unit}", "R²")
-    return (
-        table("Errors of the model, beside those of trivial predictors.", head, rows)
-        if rows
-        else ""
+    caption = (
+        "Errors of the model, beside those of trivial predictors; the best regressor is the one with "
+        "the least error on the calibration rows."
     )
+    return table(caption, head, rows) if rows else ""
 
 
 def _error_rows(card: Card) -> Iterator[tuple[object, ...]]:
@@ -249,3 +209,8 @@ def _error_rows(card: Card) -> Iterator[tuple[object, ...]]:
 
 def _score(score: dict[str, Any], name: str) -> str:
     return number(score.get(name), 4 if name == "mae" else 3)
+
+
+def is_formation_energy(target: str) -> bool:
+    """Return whether a target, by its name, is an energy of formation."""
+    return re.search(r"formation|e_?form", target, re.IGNORECASE) is not None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.crystals.storage import absolute, locate, write_bytes
-from emrl_ray.reporting.run_page.library import (
-    domain_section,
-    map_section,
-    predictions_section,
-    rejects_section,
-)
-from emrl_ray.reporting.run_page.library_summary import summarize_library
+from emrl_ray.reporting.run_page.domain import domain_section
+from emrl_ray.reporting.run_page.funnel import funnel_section
+from emrl_ray.reporting.run_page.library import map_section, predictions_section, rejects_section
+from emrl_ray.reporting.run_page.library_summary import LibrarySummary, summarize_library
+from emrl_ray.reporting.run_page.machine import machine_section
 from emrl_ray.reporting.run_page.markup import text
 from emrl_ray.reporting.run_page.model import model_section
-from emrl_ray.reporting.run_page.question import funnel_section, machine_section, question_section
+from emrl_ray.reporting.run_page.question import problems, question_section
 from emrl_ray.reporting.run_page.run_folder import Run, read_run
 from emrl_ray.reporting.run_page.table import shortlist_section
 
@@ -37,9 +36,15 @@ CONTENTS = {
 def report(config: ReportConfig) -> str:
     """Write the report of a finished run anew and return its path.
 
-    Raises FileNotFoundError or ValueError, in one line, if there is no finished run or no such model.
+    What the page lacks for want of a model or of predictions is printed, a line each. Raises
+    FileNotFoundError or ValueError, in one line, if there is no finished run, a file of it is damaged,
+    or the model named is none or another; the page that was there stays.
     """
-    place = write_report(config.run, config.model)
+    run = read_run(config.run, config.model)
+    library = _summary(run)
+    place = _write(config.run, page(run, library))
+    for words in [*problems(run), *_rows_missing(run, library)]:
+        print(f"report: {words}", flush=True)
     print(f"report: {place}", flush=True)
     return place
 
@@ -47,16 +52,33 @@ def report(config: ReportConfig) -> str:
 def write_report(run: str, model: str | None = None) -> str:
     """Write report.html into the folder of a finished run and return its path or URI.
 
-    `model` is the folder of the run's model where the manifest no longer names it. What an older run
-    or model lacks is left out, and the page says so.
+    `model` is the folder of the run's first model where the manifest no longer names it. What an
+    older run or model lacks is left out, and the page says so. Raises what `report` does.
     """
-    write_bytes(page(read_run(run, model)).encode(), locate(run) / PAGE)
+    found = read_run(run, model)
+    return _write(run, page(found, _summary(found)))
+
+
+def _write(run: str, content: str) -> str:
+    write_bytes(content.encode(), locate(run) / PAGE)
     return f"{absolute(run).rstrip('/')}/{PAGE}"
 
 
-def page(run: Run) -> str:
-    """Return the page of a run; its predictions are read file by file."""
-    library = summarize_library(run.predictions, run.window)
+def _summary(run: Run) -> LibrarySummary | None:
+    """Return the counts of a run's predictions, which are read file by file."""
+    endings = [made.ending for made in run.models.values()]
+    return summarize_library(run.predictions, run.first.window, endings)
+
+
+def _rows_missing(run: Run, library: LibrarySummary | None) -> Iterator[str]:
+    """Yield that a run's files have not the rows that its manifest counts, in a sentence."""
+    predicted, found = run.counts.get("predicted"), library.rows if library else 0
+    if predicted is not None and predicted != found:
+        yield f"predictions/ has {found:,} rows, the manifest counts {predicted:,}"
+
+
+def page(run: Run, library: LibrarySummary | None) -> str:
+    """Return the page of a run with the counts of its predictions."""
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in CONTENTS.items())
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -71,7 +93,7 @@ def page(run: Run) -> str:
         shortlist_section(run),
         predictions_section(run, library),
         map_section(run, library),
-        domain_section(library),
+        domain_section(run, library),
         rejects_section(run),
         model_section(run),
         machine_section(run),

@@ -1,5 +1,6 @@
 "use strict";
 // The shortlist: sorted by a click on a title, searched by words, a part of it shown at a time.
+// Where it is wider than the page it scrolls in a box, else with the page.
 (() => {
   const table = document.getElementById("top");
   if (!table) return;
@@ -12,6 +13,14 @@
     row, place, words: row.textContent.toLowerCase(),
   }));
   const collator = new Intl.Collator("en", { numeric: true });
+
+  const box = table.parentElement;
+
+  function fit() {
+    const wide = table.offsetWidth > box.clientWidth + 1;
+    box.classList.toggle("wide", wide);
+    box.classList.toggle("fits", !wide);
+  }
 
   const key = (entry, column) => entry.row.cells[column].dataset.key;
 
@@ -54,6 +63,7 @@
     found.textContent = words.length
       ? `${matching} of ${rows.length} rows match` + (shown < matching ? `, ${shown} shown` : "")
       : `${shown} of ${rows.length} rows`;
+    fit();
   }
 
   heads.forEach((head, column) => {
@@ -67,6 +77,7 @@
   down.addEventListener("change", () => sort(chosen(), down.checked));
   search.addEventListener("input", show);
   length.addEventListener("change", show);
+  window.addEventListener("resize", fit);
   document.querySelector(".tools").hidden = false;
   show();
 })();

@@ -1,0 +1,112 @@
+"""Rows that a model's regressor was not fitted to, and how many of them its intervals hold."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from emrl_ray.reporting.run_page.model_folder import sampled
+from emrl_ray.trust import Calibration
+
+STORED = 0.9
+"""Confidence of the intervals that a model keeps."""
+CONFIDENCES = np.arange(0.05, 1.0, 0.05)
+"""Nominal confidences at which coverage is measured."""
+LEAST_ROWS = 20
+"""Calibration rows below which no coverage by confidence is drawn."""
+
+
+class HeldOut(NamedTuple):
+    """Rows of one part that the head was not fitted to, (n,) each."""
+
+    target: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+    @property
+    def covered(self) -> int:
+        """Rows whose target lies in the interval."""
+        return int(((self.target >= self.lower) & (self.target <= self.upper)).sum())
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """|target - prediction| in half widths of the interval; NaN where that is infinite."""
+        half = (self.upper - self.lower) / 2
+        finite = np.isfinite(half) & (half > 0)
+        return np.where(finite, np.abs(self.target - self.prediction), np.nan) / np.where(
+            finite, half, 1
+        )
+
+
+def held_out_parts(held_out: pa.Table | None) -> dict[str, HeldOut]:
+    """Return the rows of calibration and test that have a target and a prediction."""
+    if held_out is None:
+        return {}
+    found = {}
+    for part in ("calibration", "test"):
+        rows = held_out.filter(pc.equal(held_out.column("part"), part))
+        values = HeldOut(*(_column(rows, name) for name in HeldOut._fields))
+        there = np.isfinite(values.target) & np.isfinite(values.prediction)
+        if there.any():
+            found[part] = HeldOut(*(column[there] for column in values))
+    return found
+
+
+def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
+    return rows.column(name).cast(pa.float64()).to_numpy()
+
+
+def stretch(calibration: Calibration | None, confidence: float) -> float | None:
+    """Return by what the half widths of the stored intervals grow for another confidence.
+
+    None where a calibration that tells it is lacking; infinite where its rows are too few.
+    """
+    if confidence == STORED:
+        return 1.0
+    stored = calibration.half_width(STORED) if calibration else math.inf
+    if calibration is None or not math.isfinite(stored) or stored == 0:
+        return None
+    return calibration.half_width(confidence) / stored
+
+
+def stretched(rows: HeldOut, factor: float) -> HeldOut:
+    """Return rows with intervals `factor` times as wide."""
+    below, above = rows.prediction - rows.lower, rows.upper - rows.prediction
+    return rows._replace(
+        lower=rows.prediction - factor * below, upper=rows.prediction + factor * above
+    )
+
+
+def thinned(rows: HeldOut) -> HeldOut:
+    """Return the rows, or of many some at random, for a drawing."""
+    table = sampled(pa.table(rows._asdict()))
+    return HeldOut(*(_column(table, name) for name in HeldOut._fields))
+
+
+def median_half_width(parts: dict[str, HeldOut]) -> float:
+    """Return the median half width of the stored intervals, infinite where there are none."""
+    halves = np.concatenate([(rows.upper - rows.lower) / 2 for rows in parts.values()])
+    halves = halves[~np.isnan(halves)]
+    return float(np.median(halves)) if len(halves) else math.inf
+
+
+def coverage(parts: dict[str, HeldOut]) -> NDArray[np.float64] | None:
+    """Return (2, n) nominal confidences and the shares of test rows that are covered at these.
+
+    None without test rows or with fewer than `LEAST_ROWS` calibration rows with an interval.
+    """
+    if not {"calibration", "test"} <= parts.keys():
+        return None
+    scores = parts["calibration"].scores
+    scores, tested = scores[~np.isnan(scores)], parts["test"].scores
+    if len(scores) < LEAST_ROWS or np.isnan(tested).any():
+        return None
+    calibration = Calibration(scores)
+    widths = [calibration.half_width(float(confidence)) for confidence in CONFIDENCES]
+    return np.array([CONFIDENCES, [float((tested <= width).mean()) for width in widths]])

@@ -1,0 +1,107 @@
+"""What the folder of a run's model holds for a report, whatever version wrote it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emrl_ray.config import ConfigError
+from emrl_ray.crystals.fingerprints import folder_fingerprint
+from emrl_ray.crystals.storage import absolute, locate, read_table
+from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
+from emrl_ray.model.damage import damage_reported
+from emrl_ray.model.folder import read_calibrations
+from emrl_ray.trust import Calibration
+
+MOST_POINTS = 3000
+"""Rows of the training set on the map, and of either part on a parity plot."""
+
+
+class ModelFolder(NamedTuple):
+    """What is known of a model of a run."""
+
+    place: str
+    """Its folder; empty if the run does not tell."""
+    card: Card | None
+    problem: str
+    """Why there is no card, in a sentence; empty if there is one."""
+    reference: pa.Table | None = None
+    """Some rows of the training set, with map_x and map_y; None if the model has no map."""
+    held_out: pa.Table | None = None
+    """id, part, target, prediction, lower, upper of rows that the best head was not fitted to."""
+    calibration: Calibration | None = None
+    """Of the best head; None if the model has none that can be read."""
+
+
+def find_model(place: str, used: str | None) -> ModelFolder:
+    """Return what can be read of a model whose fingerprint was `used`, None if that is not told."""
+    if not place:
+        return ModelFolder("", None, "The run does not tell which model it used.")
+    try:
+        if not is_same(place, used):
+            words = f"The model in {place} is not, or no longer, the one that this run used."
+            return ModelFolder(place, None, words)
+        return _read(place)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ModelFolder(place, None, f"The model of this run cannot be read in {place}.")
+
+
+def named_model(place: str, used: str | None) -> ModelFolder:
+    """Return the model that a user names; raises ConfigError, in one line, if it is none or another."""
+    try:
+        if is_same(place, used):
+            return _read(place)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"--model {' '.join(str(error).split())}") from None
+    raise ConfigError(f"--model {place}: not, or no longer, the model that this run used")
+
+
+def is_same(place: str, used: str | None) -> bool:
+    """Return whether a model's folder has the fingerprint `used`, or None is known of that.
+
+    Raises FileNotFoundError or ValueError, in one line, if there is no model.
+    """
+    read_card(place)
+    return not used or folder_fingerprint(place) == used
+
+
+def _read(place: str) -> ModelFolder:
+    card = read_card(place)
+    return ModelFolder(
+        place, card, "", _reference(place), _held_out(place), _calibration(place, card.best_head)
+    )
+
+
+def _reference(model: str) -> pa.Table | None:
+    """Return the places of at most `MOST_POINTS` rows of the training set on the map."""
+    place = locate(model) / REFERENCE
+    schema = pq.read_schema(place.path, filesystem=place.filesystem)
+    if not {"map_x", "map_y"} <= set(schema.names):
+        return None
+    return sampled(
+        pq.read_table(place.path, filesystem=place.filesystem, columns=["map_x", "map_y"])
+    )
+
+
+def _held_out(model: str) -> pa.Table | None:
+    place = locate(model) / HELD_OUT
+    return read_table(f"{absolute(model).rstrip('/')}/{HELD_OUT}") if place.is_file() else None
+
+
+def _calibration(model: str, head: str) -> Calibration | None:
+    try:
+        with damage_reported(model):
+            return read_calibrations(locate(model)).get(head)
+    except ValueError:
+        return None
+
+
+def sampled(table: pa.Table) -> pa.Table:
+    """Return a table, or of a larger one `MOST_POINTS` rows at random, always the same."""
+    if table.num_rows <= MOST_POINTS:
+        return table
+    rows = np.random.default_rng(0).choice(table.num_rows, MOST_POINTS, replace=False)
+    return table.take(np.sort(rows))
