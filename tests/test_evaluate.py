@@ -348,7 +348,10 @@ def test_crystals_that_cannot_be_predicted_make_an_evaluation_that_does_not_pass
         ({"crystals": "nowhere"}, "nowhere: no such file or folder"),
         ({"model": "nowhere"}, r"nowhere: no model there \(card.json is missing\)"),
         ({"head": "best"}, "--head best: the model has linear, boosted"),
-        ({"out": "taken"}, "--out taken: holds metrics.json and is no evaluation: use another folder"),
+        (
+            {"out": "taken"},
+            "--out taken: holds metrics.json and is no evaluation: use another folder",
+        ),
         ({"out": "nm.parquet"}, "--out nm.parquet: is a file, give a folder"),
     ],
 )
