@@ -58,6 +58,11 @@ class Asker:
         tries = "1 try" if self.attempts == 1 else f"{self.attempts} tries"
         raise ConnectionError(f"{message}, after {tries}")
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing is repeated any more."""
+        return self._given_up.is_set()
+
     def give_up(self) -> None:
         """Let no thread wait any longer: what fails from now on is not repeated."""
         self._given_up.set()

@@ -108,7 +108,8 @@ def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
     except ConnectionError as error:
         message = str(error)
     raise ConnectionError(
-        f"{message}; {len(output.done()):,} slices are in {output.rows}, and the same command goes on"
+        f"{message}; what came until then, {len(output.done()):,} slices, is in {output.rows}, and "
+        "the same command goes on"
     )
 
 

@@ -90,7 +90,13 @@ class Optimade:
         first = self._query(self.config.block_rows, [*STRUCTURE_FIELDS, *self.config.fields])
         link = _next_of(output, pages[-1]) if pages else first
         progress(len(pages), self._expected(plan, pages, counts, link), counts)
+        seen: set[str] = set()
         while link:
+            if link in seen:
+                raise ConnectionError(
+                    f"{self.url}: a link to the next page leads back to an earlier one"
+                )
+            seen.add(link)
             page = Page(f"slice-{len(pages):06d}")
             answer = self.asker(lambda url=link: self._get(url))  # type: ignore[misc]
             counts += self._commit(plan, output, page, answer, columns)
@@ -130,8 +136,6 @@ class Optimade:
         link = links.get("next")
         link = link.get("href") if isinstance(link, dict) else link
         link = urljoin(url, link) if link and data else ""
-        if link == url:
-            raise ConnectionError(f"{self.url}: the link to the next page leads to the same page")
         return Answer(data, link, meta)
 
     def _properties(self) -> dict[str, Any]:

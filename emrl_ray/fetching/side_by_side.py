@@ -35,14 +35,24 @@ def fetch_side_by_side(
     missing = [piece for piece in pieces if piece.name not in done]
     finished = len(pieces) - len(missing)
     progress(finished, len(pieces), total)
+
+    def unless_one_failed(piece: P) -> Counts | None:
+        if asker.given_up:
+            return None
+        try:
+            return fetch(piece)
+        except BaseException:
+            asker.give_up()
+            raise
+
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(fetch, piece) for piece in missing]
+        futures = [pool.submit(unless_one_failed, piece) for piece in missing]
         try:
             for future in as_completed(futures):
-                total += future.result()
-                finished += 1
-                progress(finished, len(pieces), total)
-        except BaseException:  # of the user's, too, who wants it to end
+                if (counts := future.result()) is not None:
+                    total += counts
+                    finished += 1
+                    progress(finished, len(pieces), total)
+        except BaseException:  # the user's wish to end it, too
             asker.give_up()
-            pool.shutdown(cancel_futures=True)
             raise
