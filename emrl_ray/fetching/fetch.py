@@ -36,7 +36,8 @@ class FetchResult(NamedTuple):
     crystals: str
     """Path or URI of the crystals table."""
     counts: Counts
-    database_version: str
+    database_version: str | None
+    """As the server tells it; OPTIMADE servers need not."""
     seconds: float
 
 
@@ -107,9 +108,10 @@ def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
         return source.fetch(plan, output, Progress("fetch"))
     except ConnectionError as error:
         message = str(error)
+    slices = len(output.done())
     raise ConnectionError(
-        f"{message}; what came until then, {len(output.done()):,} slices, is in {output.rows}, and "
-        "the same command goes on"
+        f"{message}; what came until then, {slices:,} {'slice' if slices == 1 else 'slices'}, is in "
+        f"{output.rows}, and the same command goes on"
     )
 
 
@@ -122,7 +124,7 @@ def _counts(output: Output) -> Counts:
 
 
 def _result(config: FetchConfig, plan: Plan, counts: Counts, began: float) -> FetchResult:
-    version = str(plan["origin"]["database_version"])
+    version = plan["origin"]["database_version"]
     return FetchResult(config.out, counts, version, time.monotonic() - began)
 
 
@@ -147,9 +149,9 @@ def _summarize(result: FetchResult, plan: Plan, repeats: int) -> None:
         print(f"fetch: the server announced {total:,} rows and gave {result.counts.rows_in:,}")
     print(account("fetch", result.counts))
     repeated = f", {repeats:,} requests repeated" if repeats else ""
-    origin = plan["origin"]
+    version = f", version {result.database_version}" if result.database_version else ""
     print(
-        f"fetch: {result.crystals}, from {origin['source']}, version {result.database_version}, "
+        f"fetch: {result.crystals}, from {plan['origin']['source']}{version}, "
         f"{duration(result.seconds)}{repeated}",
         flush=True,
     )

@@ -72,7 +72,7 @@ class Optimade:
         origin = {
             "source": _name(answer.meta),
             "endpoint": self.url,
-            "database_version": (answer.meta.get("database") or {}).get("version") or "not told",
+            "database_version": (answer.meta.get("database") or {}).get("version"),
             "query": {"filter": self.config.filter},
             "fields": self.config.fields,
         }
