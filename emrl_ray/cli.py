@@ -32,6 +32,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "demo": Verb(config.DemoConfig, "emrl_ray.pipelines.demo:demo"),
     "ingest": Verb(config.IngestConfig, "emrl_ray.pipelines.ingest:ingest"),
+    "fetch": Verb(config.FetchConfig, "emrl_ray.fetching.fetch:fetch"),
     "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library"),
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
     "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),

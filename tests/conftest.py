@@ -11,8 +11,12 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.mp_server import MPServer
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 NO_DATA = f"needs the data sets of development: {DATA_VARIABLE} is not set"
@@ -68,6 +72,26 @@ def reported_run(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run_copy(reported_run: str, tmp_path: Path) -> Path:
     """A copy of `reported_run` to change; its model stays where it is."""
     return Path(shutil.copytree(reported_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def mp_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of the Materials Project, and none in the settings of whoever runs the tests."""
+    from pymatgen.core import SETTINGS
+
+    from tests.mp_server import KEY
+
+    monkeypatch.setenv("MP_API_KEY", KEY)
+    monkeypatch.delitem(SETTINGS, "PMG_MAPI_KEY", raising=False)
+
+
+@pytest.fixture
+def mp_server() -> Iterator[MPServer]:
+    """A server with 60 materials."""
+    from tests.mp_server import MPServer
+
+    with MPServer(60) as running:
+        yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -190,7 +190,7 @@ def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_ca
     table = pa.table({"id": ["a", "a", "b"]})
     name = plan.slices[0].name
     output.commit(name, table, [], 3)
-    module._reject_repeated_ids(plan.slices, output)
+    module.reject_repeated_ids(plan.slices, output, module.source_of)
     settled = output.done()[name]
     expected = rejects(tmp_path)
     assert settled == (3, 2, {"duplicate_id": 1})
@@ -198,7 +198,7 @@ def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_ca
     shutil.copy(tmp_path / "out" / "_rejects" / f"{name}.parquet", half)
     output.commit(name, table, [], 3)  # rows as before, and the rejects of the half-done call
     shutil.copy(half, tmp_path / "out" / "_rejects" / f"{name}.parquet")
-    module._reject_repeated_ids(plan.slices, output)
+    module.reject_repeated_ids(plan.slices, output, module.source_of)
     assert output.done()[name] == settled
     assert rejects(tmp_path) == expected
 

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.storage import locate, read_table
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 from emrl_ray.pipelines.slices import (
-    Counts,
-    Output,
     SliceReport,
     plan_rows,
     read_slice,
     run_slices,
 )
+from emrl_ray.resuming.output import Output
 
 
 class Piece(NamedTuple):

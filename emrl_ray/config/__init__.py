@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from emrl_ray.config.base import ClusterOptions, ConfigError, CrystalLimits, Resumable, positional
 from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig, LibraryConfig
+from emrl_ray.config.fetching import FetchConfig
 from emrl_ray.config.learning import (
     HEADS,
     ONE_CYCLE_PEAK,
@@ -37,6 +38,7 @@ __all__ = [
     "EmbedConfig",
     "EvaluateConfig",
     "FeaturizeConfig",
+    "FetchConfig",
     "IngestConfig",
     "LibraryConfig",
     "LocalOptions",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Counts(NamedTuple):
@@ -12,6 +13,11 @@ class Counts(NamedTuple):
     rows_in: int
     rows_out: int
     rejects: Counter[str]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Counts:
+        """Return the counts whose fields came through JSON."""
+        return cls(fields["rows_in"], fields["rows_out"], Counter(fields["rejects"]))
 
     def __add__(self, other: object) -> Counts:
         """Return the sums of both."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import RejectReason
 
 P = ParamSpec("P")
@@ -41,6 +42,16 @@ def _unpacked(lattice: bytes, numbers: bytes, coords: bytes, own_id: str | None)
         np.frombuffer(numbers, np.uint8),
         np.frombuffer(coords).reshape(-1, 3),
         own_id,
+    )
+
+
+def as_batch(crystals: Sequence[Crystal]) -> CrystalBatch:
+    """Return crystals as flat arrays, in order."""
+    return CrystalBatch(
+        np.array([crystal.lattice for crystal in crystals]).reshape(-1, 3, 3),
+        np.concatenate([np.zeros(0, np.uint8), *(c.atomic_numbers for c in crystals)]),
+        np.concatenate([np.zeros((0, 3)), *(c.frac_coords for c in crystals)]),
+        np.cumsum([0, *(len(crystal.atomic_numbers) for crystal in crystals)]),
     )
 
 

@@ -9,13 +9,12 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.archives import read_span
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, flaw_of
+from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, as_batch, flaw_of
 from emrl_ray.crystals.csv_files import converted, printable, records
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.parser_pool import Document, ParserPool
@@ -181,19 +180,12 @@ def _tabulated(
     columns: pa.Schema,
 ) -> pa.Table:
     """Return crystals as a table, their further columns from the texts of their origins."""
-    sizes = [len(crystal.atomic_numbers) for crystal in crystals]
-    batch = CrystalBatch(
-        np.array([crystal.lattice for crystal in crystals]).reshape(-1, 3, 3),
-        np.concatenate([np.zeros(0, np.uint8), *(c.atomic_numbers for c in crystals)]),
-        np.concatenate([np.zeros((0, 3)), *(c.frac_coords for c in crystals)]),
-        np.cumsum([0, *sizes]),
-    )
     further = {
         field.name: converted([origin.fields.get(field.name, "") for origin in origins], field.type)
         for field in columns
         if any(field.name in origin.fields for origin in origins)
     }
-    return crystals_table(batch, ids, [""] * len(ids), further)
+    return crystals_table(as_batch(crystals), ids, [""] * len(ids), further)
 
 
 def _as_crystals(table: pa.Table, columns: pa.Schema) -> pa.Table:

@@ -60,7 +60,7 @@ def read_poscar(text: str) -> list[Crystal | Flaw]:
 def read_json(text: str) -> list[Crystal | Flaw]:
     """Return the crystals of a JSON file of pymatgen structures, in order."""
     entries = _entries(json.loads(text))
-    return [attempt(_from_dict, own_id, entry) for own_id, entry in entries]
+    return [attempt(read_structure, own_id, entry) for own_id, entry in entries]
 
 
 READERS: dict[Format, Callable[[str], list[Crystal | Flaw]]] = {
@@ -105,7 +105,8 @@ def _entries(content: Any) -> list[tuple[str | None, Any]]:
     return [(None, content)]
 
 
-def _from_dict(own_id: str | None, entry: Any) -> Crystal:
+def read_structure(own_id: str | None, entry: Any) -> Crystal:
+    """Return the crystal of a pymatgen structure as JSON holds it; raises ReadError for another."""
     from pymatgen.core.structure import Structure
 
     if not isinstance(entry, dict) or not {"lattice", "sites"} <= entry.keys():

@@ -57,6 +57,7 @@ class RejectReason(StrEnum):
     MISSING_TARGET = "missing_target"
     TIMED_OUT = "timed_out"
     PARSER_CRASHED = "parser_crashed"
+    UNKNOWN_ID = "unknown_id"
 
 
 class Reject(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -20,23 +19,23 @@ import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
-from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.fingerprints import file_fingerprint
 from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.plan import CsvColumns, Plan, Slice, plan_slices, source_of
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, list_sources
-from emrl_ray.crystals.storage import Location, absolute, list_files, locate, remove, write_json
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.storage import absolute, list_files, locate, remove, write_json
 from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import MANIFEST, Job
-from emrl_ray.pipelines.slices import Output, run_slices
+from emrl_ray.pipelines.slices import run_slices
+from emrl_ray.resuming.output import Output
+from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.repeats import reject_repeated_ids
+from emrl_ray.resuming.runs import MANIFEST, Job
 
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""
@@ -96,7 +95,7 @@ def ingest(config: IngestConfig) -> IngestResult:
         cpus_per_worker=config.cpus_per_worker,
         progress=Progress("ingest"),
     )
-    ids = _reject_repeated_ids(plan.slices, output)
+    ids = reject_repeated_ids(plan.slices, output, source_of)
     counts = _counts(plan.slices, output)
     passed_over = [*listing.passed_over, *plan.passed_over]
     result = IngestResult(config.out, counts, time.monotonic() - began)
@@ -187,52 +186,6 @@ def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
     if config.targets is not None:
         inputs["targets"] = file_fingerprint(config.targets)
     return inputs
-
-
-def _reject_repeated_ids(pieces: Sequence[Slice], output: Output) -> pa.ChunkedArray:
-    """Reject crystals whose id an earlier one has, in the order of the sources; return all ids.
-
-    A slice that has any is committed anew: rejects, then rows. Killed between the two, the next
-    call finds the same rows and comes to the same rejects.
-    """
-    files = [locate(output.rows) / f"{piece.name}.parquet" for piece in pieces]
-    with ThreadPoolExecutor(READERS) as readers:
-        columns = list(readers.map(_read_ids, files))
-    flags = repeated(columns)
-    counts = output.done() if any(flag.any() for flag in flags) else {}
-    for piece, file, flag in zip(pieces, files, flags, strict=True):
-        if flag.any():
-            rows = pq.read_table(file.path, filesystem=file.filesystem)
-            rejects = _with_repeated(piece, rows.column("id").filter(pa.array(flag)), output)
-            rows_in = counts[piece.name].rows_in
-            output.commit(piece.name, rows.filter(pa.array(~flag)), rejects, rows_in)
-    return pa.chunked_array(columns, pa.string())
-
-
-def _read_ids(file: Location) -> pa.Array:
-    column = pq.read_table(file.path, filesystem=file.filesystem, columns=["id"]).column("id")
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())
-
-
-def _with_repeated(piece: Slice, ids: pa.ChunkedArray, output: Output) -> list[Reject]:
-    """Return the rejects of a slice and those of its repeated ids."""
-    now = [
-        Reject(
-            row_id,
-            source_of(piece, row_id),
-            Stage.VALIDATE,
-            RejectReason.DUPLICATE_ID,
-            "an earlier crystal has this id",
-        )
-        for row_id in ids.to_pylist()
-    ]
-    file = locate(output.rejects) / f"{piece.name}.parquet"
-    if not file.exists():
-        return now
-    earlier = pq.read_table(file.path, filesystem=file.filesystem).to_pylist()
-    again = {(reject.id, str(reject.reason)) for reject in now}
-    kept = [Reject(**row) for row in earlier if (row["id"], row["reason"]) not in again]
-    return kept + now
 
 
 def _counts(pieces: Sequence[Slice], output: Output) -> Counts:

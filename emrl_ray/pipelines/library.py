@@ -18,9 +18,10 @@ from emrl_ray.crystals.storage import Location, absolute, locate, write_json
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import MANIFEST, Job
-from emrl_ray.pipelines.slices import Output, run_slices
+from emrl_ray.pipelines.slices import run_slices
+from emrl_ray.resuming.output import Output
+from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.runs import MANIFEST, Job
 
 ENERGY = pa.field(
     "ewald_energy",

@@ -34,12 +34,8 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
 from emrl_ray.model import REFERENCE, Model
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.progress import Progress
-from emrl_ray.pipelines.runs import Job, refuse_input_as_output
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.slices import (
-    COUNTS_KEY,
-    Output,
     RowSlice,
     plan_rows,
     read_slice,
@@ -47,6 +43,9 @@ from emrl_ray.pipelines.slices import (
 )
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.reporting.run_page.page import PAGE, write_report
+from emrl_ray.resuming.output import COUNTS_KEY, Output
+from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.runs import Job, refuse_input_as_output
 from emrl_ray.screening.candidates import Screener, own_columns
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import Filters

@@ -25,20 +25,11 @@ import ray
 import ray.data
 
 from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.storage import (
-    Location,
-    leftovers,
-    list_files,
-    locate,
-    read_footer,
-    remove,
-    table_files,
-    write_parquet,
-)
-from emrl_ray.crystals.tables import GEOMETRY, Reject, rejects_table
+from emrl_ray.crystals.storage import Location, locate, read_footer, table_files
+from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.machine import peak_memory
+from emrl_ray.resuming.output import Named, Output
 
-COUNTS_KEY = b"emrl_ray.counts"
 ATTEMPTS = 4
 """Workers that may die on a slice before it is given up."""
 
@@ -55,14 +46,6 @@ class RowSlice(NamedTuple):
     """Position of the slice's first row in the whole table."""
 
 
-class Named(Protocol):
-    """What a slice needs to have: a name of its own, fit for a file."""
-
-    @property
-    def name(self) -> str:
-        """Name of the slice's output, without ending."""
-
-
 class SliceReport(NamedTuple):
     """What the computation of one slice took."""
 
@@ -73,44 +56,6 @@ class SliceReport(NamedTuple):
     """Name of the process that computed it: node and process id."""
     peak_memory: int
     """Largest resident memory of that process so far, bytes."""
-
-
-class Output(NamedTuple):
-    """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
-
-    rows: str
-    rejects: str
-
-    def commit(self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int) -> Counts:
-        """Write a slice: rejects first, rows last (the mark that the slice is done)."""
-        counts = Counts(rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects))
-        if rejects:
-            write_parquet(rejects_table(rejects), locate(self.rejects) / f"{name}.parquet")
-        metadata = dict(rows.schema.metadata or {})
-        metadata[COUNTS_KEY] = json.dumps(counts._asdict()).encode()
-        write_parquet(rows.replace_schema_metadata(metadata), locate(self.rows) / f"{name}.parquet")
-        return counts
-
-    def done(self) -> dict[str, Counts]:
-        """Return the counts of the slices that are there already."""
-        files = list_files(locate(self.rows), ".parquet")
-        with ThreadPoolExecutor(max_workers=16) as readers:
-            counts = readers.map(_read_counts, files)
-            return {
-                file.name.removesuffix(".parquet"): count
-                for file, count in zip(files, counts, strict=True)
-            }
-
-    def sweep(self) -> None:
-        """Delete what workers that were killed had written aside and not yet moved in place."""
-        for folder in (locate(self.rejects), locate(self.rows)):
-            for file in leftovers(folder):
-                remove(file)
-
-
-def _read_counts(file: Location) -> Counts:
-    metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata
-    return _parse_counts(json.loads(metadata[COUNTS_KEY]))
 
 
 def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
@@ -187,11 +132,7 @@ class _Apply:
 
 def _parse_report(text: str) -> SliceReport:
     name, counts, *rest = json.loads(text)
-    return SliceReport(name, _parse_counts(counts), *rest)
-
-
-def _parse_counts(fields: dict[str, Any]) -> Counts:
-    return Counts(fields["rows_in"], fields["rows_out"], Counter(fields["rejects"]))
+    return SliceReport(name, Counts.of(counts), *rest)
 
 
 def run_slices(

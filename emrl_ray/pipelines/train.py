@@ -42,7 +42,7 @@ from emrl_ray.networks.network import NetworkSpec
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import train_network
-from emrl_ray.pipelines.runs import Job, refuse_input_as_output
+from emrl_ray.resuming.runs import Job, refuse_input_as_output
 from emrl_ray.training import TrainedNetwork
 
 WORK = "_training"

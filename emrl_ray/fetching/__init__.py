@@ -1,0 +1,1 @@
+"""Crystals from databases: the Materials Project and OPTIMADE servers."""

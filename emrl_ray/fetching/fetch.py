@@ -1,0 +1,157 @@
+"""Fetch: crystals and their properties from a database become a crystals table.
+
+A slice is one answer of the server: fetched, read, validated and committed before the next one of its
+thread. What was committed is not asked for again; the manifest, written last, makes the table valid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+from emrl_ray.config import FetchConfig
+from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.fingerprints import file_fingerprint
+from emrl_ray.crystals.storage import Location, absolute, locate, read_json, remove, write_json
+from emrl_ray.fetching.asking import Asker
+from emrl_ray.fetching.materials_project import MaterialsProject
+from emrl_ray.fetching.optimade import Optimade
+from emrl_ray.fetching.source import Plan, Source
+from emrl_ray.machine import description, versions
+from emrl_ray.resuming.output import Named, Output
+from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.repeats import reject_repeated_ids
+from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
+
+PLAN = "_plan.json"
+"""What the server said when the fetch began."""
+
+
+class FetchResult(NamedTuple):
+    """What fetch left."""
+
+    crystals: str
+    """Path or URI of the crystals table."""
+    counts: Counts
+    database_version: str | None
+    """As the server tells it; OPTIMADE servers need not."""
+    seconds: float
+
+
+def fetch(config: FetchConfig) -> FetchResult:
+    """Fetch crystals into a crystals table; called again it goes on where it stopped.
+
+    Raises ConfigError and other errors of one line for wrong options, a missing key or package, a
+    server that refuses, and one that still fails after the last try: what came until then stays.
+    """
+    began = time.monotonic()
+    config = replace(config, out=absolute(config.out))
+    folder, output = locate(config.out), Output(config.out, f"{config.out}/_rejects")
+    job = _job(config, folder)
+    job.check(config.overwrite)
+    if not config.overwrite and _is_finished(folder, output):
+        print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
+        return _result(config, read_json(folder / PLAN), _counts(output), began)
+    asker = Asker(config.attempts, config.patience)
+    source = _source(config, asker)
+    plan = source.plan(_earlier_plan(config, folder))
+    job.open(config.overwrite)
+    write_json(plan, folder / PLAN)
+    pieces = _fetch(source, plan, output)
+    reject_repeated_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
+    result = _result(config, plan, _counts(output), began)
+    output.sweep()
+    write_json(_manifest(config, job, plan, len(pieces), result), folder / MANIFEST)
+    _summarize(result, plan, asker.repeats)
+    return result
+
+
+def _job(config: FetchConfig, folder: Location) -> Job:
+    refuse_input_as_output(config.out, ids=config.ids)
+    inputs = {} if config.ids is None else {"ids": _fingerprint(config.ids)}
+    return Job("fetch", folder, asdict(config), inputs)
+
+
+def _fingerprint(ids: str) -> str:
+    if not locate(ids).is_file():
+        raise FileNotFoundError(f"--ids {ids}: no such file")
+    return file_fingerprint(ids)
+
+
+def _source(config: FetchConfig, asker: Asker) -> Source:
+    return MaterialsProject(config, asker) if config.optimade is None else Optimade(config, asker)
+
+
+def _earlier_plan(config: FetchConfig, folder: Location) -> Plan | None:
+    """Return the plan of the call that began this fetch, if there was one."""
+    place = folder / PLAN
+    return read_json(place) if place.exists() and not config.overwrite else None
+
+
+def _is_finished(folder: Location, output: Output) -> bool:
+    """Return whether an earlier call did all; a manifest without all slices is not valid."""
+    manifest = folder / MANIFEST
+    if not manifest.exists() or not (folder / PLAN).exists():
+        return False
+    if read_json(manifest)["slices"] == len(output.done()):
+        return True
+    remove(manifest)
+    return False
+
+
+def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
+    """Return all slices, in order, once they are there; says what stays if they do not all come."""
+    try:
+        return source.fetch(plan, output, Progress("fetch"))
+    except ConnectionError as error:
+        message = str(error)
+    slices = len(output.done())
+    raise ConnectionError(
+        f"{message}; what came until then, {slices:,} {'slice' if slices == 1 else 'slices'}, is in "
+        f"{output.rows}, and the same command goes on"
+    )
+
+
+def _counts(output: Output) -> Counts:
+    """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
+    counts = sum(output.done().values(), start=Counts(0, 0, Counter()))
+    if not counts.balanced:
+        raise RuntimeError(f"rows were lost: {account('fetch', counts)}")
+    return counts
+
+
+def _result(config: FetchConfig, plan: Plan, counts: Counts, began: float) -> FetchResult:
+    version = plan["origin"]["database_version"]
+    return FetchResult(config.out, counts, version, time.monotonic() - began)
+
+
+def _manifest(
+    config: FetchConfig, job: Job, plan: Plan, slices: int, result: FetchResult
+) -> dict[str, Any]:
+    return {
+        "config": asdict(config),
+        "inputs": dict(job.inputs),
+        **plan,
+        "slices": slices,
+        "counts": result.counts._asdict(),
+        "seconds": round(result.seconds, 3),
+        "versions": versions(),
+        "machine": description(),
+    }
+
+
+def _summarize(result: FetchResult, plan: Plan, repeats: int) -> None:
+    total = plan["total"]
+    if total is not None and total != result.counts.rows_in:
+        print(f"fetch: the server announced {total:,} rows and gave {result.counts.rows_in:,}")
+    print(account("fetch", result.counts))
+    repeated = f", {repeats:,} requests repeated" if repeats else ""
+    version = f", version {result.database_version}" if result.database_version else ""
+    print(
+        f"fetch: {result.crystals}, from {plan['origin']['source']}{version}, "
+        f"{duration(result.seconds)}{repeated}",
+        flush=True,
+    )

@@ -1,0 +1,83 @@
+"""From what a database says of its crystals to rows of a crystals table, or rejects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from emrl_ray.crystals.crystal import Crystal, Flaw, as_batch
+from emrl_ray.crystals.elements import reduced_formula
+from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
+from emrl_ray.crystals.validation import Limits, validate
+
+
+class Entry(NamedTuple):
+    """One crystal of a database."""
+
+    id: str
+    found: Crystal | Flaw
+    values: Mapping[str, Any]
+    """Properties by the names of their columns; null and what is missing are null."""
+
+
+def tabulate(
+    entries: Sequence[Entry], columns: pa.Schema, limits: Limits, source: str
+) -> tuple[pa.Table, list[Reject]]:
+    """Return entries as a crystals table with `columns`, in order, and a reject for each other one.
+
+    An entry is rejected for its flaw, for a property that is of another type than its column, or
+    because it is no valid crystal (`crystals.validation`).
+    """
+    crystals: list[Crystal] = []
+    kept: list[Entry] = []
+    rejects: list[Reject] = []
+    for entry in entries:
+        found = entry.found
+        if isinstance(found, Crystal):
+            found = _misfit(entry.values, columns) or found
+        if isinstance(found, Flaw):
+            rejects.append(Reject(entry.id, source, Stage.READ, *found))
+        else:
+            crystals.append(found)
+            kept.append(entry)
+    arrays = {
+        field.name: pa.array([_value(entry.values.get(field.name)) for entry in kept], field.type)
+        for field in columns
+    }
+    formulas = [reduced_formula(crystal.atomic_numbers) for crystal in crystals]
+    table = crystals_table(
+        as_batch(crystals),
+        [entry.id for entry in kept],
+        formulas,
+        arrays,
+        {field.name: field for field in columns},
+    )
+    good, invalid = validate(table, limits, source)
+    return good, rejects + invalid
+
+
+def _misfit(values: Mapping[str, Any], columns: pa.Schema) -> Flaw | None:
+    """Return what is wrong with the first property that does not fit its column."""
+    for field in columns:
+        value = values.get(field.name)
+        if value is not None and not _fits(value, field.type):
+            return Flaw(
+                RejectReason.UNREADABLE, f"{field.name} is {value!r}, no {field.type}"[:300]
+            )
+    return None
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    if pa.types.is_boolean(kind):
+        return isinstance(value, bool)
+    if pa.types.is_floating(kind):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, str)
+
+
+def _value(value: Any) -> Any:
+    """Return a property, null if it is a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

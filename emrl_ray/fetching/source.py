@@ -1,0 +1,42 @@
+"""What a database is to the verb: something that plans a fetch, and then carries it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from emrl_ray.crystals.accounting import Counts
+from emrl_ray.resuming.output import Named, Output
+
+ORIGIN_KEY = b"emrl_ray.origin"
+"""Key of a table's metadata: where its rows come from, JSON."""
+
+Plan = Mapping[str, Any]
+"""What a server said of itself and of the query when a fetch began, as JSON holds it; a later call
+that goes on finds it again. `origin` is where the rows come from: source, version, query."""
+Progress = Callable[[int, int, Counts], None]
+"""Called with slices done, slices in all and counts: at the start and after each slice."""
+
+
+class Source(Protocol):
+    """A database with one query of it."""
+
+    def plan(self, earlier: Plan | None) -> Plan:
+        """Return what the server says of itself and of the query.
+
+        `earlier` is the plan of the call that began the fetch. Raises ConfigError, in one line, if the
+        server is no longer what it was then.
+        """
+
+    def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
+        """Commit the slices that `output` does not hold yet; return all, in order."""
+
+
+def with_origin(table: pa.Table, plan: Plan, **more: str) -> pa.Table:
+    """Return a table that says in its metadata where its rows come from, and `more` texts."""
+    notes = {key.encode(): value.encode() for key, value in more.items()}
+    origin = json.dumps(plan["origin"], ensure_ascii=False).encode()
+    return table.replace_schema_metadata({ORIGIN_KEY: origin, **notes})

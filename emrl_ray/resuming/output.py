@@ -1,0 +1,71 @@
+"""Where the slices of a long job go: a file each, which is the record that the slice is done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.storage import (
+    Location,
+    leftovers,
+    list_files,
+    locate,
+    remove,
+    write_parquet,
+)
+from emrl_ray.crystals.tables import Reject, rejects_table
+
+COUNTS_KEY = b"emrl_ray.counts"
+
+
+class Named(Protocol):
+    """What a slice needs to have: a name of its own, fit for a file."""
+
+    @property
+    def name(self) -> str:
+        """Name of the slice's output, without ending."""
+
+
+class Output(NamedTuple):
+    """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
+
+    rows: str
+    rejects: str
+
+    def commit(self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int) -> Counts:
+        """Write a slice: rejects first, rows last (the mark that the slice is done)."""
+        counts = Counts(rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects))
+        if rejects:
+            write_parquet(rejects_table(rejects), locate(self.rejects) / f"{name}.parquet")
+        metadata = dict(rows.schema.metadata or {})
+        metadata[COUNTS_KEY] = json.dumps(counts._asdict()).encode()
+        write_parquet(rows.replace_schema_metadata(metadata), locate(self.rows) / f"{name}.parquet")
+        return counts
+
+    def done(self) -> dict[str, Counts]:
+        """Return the counts of the slices that are there already."""
+        files = list_files(locate(self.rows), ".parquet")
+        with ThreadPoolExecutor(max_workers=16) as readers:
+            counts = readers.map(_read_counts, files)
+            return {
+                file.name.removesuffix(".parquet"): count
+                for file, count in zip(files, counts, strict=True)
+            }
+
+    def sweep(self) -> None:
+        """Delete what workers that were killed had written aside and not yet moved in place."""
+        for folder in (locate(self.rejects), locate(self.rows)):
+            for file in leftovers(folder):
+                remove(file)
+
+
+def _read_counts(file: Location) -> Counts:
+    metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata
+    return Counts.of(json.loads(metadata[COUNTS_KEY]))

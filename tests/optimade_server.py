@@ -1,0 +1,90 @@
+"""An OPTIMADE server: structures page by page, each with a link to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.web_server import WebServer
+
+PROPERTIES = {
+    "_exmpl_gap": {"type": "float", "unit": "eV", "description": "a gap"},
+    "_exmpl_direct": {"x-optimade-type": "boolean", "type": ["boolean", "null"]},
+    "_exmpl_note": {"type": "string", "unit": None},
+    "_exmpl_table": {"type": "dictionary"},
+    "nelements": {"x-optimade-type": "integer", "x-optimade-unit": "dimensionless"},
+    "lattice_vectors": {"type": "list", "unit": "angstrom"},
+    "id": {"type": "string"},
+}
+
+
+def species(name: str, *symbols: str, **more: Any) -> dict[str, Any]:
+    """Return a species, of one symbol by the name of it, of more in equal shares."""
+    symbols = symbols or (name,)
+    shares = [1 / len(symbols)] * len(symbols)
+    return {"name": name, "chemical_symbols": list(symbols), "concentration": shares, **more}
+
+
+def structure(number: int) -> dict[str, Any]:
+    """Return structure `number`: NaCl's primitive cell, its edge growing with the number."""
+    a = 2.8 + 0.001 * number
+    return {
+        "type": "structures",
+        "id": f"ex-{number}",
+        "attributes": {
+            "lattice_vectors": [[0, a, a], [a, 0, a], [a, a, 0]],
+            "cartesian_site_positions": [[0, 0, 0], [a, a, a]],
+            "species": [species("Na"), species("Cl")],
+            "species_at_sites": ["Na", "Cl"],
+            "structure_features": [],
+            "nelements": 2,
+            "_exmpl_gap": number / 10,
+            "_exmpl_direct": number % 2 == 0,
+            "_exmpl_note": f"number {number}",
+            "chemical_formula_descriptive": "nobody asked for it",
+        },
+    }
+
+
+class OptimadeServer(WebServer):
+    """A database of structures; the only filter that it refuses is `nonsense`."""
+
+    def __init__(self, count: int, link: str = "text") -> None:
+        """`link` is the form of `links.next`: text, object, or relative."""
+        super().__init__()
+        self.structures = [structure(number) for number in range(count)]
+        self.link = link
+
+    def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, Any]:
+        """Return status and JSON of the answer to a request."""
+        meta = {"provider": {"name": "Example"}, "api_version": "1.2.0"}
+        if path == "/optimade/v1/info/structures":
+            return 200, {"data": {"properties": PROPERTIES}, "meta": meta}
+        if path != "/optimade/v1/structures":
+            return 404, {"errors": [{"detail": "no such endpoint"}]}
+        if query.get("filter") == "nonsense":
+            return 400, {"errors": [{"detail": "cannot parse the filter"}]}
+        start, rows = int(query.get("page_offset", 0)), min(int(query["page_limit"]), 50)
+        names = query["response_fields"].split(",")
+        data = [
+            {
+                **each,
+                "attributes": {k: v for k, v in each.get("attributes", {}).items() if k in names},
+            }
+            for each in self.structures[start : start + rows]
+        ]
+        more = start + rows < len(self.structures)
+        meta |= {"data_returned": len(self.structures), "more_data_available": more}
+        return 200, {
+            "data": data,
+            "meta": meta,
+            "links": {
+                "next": self._next(path, {**query, "page_offset": start + rows}) if more else None
+            },
+        }
+
+    def _next(self, path: str, query: dict[str, Any]) -> Any:
+        link = f"{path}?{urlencode(query)}"
+        if self.link == "relative":
+            return link
+        return {"href": self.url + link} if self.link == "object" else self.url + link
