@@ -12,9 +12,11 @@ import pytest
 from crystal_files import NACL, PoolHere, salt
 
 from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.plan import CsvColumns, RecordSlice, TableSlice, plan_slices, source_of
+from emrl_ray.crystals.names import Container, id_of, kind_of
+from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice, source_of
+from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.sources import Container, id_of, kind_of, list_sources
+from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
 from emrl_ray.crystals.validation import Limits
 
@@ -60,6 +62,13 @@ def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: 
         ("a/md.extxyz", Format.EXTXYZ, "md"),
         ("a/md.xyz", Format.EXTXYZ, "md"),
         ("a/mp-1.json", Format.JSON, "mp-1"),
+        ("a/mp-1.cif.gz", Format.CIF, "mp-1"),
+        ("a/mp-1.mmcif", Format.CIF, "mp-1"),
+        ("a/mp-1/CONTCAR.gz", Format.POSCAR, "mp-1"),
+        ("a/mp-1/vasprun.xml", Format.VASPRUN, "mp-1"),
+        ("a/mp-1/vasprun.xml.gz", Format.VASPRUN, "mp-1"),
+        ("a/mp-1/vasprun.xml.relax2.gz", Format.VASPRUN, "relax2"),
+        ("a/mp-1_vasprun.xml", Format.VASPRUN, "mp-1"),
     ],
 )
 def test_the_name_of_a_file_tells_its_format_and_the_id_of_its_crystal(path, kind, crystal_id):
@@ -71,9 +80,14 @@ def test_the_name_of_a_file_tells_its_format_and_the_id_of_its_crystal(path, kin
     ("path", "kind"),
     [
         ("x.csv", Container.CSV),
+        ("x.csv.gz", Container.CSV),
         ("x.parquet", Container.PARQUET),
+        ("x.db", Container.ASE),
         *((f"x{ending}", Container.ARCHIVE) for ending in (".tar", ".tgz", ".tar.xz", ".zip")),
-        *((name, None) for name in ("x.txt", "README", "atom_init.json", "x.cif.gz", "POSCAR.gz")),
+        *(
+            (name, None)
+            for name in ("x.txt", "README", "atom_init.json", "x.txt.gz", "x.parquet.gz")
+        ),
     ],
 )
 def test_the_name_of_a_file_tells_whether_it_holds_many_crystals_or_none(path, kind):
@@ -91,7 +105,7 @@ def test_other_files_of_a_folder_are_passed_over_and_named(tmp_path):
     write(tmp_path, "a.cif", "id_prop.csv", "atom_init.json", "notes.txt")
     listing = list_sources([str(tmp_path)])
     assert names(listing, tmp_path) == ["a.cif"]
-    assert sorted(path.rsplit("/", 1)[-1] for path in listing.passed_over) == [
+    assert sorted(path.rsplit("/", 1)[-1] for path in listing.passed_over.paths) == [
         "atom_init.json",
         "id_prop.csv",
         "notes.txt",
@@ -131,7 +145,8 @@ def test_a_file_whose_name_looks_like_a_glob_is_itself(tmp_path):
 
 def test_a_file_that_is_named_twice_is_read_once(tmp_path):
     write(tmp_path, "a.cif")
-    assert len(list_sources([f"{tmp_path}/a.cif", str(tmp_path), f"{tmp_path}/a.cif"]).files) == 1
+    listing = list_sources([f"{tmp_path}/a.cif", str(tmp_path), f"{tmp_path}/a.cif"])
+    assert len(list(listing.files)) == 1
 
 
 def test_output_and_targets_are_no_sources(tmp_path):
@@ -139,7 +154,7 @@ def test_output_and_targets_are_no_sources(tmp_path):
     leave_out = [str(tmp_path / "out"), str(tmp_path / "t.csv")]
     listing = list_sources([str(tmp_path)], leave_out)
     assert names(listing, tmp_path) == ["a.cif", "outer.cif"]
-    assert listing.passed_over == []
+    assert listing.passed_over.count == 0
 
 
 @pytest.mark.parametrize(
@@ -202,7 +217,7 @@ def test_the_members_of_an_archive_are_its_crystals(tmp_path, kind):
     assert crystals.column("id").to_pylist() == [f"c{number}" for number in range(5)]
     assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8]
     assert rejects == [("big", RejectReason.EMPTY)]
-    assert plan.passed_over == [f"{path}/id_prop.csv"]
+    assert plan.passed_over.paths == [f"{path}/id_prop.csv"]
     assert source_of(plan.slices[0], "c1") == f"{path}/d/c1.cif"
     assert [piece.name for piece in plan.slices] == ["slice-000000", "slice-000001"]
 

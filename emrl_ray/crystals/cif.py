@@ -41,6 +41,7 @@ SITE_COLUMNS = (
     *("type_symbol", "label", "occupancy", "disorder_group", "calc_flag"),
 )
 SITE_TAGS = {name: f"_atom_site_{name}" for name in SITE_COLUMNS}
+MMCIF_CATEGORIES = ("_atom_site.", "_cell.", "_chem_comp_atom.")
 OCCUPANCY_TOLERANCE = 1e-3
 SPECIAL_POSITION_TOLERANCE = 0.1
 """Å between images of a site that are one."""
@@ -50,12 +51,15 @@ UNKNOWN = ("", ".", "?")
 
 def read_cif(text: str) -> list[Crystal | Flaw]:
     """Return the crystal of every block that has a cell or atoms, in order."""
-    blocks = [
-        block
-        for block in gemmi.cif.read_string(text)
-        if block.find_value(CELL_TAGS[0]) is not None or block.find_values("_atom_site_fract_x")
-    ]
-    return [attempt(read_block, block) for block in blocks]
+    found: list[Crystal | Flaw] = []
+    for block in gemmi.cif.read_string(text):
+        if block.find_value(CELL_TAGS[0]) is not None or block.find_values(SITE_TAGS["fract_x"]):
+            found.append(attempt(read_block, block))
+        elif any(block.find_mmcif_category(name) for name in MMCIF_CATEGORIES):
+            found.append(
+                Flaw(RejectReason.UNSUPPORTED, "mmCIF: a macromolecule, or a molecule of one")
+            )
+    return found
 
 
 def read_block(block: gemmi.cif.Block) -> Crystal:
@@ -64,7 +68,7 @@ def read_block(block: gemmi.cif.Block) -> Crystal:
     Its atoms stand by rising electronegativity, as pymatgen's reader orders them, and within that as
     in the file.
     """
-    lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
+    lattice = lattice_of([_cell_value(block, tag) for tag in CELL_TAGS])
     columns = _site_columns(block)
     _check_sites(columns)
     if columns["type_symbol"]:
@@ -107,8 +111,8 @@ def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
     return gemmi.cif.as_number(value)
 
 
-def _lattice(parameters: list[float]) -> NDArray[np.float64]:
-    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees)."""
+def lattice_of(parameters: list[float]) -> NDArray[np.float64]:
+    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees); raises ReadError if there is none."""
     a, b, c, *degrees = parameters
     if not (all(map(math.isfinite, parameters)) and min(parameters) > 0 and max(degrees) < 180):
         raise ReadError(RejectReason.BAD_CELL, f"cell parameters {parameters}")

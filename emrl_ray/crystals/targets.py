@@ -30,11 +30,15 @@ class Targets(NamedTuple):
 
 
 def read_targets(
-    uri: str, names: Sequence[str] = (), unit: str | None = None, theory: str | None = None
+    uri: str,
+    names: Sequence[str] = (),
+    unit: str | None = None,
+    theory: str | None = None,
+    id_column: str = ID,
 ) -> Targets:
     """Return the targets in a CSV file.
 
-    With a column `id` in the first row, that row is the header; columns of numbers become targets,
+    With a column `id_column`, else `id`, in the first row, that row is the header; columns of numbers become targets,
     those of text or true/false come along, and those that every crystals table has are passed over.
     Otherwise, as in cgcnn's id_prop.csv, there is no header: the first column is the id and all
     others are numbers, named by `names`, else `target`, `target_2`, ... Empty values and NaN are null.
@@ -44,14 +48,15 @@ def read_targets(
     """
     rows = _read_rows(uri)
     header = [field.strip() for field in rows[0]]
-    if ID in header:
+    id_name = next((name for name in (id_column, ID) if name in header), None)
+    if id_name is not None:
         if names:
             raise ValueError(f"--target-names: {uri} has a header, which names its columns")
         columns = _columns(header, rows[1:], 2, uri)
     else:
         columns = _columns([ID, *_names(names, len(header) - 1, uri)], rows, 1, uri)
         _check_numbers(columns, uri)
-    ids = columns.pop(ID)
+    ids = columns.pop(id_name or ID)
     _check_ids(ids, uri)
     arrays = {
         name: _as_array(texts)
