@@ -9,16 +9,13 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from crystal_files import NACL, PoolHere, salt
+from crystal_files import NACL, load, salt
 
-from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.names import Container, id_of, kind_of
 from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice, source_of
-from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
-from emrl_ray.crystals.validation import Limits
 
 
 def write(folder, *names, content=NACL):
@@ -31,21 +28,6 @@ def write(folder, *names, content=NACL):
 
 def names(listing, folder):
     return [os.path.relpath(file.path, folder) for file in listing.files]
-
-
-def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: None):
-    """Return (crystals, rejects as (id, reason), plan) of sources; `meanwhile` they are listed."""
-    listing = list_sources([str(source) for source in sources])
-    meanwhile()
-    columns = columns or CsvColumns()
-    plan = plan_slices(listing, str(tmp_path / "staged"), files_per_slice, columns)
-    loader = Loader(plan.columns, Limits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
-    loaded = [loader(piece) for piece in plan.slices]
-    for part in loaded:
-        assert part.rows_in == part.crystals.num_rows + len(part.rejects)
-    crystals = pa.concat_tables([part.crystals for part in loaded])
-    rejects = [(reject.id, reject.reason) for part in loaded for reject in part.rejects]
-    return crystals, rejects, plan
 
 
 @pytest.mark.parametrize(

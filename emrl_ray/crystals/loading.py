@@ -9,6 +9,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.archives import read_span
@@ -129,7 +130,7 @@ class Loader:
         if isinstance(entry, Flaw) or not entry.values:
             return entry
         known = {*self.columns.names, *CRYSTAL_SCHEMA.names, READ_BY, self.csv_columns.id}
-        unknown = sorted(entry.values.keys() - known)
+        unknown = sorted({name for name, text in entry.values.items() if text} - known)
         if not unknown:
             return entry
         detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
@@ -163,7 +164,7 @@ class Loader:
         if not is_optimade(table.schema):
             return Rows(with_ids(table, _hashes(table) if ids is None else ids), sources, [])
         entries = list(crystals_of(table))
-        good = [row for row, entry in enumerate(entries) if isinstance(entry, Crystal)]
+        good = np.flatnonzero([isinstance(entry, Crystal) for entry in entries])
         crystals = [cast("Crystal", entries[row]) for row in good]
         names = _hashes(geometry(crystals, [""] * len(good), {})) if ids is None else ids.take(good)
         further = table.select([n for n in self.columns.names if n in table.column_names])

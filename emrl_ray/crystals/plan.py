@@ -231,7 +231,7 @@ class _Planner:
             except ValueError as error:
                 raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
         self._check_ids(kinds, whole.source)
-        self._add_kinds(kinds, whole.source)
+        self._add_kinds({name: kind for name, kind in kinds.items() if kind.any}, whole.source)
 
     def _database(self, file: SourceFile) -> Iterator[Slice]:
         """Yield the slices of an ASE database, which has to be a local file."""

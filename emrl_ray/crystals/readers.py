@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,13 +111,15 @@ def _poscar(text: str) -> Crystal:
 def _vasprun(text: str) -> Crystal:
     from pymatgen.io.vasp.outputs import Vasprun
 
-    with warnings.catch_warnings(), tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+    if "<calculation>" not in text:
+        raise ReadError(RejectReason.UNREADABLE, "the run has no ionic step")
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        file.write(text)
-        file.flush()
-        run = Vasprun(file.name, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    if not run.ionic_steps:
-        raise ReadError(RejectReason.NO_ATOMS, "the run has no ionic step")
+        file = (
+            Path(folder) / "vasprun.xml"
+        )  # pymatgen reads files alone; the name is in its messages
+        file.write_text(text, "utf-8")
+        run = Vasprun(file, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
     return _from_structure(run.final_structure)
 
 

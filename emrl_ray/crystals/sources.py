@@ -16,7 +16,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -109,7 +109,7 @@ class Listing(NamedTuple):
         return digest.hexdigest()[:32]
 
 
-def list_sources(sources: Iterable[str], leave_out: Iterable[str] = ()) -> Listing:
+def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listing:
     """Return the files that `sources` name, in their order and by path within each.
 
     Files at or below the paths or URIs `leave_out` are none. Raises FileNotFoundError or ValueError, in
@@ -134,7 +134,8 @@ def list_sources(sources: Iterable[str], leave_out: Iterable[str] = ()) -> Listi
             rows.append((root, info.path, kind.value, info.size or 0, info.mtime_ns or 0))
         if len(rows) == before:
             raise FileNotFoundError(f"{source}: no files of crystals there (see {CHOICES})")
-    return Listing(_distinct(rows.table()), passed_over)
+    table = rows.table()
+    return Listing(_distinct(table) if len(sources) > 1 else table, passed_over)
 
 
 def is_glob(source: str) -> bool:
@@ -146,8 +147,6 @@ def is_glob(source: str) -> bool:
 
 def _distinct(table: pa.Table) -> pa.Table:
     """Return a listing without the files that were named before."""
-    if not table.num_rows:
-        return table
     roots = table.column("root").combine_chunks()
     systems = pa.array(
         [within(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()]
