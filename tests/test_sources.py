@@ -13,6 +13,7 @@ from crystal_files import NACL, load, salt
 
 from emrl_ray.crystals.names import Container, id_of, kind_of
 from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice, source_of
+from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
@@ -355,3 +356,26 @@ def test_a_parquet_file_that_is_none_or_another_table_is_refused(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="not a crystals table"):
         load(tmp_path, tmp_path)
+
+
+def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for number in range(3000):
+            archive.writestr(f"by_id/{number:010x}.CIF", b"")
+    write(tmp_path, *(f"in/c{number}.cif" for number in range(500)), content=b"")
+    listing = list_sources([f"{tmp_path}/x.zip", f"{tmp_path}/in"])
+    assert listing.table.nbytes < 501 * (100 + len(str(tmp_path)))
+    plan = plan_slices(listing, str(tmp_path), 500)
+    assert [piece.table.num_rows for piece in plan.slices] == [500] * 7
+    size = sum(piece.table.nbytes for piece in plan.slices)
+    assert size < 3500 * (150 + 2 * len(str(tmp_path)))
+
+
+def test_a_file_with_an_odd_name_in_an_archive_is_read(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo(b"d/\xff.cif".decode("utf-8", "surrogateescape"))
+        info.size = len(NACL)
+        archive.addfile(info, io.BytesIO(NACL.encode()))
+    crystals, rejects, _ = load(tmp_path, tmp_path / "x.tar")
+    assert crystals.column("id").to_pylist() == ["\ufffd"]
+    assert rejects == []
