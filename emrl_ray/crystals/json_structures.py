@@ -6,8 +6,7 @@ only one. Its id is its `id`, `jid` or `material_id`; further columns are its nu
 truth values, with JARVIS's "na" for none; lists and mappings are passed over. A file is an entry, a list of
 them, a mapping of ids to them, or a table (`columns`, `data`).
 
-A reader of our own: what is read is a few lists, and pymatgen takes a hundred times as long to make
-objects of them.
+A reader of our own for both, since what is read is a few lists; tests compare with pymatgen.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from emrl_ray.crystals.archives import (
 )
 from emrl_ray.crystals.ase_files import database_rows
 from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, printable, records
+from emrl_ray.crystals.further import FurtherColumns
 from emrl_ray.crystals.json_files import Entry, JsonFile
 from emrl_ray.crystals.json_structures import further_columns
 from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of
@@ -40,7 +41,7 @@ from emrl_ray.crystals.pieces import (
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
 from emrl_ray.crystals.storage import Location, locate, root_of
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY, ROW_GROUP_ROWS
+from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 BUFFER_BYTES = 1 << 20
 SLICES_PER_ROW_GROUP = 16
@@ -83,7 +84,7 @@ def plan_slices(
     slices: list[Slice] = []
     for piece in planner.pieces(listing.files):
         slices.append(piece._replace(name=f"slice-{len(slices):06d}"))
-    return Plan(slices, planner.schema(), planner.passed_over)
+    return Plan(slices, planner.further.schema(), planner.passed_over)
 
 
 class _Planner:
@@ -93,16 +94,9 @@ class _Planner:
         self.staging = staging
         self.files_per_slice = files_per_slice
         self.columns = columns
-        self.fields: dict[str, pa.Field] = {}
+        self.further = FurtherColumns(columns.id)
         self.passed_over = PassedOver()
         self.run = Packer(ITEM_SCHEMA)
-
-    def schema(self) -> pa.Schema:
-        """Return the further columns of all tables."""
-        return pa.schema(
-            field.with_type(pa.float64()) if pa.types.is_null(field.type) else field
-            for field in self.fields.values()
-        )
 
     def pieces(self, files: Iterable[SourceFile]) -> Iterator[Slice]:
         """Yield the slices, still without names; runs of files go across folders and archives."""
@@ -203,7 +197,7 @@ class _Planner:
             except csv.Error as error:
                 raise ValueError(f"{file.path}: not a CSV file ({error})") from None
         kinds.pop(self.columns.cif)
-        self._add_kinds(kinds, file.path)
+        self.further.add_kinds(kinds, file.path)
 
     def _check_csv(self, header: tuple[str, ...], path: str) -> None:
         check_header(header, self.columns.cif, "--cif-column", path)
@@ -230,8 +224,10 @@ class _Planner:
                     yield FileSlice("", rows.table(), *file.around())
             except ValueError as error:
                 raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
-        self._check_ids(kinds, whole.source)
-        self._add_kinds({name: kind for name, kind in kinds.items() if kind.any}, whole.source)
+        self.further.check_ids(kinds, whole.source)
+        self.further.add_kinds(
+            {name: kind for name, kind in kinds.items() if kind.any}, whole.source
+        )
 
     def _database(self, file: SourceFile) -> Iterator[Slice]:
         """Yield the slices of an ASE database, which has to be a local file."""
@@ -246,8 +242,8 @@ class _Planner:
                 for name, text in values.items():
                     kinds.setdefault(name, ColumnKind()).add(text)
             yield DatabaseSlice("", file.path, pa.array([row for row, _ in run], pa.int64()))
-        self._check_ids(kinds, file.path)
-        self._add_kinds(kinds, file.path)
+        self.further.check_ids(kinds, file.path)
+        self.further.add_kinds(kinds, file.path)
 
     def _rows(self, file: SourceFile) -> Iterator[Slice]:
         place = file.place
@@ -258,7 +254,7 @@ class _Planner:
         schema = metadata.schema.to_arrow_schema()
         check_table(schema, self.columns.id, file.path)
         for field in further_fields(schema):
-            self._add(field, file.path)
+            self.further.add(field, file.path)
         first = 1
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
@@ -267,31 +263,6 @@ class _Planner:
                 stop = min(start + step, rows)
                 yield TableSlice("", file.root, file.path, group, start, stop, first + start)
             first += rows
-
-    def _check_ids(self, kinds: dict[str, ColumnKind], path: str) -> None:
-        """Raise ValueError, in one line, if a column of ids is named that a file has not."""
-        if self.columns.id not in (CsvColumns().id, *kinds):
-            raise ValueError(
-                f"{path}: no column {self.columns.id!r} (it has {', '.join(kinds) or 'none'}): "
-                "name it with --id-column"
-            )
-
-    def _add_kinds(self, kinds: dict[str, ColumnKind], path: str) -> None:
-        for name, kind in kinds.items():
-            if name:
-                self._add(pa.field(name, kind.type), path)
-
-    def _add(self, field: pa.Field, path: str) -> None:
-        """Note a further column; raises ValueError if an earlier file has another of that name."""
-        if field.name in (*CRYSTAL_SCHEMA.names, READ_BY, self.columns.id):
-            return
-        known = self.fields.setdefault(field.name, field)
-        if pa.types.is_null(known.type):
-            self.fields[field.name] = field
-        elif not pa.types.is_null(field.type) and known.type != field.type:
-            raise ValueError(
-                f"{path}: column {field.name!r} is {field.type}, in an earlier file {known.type}"
-            )
 
 
 def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:
