@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit bench bench-growth bench-methods bench-trust format setup clean
+.PHONY: demo test lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -52,6 +52,11 @@ bench-trust: setup
 	$(BIN)/python benchmarks/trust_cost.py --data $(EMRL_RAY_DATA)/data --model $(TRUSTED)/models/MPS-FE-0 --out $(TRUSTED)/cost
 	$(BIN)/python benchmarks/trust_page.py
 
+# What the reader of CIFs is worth: its speed beside pymatgen's (EMRL_RAY_DATA), and changed CIFs.
+bench-cif: setup
+	$(BIN)/python benchmarks/cif_speed.py
+	$(BIN)/python benchmarks/fuzz_cif.py
+
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -66,7 +71,7 @@ $(READY): pyproject.toml constraints.txt
 		{ rm -rf $(VENV); echo "$(PYTHON) -m venv failed: install Python's venv module"; exit 1; }
 	@echo "Installing into $(VENV); the first time takes some minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,mp,report]'
+		--constraint constraints.txt --editable '.[ase,dev,mp,report]'
 	@touch $@
 
 clean:

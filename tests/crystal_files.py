@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
+from emrl_ray.crystals.loading import Loader
+from emrl_ray.crystals.pieces import CsvColumns
+from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import read_document
+from emrl_ray.crystals.sources import list_sources
+from emrl_ray.crystals.tables import READ_BY
+from emrl_ray.crystals.validation import Limits
 
 SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 
@@ -13,6 +21,29 @@ def cif(sites, symmetry="", cell=(5, 5, 5, 90, 90, 90), columns=SITE_COLUMNS, na
     lines = [f"data_{name}", *(f"_cell_{tag} {v}" for tag, v in zip(tags, cell, strict=True))]
     lines += [symmetry, "loop_", *(f"_atom_site_{column}" for column in columns), *sites, ""]
     return "\n".join(lines)
+
+
+def structure(edge=5.0, first="Na", occupancy=1):
+    """Return NaCl of a cubic cell as pymatgen writes it, its first site perhaps of something else."""
+    return STRUCTURE | {
+        "lattice": {"matrix": [[edge, 0, 0], [0, edge, 0], [0, 0, edge]]},
+        "sites": [
+            {"species": [{"element": first, "occu": occupancy}], "abc": [0, 0, 0]},
+            STRUCTURE["sites"][1],
+        ],
+    }
+
+
+def jarvis(edge=5.0, first="Na", cartesian=False):
+    """Return NaCl of a cubic cell as JARVIS writes it."""
+    half = edge / 2 if cartesian else 0.5
+    return {
+        "lattice_mat": [[edge, 0, 0], [0, edge, 0], [0, 0, edge]],
+        "coords": [[0, 0, 0], [half, half, half]],
+        "elements": [first, "Cl"],
+        "cartesian": cartesian,
+        "props": ["", ""],
+    }
 
 
 def salt(edge=5):
@@ -47,9 +78,48 @@ STRUCTURE = {
     ],
 }
 
+VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<modeling>
+ <generator><i name="program" type="string">vasp </i><i name="version" type="string">6.4.2 </i></generator>
+ <incar><i type="string" name="PREC">normal</i></incar>
+ <kpoints><generation param="Gamma"><v type="int" name="divisions"> 1 1 1 </v></generation><varray name="kpointlist"><v> 0 0 0 </v></varray><varray name="weights"><v> 1 </v></varray></kpoints>
+ <parameters><separator name="general"><i type="int" name="NELM">60</i><i type="int" name="IBRION">2</i><i type="int" name="NSW">2</i></separator></parameters>
+ <atominfo>
+  <atoms> 2 </atoms><types> 2 </types>
+  <array name="atoms"><dimension dim="1">ion</dimension><field type="string">element</field><field type="int">atomtype</field>
+   <set><rc><c>Na</c><c>1</c></rc><rc><c>Cl</c><c>2</c></rc></set></array>
+  <array name="atomtypes"><dimension dim="1">type</dimension><field type="int">atomspertype</field><field type="string">element</field><field>mass</field><field>valence</field><field type="string">pseudopotential</field>
+   <set><rc><c>1</c><c>Na</c><c>22.9</c><c>1.0</c><c>PAW_PBE Na 08Apr2002</c></rc><rc><c>1</c><c>Cl</c><c>35.4</c><c>7.0</c><c>PAW_PBE Cl 06Sep2000</c></rc></set></array>
+ </atominfo>
+ <structure name="initialpos"><crystal><varray name="basis"><v>5 0 0</v><v>0 5 0</v><v>0 0 5</v></varray></crystal><varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray></structure>
+ <calculation><structure><crystal><varray name="basis"><v>5.5 0 0</v><v>0 5.5 0</v><v>0 0 5.5</v></varray></crystal><varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray></structure>
+ <varray name="forces"><v>0 0 0</v><v>0 0 0</v></varray>
+ <energy><i name="e_fr_energy"> -1.0 </i><i name="e_wo_entrp"> -1.0 </i><i name="e_0_energy"> -1.0 </i></energy></calculation>
+ <structure name="finalpos"><crystal><varray name="basis"><v>5.5 0 0</v><v>0 5.5 0</v><v>0 0 5.5</v></varray></crystal><varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray></structure>
+</modeling>
+"""
+"""A run of VASP that moved NaCl from a cell of 5 Å to one of 5.5 Å."""
+
 
 class PoolHere:
     """Stands in for a `ParserPool`, in this process."""
 
     def read(self, documents):
         return (read_document(*document) for document in documents)
+
+
+def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: None):
+    """Return (crystals, rejects as (id, reason), plan) of sources; `meanwhile` they are listed."""
+    listing = list_sources([str(source) for source in sources])
+    meanwhile()
+    columns = columns or CsvColumns()
+    plan = plan_slices(listing, str(tmp_path / "staged"), files_per_slice, columns)
+    loader = Loader(plan.columns, Limits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
+    loaded = [loader(piece) for piece in plan.slices]
+    for part in loaded:
+        assert part.rows_in == part.crystals.num_rows + len(part.rejects)
+    crystals = pa.concat_tables(
+        [part.crystals.append_column(READ_BY, part.read_by) for part in loaded]
+    )
+    rejects = [(reject.id, reject.reason) for part in loaded for reject in part.rejects]
+    return crystals, rejects, plan

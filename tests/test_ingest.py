@@ -104,6 +104,7 @@ def test_one_job_reads_all_formats_rejects_what_is_bad_and_goes_on(
     table = read_table(tmp_path / "out")
     assert table.column("id").to_pylist() == ["a", "d", "e", "f#1", "f#3", "g"]
     assert table.column("target").to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert table.column("read_by").to_pylist() == ["gemmi"] * 2 + ["pymatgen"] + ["emrl_ray"] * 3
     assert table.schema.field("target").metadata == {b"unit": b"eV", b"theory": b"PBE"}
     found = {(row["id"], row["reason"]) for row in rejects(tmp_path)}
     assert found == {

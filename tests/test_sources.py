@@ -9,14 +9,14 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from crystal_files import NACL, PoolHere, salt
+from crystal_files import NACL, load, salt
 
-from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.plan import CsvColumns, RecordSlice, TableSlice, plan_slices, source_of
+from emrl_ray.crystals.names import Container, id_of, kind_of
+from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice, source_of
+from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.sources import Container, id_of, kind_of, list_sources
+from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
-from emrl_ray.crystals.validation import Limits
 
 
 def write(folder, *names, content=NACL):
@@ -29,21 +29,6 @@ def write(folder, *names, content=NACL):
 
 def names(listing, folder):
     return [os.path.relpath(file.path, folder) for file in listing.files]
-
-
-def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: None):
-    """Return (crystals, rejects as (id, reason), plan) of sources; `meanwhile` they are listed."""
-    listing = list_sources([str(source) for source in sources])
-    meanwhile()
-    columns = columns or CsvColumns()
-    plan = plan_slices(listing, str(tmp_path / "staged"), files_per_slice, columns)
-    loader = Loader(plan.columns, Limits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
-    loaded = [loader(piece) for piece in plan.slices]
-    for part in loaded:
-        assert part.rows_in == part.crystals.num_rows + len(part.rejects)
-    crystals = pa.concat_tables([part.crystals for part in loaded])
-    rejects = [(reject.id, reject.reason) for part in loaded for reject in part.rejects]
-    return crystals, rejects, plan
 
 
 @pytest.mark.parametrize(
@@ -60,6 +45,13 @@ def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: 
         ("a/md.extxyz", Format.EXTXYZ, "md"),
         ("a/md.xyz", Format.EXTXYZ, "md"),
         ("a/mp-1.json", Format.JSON, "mp-1"),
+        ("a/mp-1.cif.gz", Format.CIF, "mp-1"),
+        ("a/mp-1.mmcif", Format.CIF, "mp-1"),
+        ("a/mp-1/CONTCAR.gz", Format.POSCAR, "mp-1"),
+        ("a/mp-1/vasprun.xml", Format.VASPRUN, "mp-1"),
+        ("a/mp-1/vasprun.xml.gz", Format.VASPRUN, "mp-1"),
+        ("a/mp-1/vasprun.xml.relax2.gz", Format.VASPRUN, "relax2"),
+        ("a/mp-1_vasprun.xml", Format.VASPRUN, "mp-1"),
     ],
 )
 def test_the_name_of_a_file_tells_its_format_and_the_id_of_its_crystal(path, kind, crystal_id):
@@ -71,9 +63,14 @@ def test_the_name_of_a_file_tells_its_format_and_the_id_of_its_crystal(path, kin
     ("path", "kind"),
     [
         ("x.csv", Container.CSV),
+        ("x.csv.gz", Container.CSV),
         ("x.parquet", Container.PARQUET),
+        ("x.db", Container.ASE),
         *((f"x{ending}", Container.ARCHIVE) for ending in (".tar", ".tgz", ".tar.xz", ".zip")),
-        *((name, None) for name in ("x.txt", "README", "atom_init.json", "x.cif.gz", "POSCAR.gz")),
+        *(
+            (name, None)
+            for name in ("x.txt", "README", "atom_init.json", "x.txt.gz", "x.parquet.gz")
+        ),
     ],
 )
 def test_the_name_of_a_file_tells_whether_it_holds_many_crystals_or_none(path, kind):
@@ -91,7 +88,7 @@ def test_other_files_of_a_folder_are_passed_over_and_named(tmp_path):
     write(tmp_path, "a.cif", "id_prop.csv", "atom_init.json", "notes.txt")
     listing = list_sources([str(tmp_path)])
     assert names(listing, tmp_path) == ["a.cif"]
-    assert sorted(path.rsplit("/", 1)[-1] for path in listing.passed_over) == [
+    assert sorted(path.rsplit("/", 1)[-1] for path in listing.passed_over.paths) == [
         "atom_init.json",
         "id_prop.csv",
         "notes.txt",
@@ -131,7 +128,8 @@ def test_a_file_whose_name_looks_like_a_glob_is_itself(tmp_path):
 
 def test_a_file_that_is_named_twice_is_read_once(tmp_path):
     write(tmp_path, "a.cif")
-    assert len(list_sources([f"{tmp_path}/a.cif", str(tmp_path), f"{tmp_path}/a.cif"]).files) == 1
+    listing = list_sources([f"{tmp_path}/a.cif", str(tmp_path), f"{tmp_path}/a.cif"])
+    assert len(list(listing.files)) == 1
 
 
 def test_output_and_targets_are_no_sources(tmp_path):
@@ -139,7 +137,7 @@ def test_output_and_targets_are_no_sources(tmp_path):
     leave_out = [str(tmp_path / "out"), str(tmp_path / "t.csv")]
     listing = list_sources([str(tmp_path)], leave_out)
     assert names(listing, tmp_path) == ["a.cif", "outer.cif"]
-    assert listing.passed_over == []
+    assert listing.passed_over.count == 0
 
 
 @pytest.mark.parametrize(
@@ -202,7 +200,7 @@ def test_the_members_of_an_archive_are_its_crystals(tmp_path, kind):
     assert crystals.column("id").to_pylist() == [f"c{number}" for number in range(5)]
     assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8]
     assert rejects == [("big", RejectReason.EMPTY)]
-    assert plan.passed_over == [f"{path}/id_prop.csv"]
+    assert plan.passed_over.paths == [f"{path}/id_prop.csv"]
     assert source_of(plan.slices[0], "c1") == f"{path}/d/c1.cif"
     assert [piece.name for piece in plan.slices] == ["slice-000000", "slice-000001"]
 
@@ -358,3 +356,26 @@ def test_a_parquet_file_that_is_none_or_another_table_is_refused(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="not a crystals table"):
         load(tmp_path, tmp_path)
+
+
+def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for number in range(3000):
+            archive.writestr(f"by_id/{number:010x}.CIF", b"")
+    write(tmp_path, *(f"in/c{number}.cif" for number in range(500)), content=b"")
+    listing = list_sources([f"{tmp_path}/x.zip", f"{tmp_path}/in"])
+    assert listing.table.nbytes < 501 * (100 + len(str(tmp_path)))
+    plan = plan_slices(listing, str(tmp_path), 500)
+    assert [piece.table.num_rows for piece in plan.slices] == [500] * 7
+    size = sum(piece.table.nbytes for piece in plan.slices)
+    assert size < 3500 * (150 + 2 * len(str(tmp_path)))
+
+
+def test_a_file_with_an_odd_name_in_an_archive_is_read(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo(b"d/\xff.cif".decode("utf-8", "surrogateescape"))
+        info.size = len(NACL)
+        archive.addfile(info, io.BytesIO(NACL.encode()))
+    crystals, rejects, _ = load(tmp_path, tmp_path / "x.tar")
+    assert crystals.column("id").to_pylist() == ["\ufffd"]
+    assert rejects == []

@@ -22,7 +22,7 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
     """Read crystals from files into a crystals table."""
 
     sources: list[str] = positional()
-    """Files, folders, globs or archives: CIF, POSCAR, extxyz, pymatgen JSON, CSV with a CIF column, Parquet."""
+    """Files, folders, globs or archives: CIF, POSCAR, vasprun.xml, extxyz, JSON (pymatgen, matminer, JARVIS), CSV with a CIF column, Parquet, ASE databases."""
     out: str
     """Folder for the crystals table."""
     targets: str | None = None
@@ -36,7 +36,7 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
     cif_column: str = "cif"
     """Column of a CSV source that holds the CIF text."""
     id_column: str = "id"
-    """Column of a CSV or Parquet source that holds the ids; without it an id is a hash of the content."""
+    """Column of a table (CSV, Parquet, JSON, ASE database) and of the targets that holds the ids."""
     timeout: float = 30.0
     """Seconds that one file may take before it is rejected."""
     cutoff: float = 5.0

@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 from emrl_ray.crystals.crystal import ReadError
 from emrl_ray.crystals.storage import Location, write_stream
 from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.zip_directory import zip_entries
 
 MAX_CONTENT_BYTES = 256 << 20
 """Largest file that is read; it is in memory as a whole."""
@@ -30,6 +31,10 @@ COMPRESSED_TAR: dict[str, Callable[[Any], Any]] = {
 }
 ENDINGS = (*COMPRESSED_TAR, ".tar", ".zip")
 """How the names of archives end."""
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+"""What reading a damaged file raises."""
+GZIP_MAGIC = b"\x1f\x8b"
+"""How a file that gzip made begins, which no text does."""
 
 
 class Packing(StrEnum):
@@ -63,41 +68,62 @@ class Member(NamedTuple):
     span: Span
 
 
-def members(archive: Location) -> list[Member]:
-    """Return the files of a .tar or .zip archive in its order; folders and links are no files.
+def members(archive: Location) -> Iterator[Member]:
+    """Yield the files of a .tar or .zip archive in its order; folders and links are no files.
 
     Raises ValueError, in one line, for an archive that is damaged.
     """
     try:
         with archive.filesystem.open_input_file(archive.path) as stream:
             if archive.name.lower().endswith(".zip"):
-                return list(_zip_members(stream))
-            return list(_tar_members(stream))
+                yield from _zip_members(stream)
+            else:
+                yield from _tar_members(stream)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{archive.path}: damaged archive ({error})") from None
 
 
-def decompressed(archive: Location, staging: Location) -> Location:
-    """Return the place of a .tar.gz (.bz2, .xz) as a .tar in `staging`, unpacked there if need be.
+def decompressed(file: Location, staging: Location) -> Location:
+    """Return the place of a .tar.gz (.bz2, .xz) or .gz as it is within, in `staging`, unpacked there if need be.
 
-    A compressed tar can be read only from its start, which every slice would have to do.
+    A compressed file can be read only from its start, which every slice would have to do.
+    Raises ValueError, in one line, for a file that is damaged.
+    """
+    name = file.name.lower()
+    unpack: Callable[[Any], Any] = next(
+        (open_ for end, open_ in COMPRESSED_TAR.items() if name.endswith(end)), gzip.open
+    )
+
+    def write(stored: Any, target: Location) -> None:
+        with unpack(stored) as content:
+            write_stream(content, target)
+
+    return _staged(file, ".tar" if is_archive(name) else "", staging, write)
+
+
+def extracted(archive: Location, member: str, staging: Location) -> Location:
+    """Return the place of a member of a zip in `staging`, unpacked there if need be.
+
     Raises ValueError, in one line, for an archive that is damaged.
     """
-    info = archive.info
-    target = staging / f"{archive.name}-{info.size}-{info.mtime_ns}.tar"
-    if target.exists():
-        return target
-    name = archive.name.lower()
-    unpack = next(open_ for ending, open_ in COMPRESSED_TAR.items() if name.endswith(ending))
-    try:
-        with (
-            archive.filesystem.open_input_stream(archive.path, compression=None) as stored,
-            unpack(stored) as content,
-        ):
+
+    def write(stored: Any, target: Location) -> None:
+        with zipfile.ZipFile(stored) as opened, opened.open(member) as content:
             write_stream(content, target)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{archive.path}: damaged archive ({error})") from None
-    return target
+
+    return _staged(archive, ".member", staging, write)
+
+
+def gunzipped(content: bytes) -> bytes:
+    """Return what gzip made `content` of; raises ReadError if it is damaged or too large."""
+    try:
+        with gzip.open(io.BytesIO(content)) as stream:
+            found = stream.read(MAX_CONTENT_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ReadError(RejectReason.UNREADABLE, f"damaged gzip: {error}") from None
+    if len(found) > MAX_CONTENT_BYTES:
+        raise ReadError(RejectReason.UNREADABLE, f"unpacked more than {MAX_CONTENT_BYTES:,} bytes")
+    return found
 
 
 def is_archive(name: str) -> bool:
@@ -130,6 +156,22 @@ def read_span(stream: IO[bytes], span: Span) -> bytes:
     return content
 
 
+def _staged(
+    file: Location, ending: str, staging: Location, write: Callable[[Any, Location], None]
+) -> Location:
+    """Return the place in `staging` that `write` fills from a file, if it has not yet."""
+    info = file.info
+    target = staging / f"{file.name}-{info.size}-{info.mtime_ns}{ending}"
+    if target.exists():
+        return target
+    try:
+        with file.filesystem.open_input_file(file.path) as stored:
+            write(stored, target)
+    except DAMAGE as error:
+        raise ValueError(f"{file.path}: damaged archive ({error})") from None
+    return target
+
+
 def _inflated(stored: bytes, span: Span) -> bytes:
     try:
         content = (
@@ -158,14 +200,11 @@ def _tar_members(stream: Any) -> Iterator[Member]:
 
 def _zip_members(stream: Any) -> Iterator[Member]:
     packings = {zipfile.ZIP_STORED: Packing.ZIP_STORED, zipfile.ZIP_DEFLATED: Packing.ZIP_DEFLATED}
-    with zipfile.ZipFile(stream) as archive:
-        for entry in archive.infolist():
-            if entry.is_dir():
-                continue
-            packing = packings.get(entry.compress_type, Packing.OTHER)
-            if entry.flag_bits & 1:
-                packing = Packing.ENCRYPTED
-            yield Member(
-                entry.filename,
-                Span(entry.header_offset, entry.compress_size, entry.file_size, packing, entry.CRC),
-            )
+    for entry in zip_entries(stream, stream.size()):
+        if entry.name.endswith("/"):
+            continue
+        packing = packings.get(entry.method, Packing.OTHER)
+        if entry.flags & 1:
+            packing = Packing.ENCRYPTED
+        span = Span(entry.start, entry.stored, entry.size, packing, entry.checksum)
+        yield Member(entry.name, span)

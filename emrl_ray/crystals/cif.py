@@ -2,7 +2,7 @@
 
 - Symmetry: the listed operations; without them the space group by its Hall or Hermann-Mauguin
   symbol (origin choice 2 and the axes that the cell's angles suggest, unless the symbol says); with
-  no symbol, by its number in the standard setting; with nothing, P 1. Operations or symbols that
+  no symbol, by its number as if its standard symbol were given; with nothing, P 1. Operations or symbols that
   are given and cannot be read make the crystal unreadable: they are never taken for P 1.
 - Special positions: images of one site within 0.1 Å of each other are one site, the one that is
   listed, so that rounded coordinates such as 0.333 do not multiply atoms. Images farther apart stay
@@ -41,21 +41,28 @@ SITE_COLUMNS = (
     *("type_symbol", "label", "occupancy", "disorder_group", "calc_flag"),
 )
 SITE_TAGS = {name: f"_atom_site_{name}" for name in SITE_COLUMNS}
+MMCIF_CATEGORIES = ("_atom_site.", "_cell.", "_chem_comp_atom.")
 OCCUPANCY_TOLERANCE = 1e-3
 SPECIAL_POSITION_TOLERANCE = 0.1
 """Å between images of a site that are one."""
 IDENTITY = "x,y,z"
+LAST_SPACE_GROUP = 230
+MAX_OPERATIONS = 1000
+"""A space group has 192 in its largest standard cell; their images are compared pair by pair."""
 UNKNOWN = ("", ".", "?")
 
 
 def read_cif(text: str) -> list[Crystal | Flaw]:
     """Return the crystal of every block that has a cell or atoms, in order."""
-    blocks = [
-        block
-        for block in gemmi.cif.read_string(text)
-        if block.find_value(CELL_TAGS[0]) is not None or block.find_values("_atom_site_fract_x")
-    ]
-    return [attempt(read_block, block) for block in blocks]
+    found: list[Crystal | Flaw] = []
+    for block in gemmi.cif.read_string(text):
+        if block.find_value(CELL_TAGS[0]) is not None or block.find_values(SITE_TAGS["fract_x"]):
+            found.append(attempt(read_block, block))
+        elif any(block.find_mmcif_category(name) for name in MMCIF_CATEGORIES):
+            found.append(
+                Flaw(RejectReason.UNSUPPORTED, "mmCIF: a macromolecule, or a molecule of one")
+            )
+    return found
 
 
 def read_block(block: gemmi.cif.Block) -> Crystal:
@@ -64,7 +71,7 @@ def read_block(block: gemmi.cif.Block) -> Crystal:
     Its atoms stand by rising electronegativity, as pymatgen's reader orders them, and within that as
     in the file.
     """
-    lattice = _lattice([_cell_value(block, tag) for tag in CELL_TAGS])
+    lattice = lattice_of([_cell_value(block, tag) for tag in CELL_TAGS])
     columns = _site_columns(block)
     _check_sites(columns)
     if columns["type_symbol"]:
@@ -107,8 +114,8 @@ def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
     return gemmi.cif.as_number(value)
 
 
-def _lattice(parameters: list[float]) -> NDArray[np.float64]:
-    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees)."""
+def lattice_of(parameters: list[float]) -> NDArray[np.float64]:
+    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees); raises ReadError if there is none."""
     a, b, c, *degrees = parameters
     if not (all(map(math.isfinite, parameters)) and min(parameters) > 0 and max(degrees) < 180):
         raise ReadError(RejectReason.BAD_CELL, f"cell parameters {parameters}")
@@ -157,14 +164,16 @@ def _operations(block: gemmi.cif.Block) -> tuple[str, ...]:
         return (IDENTITY,)
     structure = gemmi.make_small_structure_from_block(block)
     symbol = structure.spacegroup_hall or structure.spacegroup_hm
-    if structure.spacegroup is None and not symbol:
-        structure.determine_and_set_spacegroup("N")
-    if structure.spacegroup is not None:
-        return tuple(operation.triplet() for operation in structure.spacegroup.operations())
-    if symbol or structure.spacegroup_number:
+    group, number = structure.spacegroup, structure.spacegroup_number
+    if group is None and not symbol and 1 <= number <= LAST_SPACE_GROUP:
+        standard = gemmi.get_spacegroup_reference_setting(number).hm
+        cell = structure.cell  # gemmi's own lookup by number would take origin choice 1
+        group = gemmi.find_spacegroup_by_name(standard, cell.alpha, cell.gamma, prefer="2")
+    if group is not None:
+        return tuple(operation.triplet() for operation in group.operations())
+    if symbol or number:
         raise ReadError(
-            RejectReason.UNREADABLE,
-            f"unknown space group {symbol or structure.spacegroup_number}, and no operations",
+            RejectReason.UNREADABLE, f"unknown space group {symbol or number}, and no operations"
         )
     return (IDENTITY,)
 
@@ -180,7 +189,9 @@ def _is_p1(block: gemmi.cif.Block) -> bool:
 @lru_cache(maxsize=256)
 def _triplets(listed: tuple[str, ...]) -> tuple[str, ...]:
     """Return operations in their standard notation, the identity first."""
-    triplets = [gemmi.Op(operation).triplet() for operation in listed]
+    triplets = [*dict.fromkeys(gemmi.Op(operation).triplet() for operation in listed)]
+    if len(triplets) > MAX_OPERATIONS:
+        raise ReadError(RejectReason.UNREADABLE, f"{len(triplets)} symmetry operations")
     if IDENTITY not in triplets:
         raise ReadError(RejectReason.UNREADABLE, "the symmetry operations lack the identity")
     return (IDENTITY, *(triplet for triplet in triplets if triplet != IDENTITY))
@@ -204,6 +215,8 @@ def _expanded(
     """
     if len(operations) == 1:
         return numbers, sites
+    if not np.isfinite(sites).all():
+        raise ReadError(RejectReason.BAD_COORDINATES, "fractional coordinates that are no numbers")
     seitz = _seitz_matrices(operations)
     images = np.einsum("sij,nj->nsi", seitz[:, :, :3], sites) + seitz[:, :, 3]
     orbits = [_distinct(orbit, lattice) for orbit in images]

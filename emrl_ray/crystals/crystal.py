@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, ParamSpec
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +27,32 @@ class Crystal(NamedTuple):
     """(N, 3) fractional coordinates."""
     id: str | None = None
     """The caller's own id, where the file gives one."""
+    values: Mapping[str, str] = MappingProxyType({})
+    """Texts of further columns, where the file has any; empty for none."""
 
-    def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[bytes | str | None, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[Any, ...]]:
         """Pickle as plain bytes: small arrays take several times as long."""
         lattice, coords = (
             np.asarray(part, np.float64) for part in (self.lattice, self.frac_coords)
         )
         numbers = np.asarray(self.atomic_numbers, np.uint8)
-        return _unpacked, (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), self.id)
+        parts = (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), self.id)
+        return _unpacked, (*parts, dict(self.values)) if self.values else parts
 
 
-def _unpacked(lattice: bytes, numbers: bytes, coords: bytes, own_id: str | None) -> Crystal:
+def _unpacked(
+    lattice: bytes,
+    numbers: bytes,
+    coords: bytes,
+    own_id: str | None,
+    values: Mapping[str, str] = MappingProxyType({}),
+) -> Crystal:
     return Crystal(
         np.frombuffer(lattice).reshape(3, 3),
         np.frombuffer(numbers, np.uint8),
         np.frombuffer(coords).reshape(-1, 3),
         own_id,
+        values,
     )
 
 

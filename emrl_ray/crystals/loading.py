@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from emrl_ray.crystals.archives import read_span
-from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, as_batch, flaw_of
-from emrl_ray.crystals.csv_files import converted, printable, records
-from emrl_ray.crystals.elements import reduced_formula
+from emrl_ray.crystals.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
+from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, flaw_of
+from emrl_ray.crystals.csv_files import printable, records
+from emrl_ray.crystals.names import id_of
+from emrl_ray.crystals.parquet_files import crystals_of, id_column_of, is_optimade, read_rows
 from emrl_ray.crystals.parser_pool import Document, ParserPool
-from emrl_ray.crystals.plan import CsvColumns, Item, RecordSlice, Slice, TableSlice
-from emrl_ray.crystals.readers import Format
+from emrl_ray.crystals.pieces import (
+    CsvColumns,
+    DatabaseSlice,
+    FileSlice,
+    RecordSlice,
+    Slice,
+    TableSlice,
+)
+from emrl_ray.crystals.readers import PARSERS, Format
 from emrl_ray.crystals.storage import within
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
+from emrl_ray.crystals.tables import (
+    CRYSTAL_SCHEMA,
+    GEOMETRY,
+    READ_BY,
+    Reject,
+    RejectReason,
+    Stage,
+)
 from emrl_ray.crystals.validation import Limits, validate
 
 BUFFER_BYTES = 1 << 18
@@ -34,6 +49,8 @@ class Loaded(NamedTuple):
 
     crystals: pa.Table
     """Crystals table of the valid crystals, with the further columns of the plan."""
+    read_by: pa.Array
+    """The library that read each of them."""
     sources: dict[str, str]
     """Where the crystal of an id came from."""
     rejects: list[Reject]
@@ -50,8 +67,8 @@ class Content(NamedTuple):
 
     id: str
     source: str
-    document: Document | Flaw | None
-    """None once it has been handed to the parsers."""
+    document: Document | Flaw
+    """Its content is empty once it has been handed to the parsers."""
     fields: Mapping[str, str] = MappingProxyType({})
     """Values of the further columns."""
 
@@ -74,36 +91,50 @@ class Loader:
             table, sources, rejects = self._rows(piece)
         elif isinstance(piece, RecordSlice):
             table, sources, rejects = self._parsed(self._records(piece))
+        elif isinstance(piece, DatabaseSlice):
+            table, sources, rejects = self._parsed(_database(piece))
         else:
-            table, sources, rejects = self._parsed(_files(piece.items))
+            table, sources, rejects = self._parsed(_files(piece))
         good, invalid = validate(table, self.limits, sources)
         return Loaded(
-            _as_crystals(good, self.columns),
+            as_crystals(good, self.columns),
+            good.column(READ_BY).combine_chunks(),
             dict(zip(table.column("id").to_pylist(), sources, strict=True)),
             rejects + invalid,
             table.num_rows + len(rejects),
         )
 
-    def _parsed(self, contents: Iterable[Content]) -> tuple[pa.Table, list[str], list[Reject]]:
-        """Return the crystals of contents as a table, the source of each, and the rejects."""
+    def _parsed(self, contents: Iterable[Content]) -> Rows:
+        """Return the crystals of contents, and the rejects."""
         sent: list[Content] = []
         results = iter([*self.pool.read(_documents(contents, sent))])
-        crystals: list[Crystal] = []
-        ids: list[str] = []
-        origins: list[Content] = []
+        found: list[Row] = []
         rejects: list[Reject] = []
         for content in sent:
-            entries = [content.document] if isinstance(content.document, Flaw) else next(results)
+            document = content.document
+            entries = [document] if isinstance(document, Flaw) else next(results)
             for number, entry in enumerate(entries, 1):
                 row_id = content.id if len(entries) == 1 else f"{content.id}#{number}"
-                if isinstance(entry, Flaw):
-                    rejects.append(Reject(row_id, content.source, Stage.READ, *entry))
+                outcome = self._checked(entry)
+                if isinstance(outcome, Flaw):
+                    rejects.append(Reject(row_id, content.source, Stage.READ, *outcome))
                 else:
-                    crystals.append(entry)
-                    ids.append(entry.id or row_id)
-                    origins.append(content)
-        table = _tabulated(crystals, ids, origins, self.columns)
-        return table, [origin.source for origin in origins], rejects
+                    own = outcome.values.get(self.csv_columns.id) or outcome.id
+                    values = outcome.values or content.fields
+                    parser = PARSERS[cast("Document", document).kind]
+                    found.append(Row(outcome, own or row_id, content.source, values, parser))
+        return rows_of(found, rejects, self.columns)
+
+    def _checked(self, entry: Crystal | Flaw) -> Crystal | Flaw:
+        """Return a crystal, or a flaw if the plan did not know of its columns: they would be lost."""
+        if isinstance(entry, Flaw) or not entry.values:
+            return entry
+        known = {*self.columns.names, *CRYSTAL_SCHEMA.names, READ_BY, self.csv_columns.id}
+        unknown = sorted({name for name, text in entry.values.items() if text} - known)
+        if not unknown:
+            return entry
+        detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
+        return Flaw(RejectReason.UNSUPPORTED, detail)
 
     def _records(self, piece: RecordSlice) -> Iterator[Content]:
         place = within(piece.root, piece.path)
@@ -124,37 +155,49 @@ class Loader:
             document = Document(text.encode("utf-8", "surrogateescape"), Format.CIF)
             yield Content(row_id, source, document, values)
 
-    def _rows(self, piece: TableSlice) -> tuple[pa.Table, list[str], list[Reject]]:
+    def _rows(self, piece: TableSlice) -> Rows:
         place = within(piece.root, piece.path)
-        with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
-            group = parquet.read_row_group(piece.row_group)
-        table = group.slice(piece.start, piece.stop - piece.start)
-        if self.csv_columns.id in table.column_names:
-            ids = table.column(self.csv_columns.id).cast(pa.string())
-        else:
-            names = ("lattice", "atomic_numbers", "frac_coords")
-            columns = (table.column(name).to_pylist() for name in names)
-            ids = pa.array(
-                [_hash(map(str, row)) for row in zip(*columns, strict=True)], pa.string()
-            )
-        others = table.drop_columns(["id"]) if "id" in table.column_names else table
+        table = read_rows(place, piece.row_group, piece.start, piece.stop, self.csv_columns.id)
         sources = [f"{piece.path} row {piece.first_row + row}" for row in range(table.num_rows)]
-        return others.append_column("id", ids), sources, []
+        id_column = id_column_of(table, self.csv_columns.id)
+        ids = table.column(id_column).cast(pa.string()) if id_column else None
+        if not is_optimade(table.schema):
+            return Rows(with_ids(table, _hashes(table) if ids is None else ids), sources, [])
+        entries = list(crystals_of(table))
+        good = np.flatnonzero([isinstance(entry, Crystal) for entry in entries])
+        crystals = [cast("Crystal", entries[row]) for row in good]
+        names = _hashes(geometry(crystals, [""] * len(good), {})) if ids is None else ids.take(good)
+        further = table.select([n for n in self.columns.names if n in table.column_names])
+        taken = {n: further.column(n).take(good).combine_chunks() for n in further.column_names}
+        rejects = [
+            Reject(
+                (ids[row].as_py() if ids is not None else "") or "",
+                sources[row],
+                Stage.READ,
+                *entry,
+            )
+            for row, entry in enumerate(entries)
+            if isinstance(entry, Flaw)
+        ]
+        table = with_ids(geometry(crystals, [""] * len(good), taken), names)
+        return Rows(table, [sources[row] for row in good], rejects)
 
 
 def _documents(contents: Iterable[Content], sent: list[Content]) -> Iterator[Document]:
-    """Yield what there is to parse; every content is noted in `sent`, without its document."""
+    """Yield what there is to parse; every content is noted in `sent`, emptied."""
     for content in contents:
-        if isinstance(content.document, Document):
-            sent.append(Content(content.id, content.source, None, content.fields))
-            yield content.document
+        document = content.document
+        if isinstance(document, Document):
+            sent.append(content._replace(document=document._replace(content=b"")))
+            yield document
         else:
             sent.append(content)
 
 
-def _files(items: Iterable[Item]) -> Iterator[Content]:
-    """Yield the content of files and members of archives; an archive is opened once."""
-    for (root, path), group in groupby(items, key=lambda item: (item.root, item.path)):
+def _files(piece: FileSlice) -> Iterator[Content]:
+    """Yield the content of files, members of archives and entries; a file is opened once for a run."""
+    around = piece.before, piece.after
+    for (root, path), group in groupby(piece.items, key=lambda item: (item.root, item.path)):
         place, run = within(root, path), list(group)
         try:
             stream = cast("Any", place.filesystem.open_input_file(place.path))
@@ -163,53 +206,28 @@ def _files(items: Iterable[Item]) -> Iterator[Content]:
             continue
         with io.BufferedReader(stream, BUFFER_BYTES) if len(run) > 1 else stream as opened:
             for item in run:
-                yield Content(item.id, item.source, _read(opened, item))
+                yield Content(item.id, item.source, _read(opened, item, *around))
 
 
-def _read(stream: IO[bytes], item: Item) -> Document | Flaw:
+def _read(stream: IO[bytes], item: Any, before: bytes, after: bytes) -> Document | Flaw:
     try:
-        return Document(read_span(stream, item.span), item.kind)
+        return Document(before + read_span(stream, item.span) + after, item.kind)
     except (ReadError, OSError) as error:
         return flaw_of(error)
 
 
-def _tabulated(
-    crystals: Sequence[Crystal],
-    ids: Sequence[str],
-    origins: Sequence[Content],
-    columns: pa.Schema,
-) -> pa.Table:
-    """Return crystals as a table, their further columns from the texts of their origins."""
-    further = {
-        field.name: converted([origin.fields.get(field.name, "") for origin in origins], field.type)
-        for field in columns
-        if any(field.name in origin.fields for origin in origins)
-    }
-    return crystals_table(as_batch(crystals), ids, [""] * len(ids), further)
+def _database(piece: DatabaseSlice) -> Iterator[Content]:
+    """Yield the addresses of the rows of a database, which a parser reads itself."""
+    stem = id_of(piece.path)
+    for row in piece.rows.to_pylist():
+        document = Document(f"{row} {piece.path}".encode(), Format.ASE_ROW)
+        yield Content(f"{stem}#{row}", f"{piece.path} row {row}", document)
 
 
-def _as_crystals(table: pa.Table, columns: pa.Schema) -> pa.Table:
-    """Return valid rows with the types of a crystals table, a formula each, and all `columns`."""
-    batch = CrystalBatch.from_arrow(table)
-    formulas = (
-        table.column("formula").to_pylist()
-        if "formula" in table.column_names
-        else [None] * table.num_rows
-    )
-    atoms = zip(batch.offsets[:-1], batch.offsets[1:], formulas, strict=True)
-    further = {
-        field.name: table.column(field.name).combine_chunks().cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in columns
-    }
-    return crystals_table(
-        batch,
-        table.column("id").to_pylist(),
-        [formula or reduced_formula(batch.atomic_numbers[i:j]) for i, j, formula in atoms],
-        further,
-        {field.name: field for field in columns},
-    )
+def _hashes(table: pa.Table) -> pa.Array:
+    """Return an id for each row that follows from its structure."""
+    columns = (table.column(name).to_pylist() for name in GEOMETRY)
+    return pa.array([_hash(map(str, row)) for row in zip(*columns, strict=True)], pa.string())
 
 
 def _hash(texts: Iterable[str]) -> str:

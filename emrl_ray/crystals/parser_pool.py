@@ -151,6 +151,7 @@ def _parties(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _parser_modules(kinds: Iterable[Format]) -> list[str]:
     modules = {
         Format.POSCAR: ["pymatgen.io.vasp.inputs"],
-        Format.JSON: ["pymatgen.core.structure"],
+        Format.VASPRUN: ["pymatgen.io.vasp.outputs"],
+        Format.ASE_ROW: ["ase.db.sqlite"],
     }
     return sorted({module for kind in kinds for module in modules.get(kind, [])})

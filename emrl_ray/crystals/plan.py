@@ -1,84 +1,51 @@
-"""The slices in which files of crystals are read: each a run of files, of records or of rows."""
+"""How sources are cut into slices: files into runs, tables of all kinds into runs of records or rows."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.archives import Span, decompressed, is_compressed_tar, members
-from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, records
+from emrl_ray.crystals.archives import (
+    Packing,
+    Span,
+    decompressed,
+    extracted,
+    is_compressed_tar,
+    members,
+)
+from emrl_ray.crystals.ase_files import database_rows
+from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, printable, records
+from emrl_ray.crystals.further import FurtherColumns
+from emrl_ray.crystals.json_files import Entry, JsonFile
+from emrl_ray.crystals.json_structures import further_columns
+from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of
+from emrl_ray.crystals.packed import Packer
+from emrl_ray.crystals.parquet_files import check_table, further_fields
+from emrl_ray.crystals.pieces import (
+    ITEM_SCHEMA,
+    CsvColumns,
+    DatabaseSlice,
+    FileSlice,
+    Item,
+    RecordSlice,
+    Slice,
+    TableSlice,
+    item_row,
+)
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.sources import Container, Listing, SourceFile, id_of, is_hidden, kind_of
-from emrl_ray.crystals.storage import locate, root_of
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, ROW_GROUP_ROWS, check_crystal_schema
+from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
+from emrl_ray.crystals.storage import Location, locate, root_of
+from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 BUFFER_BYTES = 1 << 20
 SLICES_PER_ROW_GROUP = 16
 """At most; a row group is read whole for each of its slices."""
-
-
-class Item(NamedTuple):
-    """A file of crystals, or such a member of an archive."""
-
-    id: str
-    """Id of its crystal."""
-    source: str
-    """Where it came from, for people."""
-    kind: Format
-    root: str
-    path: str
-    """The file that holds the content: the path within the file system of `root`."""
-    span: Span
-    """Its place in the file."""
-
-
-class FileSlice(NamedTuple):
-    """A run of files."""
-
-    name: str
-    items: tuple[Item, ...]
-
-
-class RecordSlice(NamedTuple):
-    """Bytes `start:stop` of a CSV file."""
-
-    name: str
-    root: str
-    path: str
-    start: int
-    stop: int
-    first_record: int
-    """Number of the first record in the file, counted from 1 without the header."""
-    header: tuple[str, ...]
-
-
-class TableSlice(NamedTuple):
-    """Rows `start:stop` of a row group of a Parquet file."""
-
-    name: str
-    root: str
-    path: str
-    row_group: int
-    start: int
-    stop: int
-    first_row: int
-    """Number of the first row in the file, counted from 1."""
-
-
-Slice = FileSlice | RecordSlice | TableSlice
-
-
-class CsvColumns(NamedTuple):
-    """Which columns of a CSV file mean what."""
-
-    cif: str = "cif"
-    id: str = "id"
 
 
 class Plan(NamedTuple):
@@ -87,20 +54,21 @@ class Plan(NamedTuple):
     slices: list[Slice]
     columns: pa.Schema
     """Columns beyond those of every crystals table that any of the files has."""
-    passed_over: list[str]
+    passed_over: PassedOver
     """Members of archives that hold no crystals."""
 
     @property
     def kinds(self) -> set[Format]:
         """Formats that have to be parsed."""
-        found = {
-            item.kind
-            for piece in self.slices
-            if isinstance(piece, FileSlice)
-            for item in piece.items
-        }
-        csv_files = any(isinstance(piece, RecordSlice) for piece in self.slices)
-        return found | ({Format.CIF} if csv_files else set())
+        found: set[Format] = set()
+        for piece in self.slices:
+            if isinstance(piece, FileSlice):
+                found |= piece.kinds
+            elif isinstance(piece, RecordSlice):
+                found.add(Format.CIF)
+            elif isinstance(piece, DatabaseSlice):
+                found.add(Format.ASE_ROW)
+        return found
 
 
 def plan_slices(
@@ -108,71 +76,109 @@ def plan_slices(
 ) -> Plan:
     """Return the slices of all files, in order; their names depend on the listing alone.
 
-    Compressed tars are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line, for archives and
-    tables that are damaged or not what they should be.
+    Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line,
+    for archives and tables that are damaged or not what they should be, and ImportError, with what to
+    install, for a database without ASE.
     """
     planner = _Planner(staging, files_per_slice, columns or CsvColumns())
     slices: list[Slice] = []
     for piece in planner.pieces(listing.files):
         slices.append(piece._replace(name=f"slice-{len(slices):06d}"))
-    return Plan(slices, planner.schema(), planner.passed_over)
+    return Plan(slices, planner.further.schema(), planner.passed_over)
 
 
 class _Planner:
     """Goes through the files and gathers what is known of them on the way."""
 
-    def __init__(self, staging: str, files_per_slice: int, csv_columns: CsvColumns) -> None:
+    def __init__(self, staging: str, files_per_slice: int, columns: CsvColumns) -> None:
         self.staging = staging
         self.files_per_slice = files_per_slice
-        self.csv_columns = csv_columns
-        self.fields: dict[str, pa.Field] = {}
-        self.passed_over: list[str] = []
-
-    def schema(self) -> pa.Schema:
-        """Return the further columns of all tables."""
-        return pa.schema(
-            field.with_type(pa.float64()) if pa.types.is_null(field.type) else field
-            for field in self.fields.values()
-        )
+        self.columns = columns
+        self.further = FurtherColumns(columns.id)
+        self.passed_over = PassedOver()
+        self.run = Packer(ITEM_SCHEMA)
 
     def pieces(self, files: Iterable[SourceFile]) -> Iterator[Slice]:
         """Yield the slices, still without names; runs of files go across folders and archives."""
-        run: list[Item] = []
         for file in files:
-            if file.kind in (Container.CSV, Container.PARQUET):
-                if run:
-                    yield FileSlice("", tuple(run))
-                    run = []
-                yield from self._records(file) if file.kind is Container.CSV else self._rows(file)
-                continue
-            for item in self._items(file):
-                run.append(item)
-                if len(run) == self.files_per_slice:
-                    yield FileSlice("", tuple(run))
-                    run = []
-        if run:
-            yield FileSlice("", tuple(run))
+            if isinstance(file.kind, Format):
+                span = Span(0, file.size, file.size)
+                yield from self._item(
+                    Item(id_of(file.path), file.path, file.kind, file.root, file.path, span)
+                )
+            elif file.kind is Container.ARCHIVE:
+                yield from self._members(file)
+            else:
+                yield from self._ended()
+                yield from self._table(file)
+        yield from self._ended()
 
-    def _items(self, file: SourceFile) -> Iterator[Item]:
-        if file.kind is not Container.ARCHIVE:
-            assert isinstance(file.kind, Format)
-            span = Span(0, file.size, file.size)
-            yield Item(id_of(file.path), file.path, file.kind, file.root, file.path, span)
-            return
+    def _item(self, item: Item) -> Iterator[Slice]:
+        self.run.append(item_row(item))
+        if len(self.run) == self.files_per_slice:
+            yield from self._ended()
+
+    def _ended(self) -> Iterator[Slice]:
+        """Yield the run of files so far, if there is any."""
+        if len(self.run):
+            yield FileSlice("", self.run.table())
+
+    def _members(self, file: SourceFile) -> Iterator[Slice]:
         place, root = file.place, file.root
         if is_compressed_tar(file.path):
-            place, root = decompressed(place, locate(self.staging)), root_of(self.staging)
+            place, root = self._unpacked(file)
+        items = self._items(file, place, root)
+        first = list(islice(items, 2))
+        if len(first) == 1 and first[0][0].kind is Format.JSON:  # packed to be smaller
+            yield from self._ended()
+            yield from self._json_member(file, place, *first[0])
+        else:
+            for item, _ in chain(first, items):
+                yield from self._item(item)
+
+    def _items(self, file: SourceFile, place: Location, root: str) -> Iterator[tuple[Item, str]]:
+        """Yield the members of an archive that hold crystals, each with its name in the archive."""
         for name, span in members(place):
-            kind = kind_of(name)
+            kind, shown = kind_of(name), printable(name)
             if is_hidden(name):
                 continue
             if isinstance(kind, Format):
-                yield Item(id_of(name), f"{file.path}/{name}", kind, root, place.path, span)
+                source = f"{file.path}/{shown}"
+                yield Item(id_of(shown), source, kind, root, place.path, span), name
             else:
-                self.passed_over.append(f"{file.path}/{name}")
+                self.passed_over.add(f"{file.path}/{shown}")
 
-    def _records(self, file: SourceFile) -> Iterator[Slice]:
-        place = file.place
+    def _json_member(
+        self, file: SourceFile, place: Location, item: Item, name: str
+    ) -> Iterator[Slice]:
+        span, root = item.span, item.root
+        if span.packing is not Packing.PLAIN:
+            place, root = extracted(place, name, locate(self.staging)), root_of(self.staging)
+            span = Span(0, span.size, span.size)
+        yield from self._entries(item._replace(root=root, path=place.path, span=span), place)
+
+    def _table(self, file: SourceFile) -> Iterator[Slice]:
+        """Yield the slices of a file that holds many crystals."""
+        if file.kind is Container.PARQUET:
+            yield from self._rows(file)
+            return
+        if file.kind is Container.ASE:
+            yield from self._database(file)
+            return
+        place, root = file.place, file.root
+        if file.path.lower().endswith(".gz"):
+            place, root = self._unpacked(file)
+        if file.kind is Container.CSV:
+            yield from self._records(file, place, root)
+        else:
+            span = Span(0, place.info.size, place.info.size)
+            item = Item(id_of(file.path), file.path, Format.JSON, root, place.path, span)
+            yield from self._entries(item, place)
+
+    def _unpacked(self, file: SourceFile) -> tuple[Location, str]:
+        return decompressed(file.place, locate(self.staging)), root_of(self.staging)
+
+    def _records(self, file: SourceFile, place: Location, root: str) -> Iterator[Slice]:
         with place.filesystem.open_input_file(place.path) as stream:
             rows = records(io.BufferedReader(cast("Any", stream), BUFFER_BYTES))
             try:
@@ -186,18 +192,58 @@ class _Planner:
                             for name, value in zip(header, record.fields, strict=True):
                                 kinds[name].add(value)
                     start, stop = run[0].start, run[-1].stop
-                    yield RecordSlice("", file.root, file.path, start, stop, first, header)
+                    yield RecordSlice("", root, place.path, start, stop, first, header)
                     first += len(run)
             except csv.Error as error:
                 raise ValueError(f"{file.path}: not a CSV file ({error})") from None
-        for name, kind in kinds.items():
-            if name and name != self.csv_columns.cif:
-                self._add(pa.field(name, kind.type), file.path)
+        kinds.pop(self.columns.cif)
+        self.further.add_kinds(kinds, file.path)
 
     def _check_csv(self, header: tuple[str, ...], path: str) -> None:
-        check_header(header, self.csv_columns.cif, "--cif-column", path)
-        if self.csv_columns.id != CsvColumns().id:
-            check_header(header, self.csv_columns.id, "--id-column", path)
+        check_header(header, self.columns.cif, "--cif-column", path)
+        if self.columns.id != CsvColumns().id:
+            check_header(header, self.columns.id, "--id-column", path)
+
+    def _entries(self, whole: Item, place: Location) -> Iterator[Slice]:
+        """Yield the slices of a JSON file, given as the item that it would be as a whole."""
+        kinds: dict[str, ColumnKind] = {}
+        start = whole.span.start
+        with place.filesystem.open_input_file(place.path) as stream:
+            try:
+                file = JsonFile(stream, start, start + whole.span.size)
+                entries = file.entries()
+                first = list(islice(entries, 2))
+                rows = Packer(ITEM_SCHEMA)
+                for entry in chain(first, entries):
+                    for name, text in further_columns(file.columns_of(entry)).items():
+                        kinds.setdefault(name, ColumnKind()).add(text)
+                    rows.append(item_row(_entry_item(whole, entry, len(first) == 1)))
+                    if len(rows) == self.files_per_slice:
+                        yield FileSlice("", rows.table(), *file.around())
+                if len(rows):
+                    yield FileSlice("", rows.table(), *file.around())
+            except ValueError as error:
+                raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
+        self.further.check_ids(kinds, whole.source)
+        self.further.add_kinds(
+            {name: kind for name, kind in kinds.items() if kind.any}, whole.source
+        )
+
+    def _database(self, file: SourceFile) -> Iterator[Slice]:
+        """Yield the slices of an ASE database, which has to be a local file."""
+        if file.root:
+            raise ValueError(
+                f"{file.path}: copy an ASE database to a local folder, {file.root} is none"
+            )
+        kinds: dict[str, ColumnKind] = {}
+        rows = database_rows(file.path)
+        while run := list(islice(rows, self.files_per_slice)):
+            for _, values in run:
+                for name, text in values.items():
+                    kinds.setdefault(name, ColumnKind()).add(text)
+            yield DatabaseSlice("", file.path, pa.array([row for row, _ in run], pa.int64()))
+        self.further.check_ids(kinds, file.path)
+        self.further.add_kinds(kinds, file.path)
 
     def _rows(self, file: SourceFile) -> Iterator[Slice]:
         place = file.place
@@ -206,10 +252,9 @@ class _Planner:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{file.path}: not a Parquet file ({error})") from None
         schema = metadata.schema.to_arrow_schema()
-        named = schema if "id" in schema.names else schema.append(pa.field("id", pa.string()))
-        check_crystal_schema(named, file.path)
-        for field in schema:
-            self._add(field, file.path)
+        check_table(schema, self.columns.id, file.path)
+        for field in further_fields(schema):
+            self.further.add(field, file.path)
         first = 1
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
@@ -219,23 +264,12 @@ class _Planner:
                 yield TableSlice("", file.root, file.path, group, start, stop, first + start)
             first += rows
 
-    def _add(self, field: pa.Field, path: str) -> None:
-        """Note a further column; raises ValueError if an earlier file has another of that name."""
-        if field.name in CRYSTAL_SCHEMA.names or field.name == self.csv_columns.id:
-            return
-        known = self.fields.setdefault(field.name, field)
-        if pa.types.is_null(known.type):
-            self.fields[field.name] = field
-        elif not pa.types.is_null(field.type) and known.type != field.type:
-            raise ValueError(
-                f"{path}: column {field.name!r} is {field.type}, in an earlier file {known.type}"
-            )
 
-
-def source_of(piece: Slice, row_id: str) -> str:
-    """Return where the crystal of an id in a slice came from, as far as the plan can tell."""
-    if not isinstance(piece, FileSlice):
-        return piece.path
-    stem = row_id.rpartition("#")[0] or row_id
-    sources = {item.id: item.source for item in reversed(piece.items)}
-    return sources.get(row_id, sources.get(stem, ""))
+def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:
+    """Return an entry of a JSON file as an item; the only one has the id of the file."""
+    size = entry.stop - entry.start
+    return whole._replace(
+        id=entry.name or (whole.id if only else f"{whole.id}#{entry.number}"),
+        source=f"{whole.source} entry {entry.name or entry.number}",
+        span=Span(entry.start, size, size),
+    )

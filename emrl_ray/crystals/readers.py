@@ -5,25 +5,31 @@
 | CIF | gemmi (`crystals.cif`) |
 | extended XYZ | our own (`crystals.extxyz`) |
 | POSCAR | pymatgen `Poscar`; without the line of element names (VASP 4) it is unreadable |
-| JSON | pymatgen `Structure.from_dict`: a structure, a list of them, or a mapping id → structure |
+| vasprun.xml | pymatgen `Vasprun`: the structure of the last ionic step |
+| JSON | our own (`crystals.json_structures`) |
+| row of an ASE database | ASE (`crystals.ase_files`) |
 
-pymatgen takes seconds to import, so it is imported where it reads.
+pymatgen takes seconds to import, so it is imported where it reads. A content that gzip made is unpacked first.
 """
 
 from __future__ import annotations
 
-import json
+import tempfile
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emrl_ray.crystals.archives import GZIP_MAGIC, gunzipped
+from emrl_ray.crystals.ase_files import read_row
 from emrl_ray.crystals.cif import read_cif
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt, flaw_of
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.extxyz import read_extxyz
+from emrl_ray.crystals.json_structures import read_json
 from emrl_ray.crystals.tables import RejectReason
 
 if TYPE_CHECKING:
@@ -37,13 +43,18 @@ class Format(StrEnum):
     POSCAR = "poscar"
     EXTXYZ = "extxyz"
     JSON = "json"
+    VASPRUN = "vasprun"
+    ASE_ROW = "row of an ase database"
+    """Its content is the address of the row."""
 
 
 def read_document(content: bytes, kind: Format) -> list[Crystal | Flaw]:
     """Return what a file holds, in order: at least one crystal or flaw."""
-    if not content.strip():
-        return [Flaw(RejectReason.EMPTY)]
     try:
+        if content.startswith(GZIP_MAGIC):
+            content = gunzipped(content)
+        if not content.strip():
+            return [Flaw(RejectReason.EMPTY)]
         found = READERS[kind](content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         return [Flaw(RejectReason.NOT_UTF8, f"byte {error.start} is {content[error.start]:#04x}")]
@@ -57,10 +68,9 @@ def read_poscar(text: str) -> list[Crystal | Flaw]:
     return [attempt(_poscar, text)]
 
 
-def read_json(text: str) -> list[Crystal | Flaw]:
-    """Return the crystals of a JSON file of pymatgen structures, in order."""
-    entries = _entries(json.loads(text))
-    return [attempt(read_structure, own_id, entry) for own_id, entry in entries]
+def read_vasprun(text: str) -> list[Crystal | Flaw]:
+    """Return the crystal with which a run of VASP ended, from its vasprun.xml."""
+    return [attempt(_vasprun, text)]
 
 
 READERS: dict[Format, Callable[[str], list[Crystal | Flaw]]] = {
@@ -68,7 +78,18 @@ READERS: dict[Format, Callable[[str], list[Crystal | Flaw]]] = {
     Format.POSCAR: read_poscar,
     Format.EXTXYZ: read_extxyz,
     Format.JSON: read_json,
+    Format.VASPRUN: read_vasprun,
+    Format.ASE_ROW: read_row,
 }
+PARSERS = {
+    Format.CIF: "gemmi",
+    Format.POSCAR: "pymatgen",
+    Format.EXTXYZ: "emrl_ray",
+    Format.JSON: "emrl_ray",
+    Format.VASPRUN: "pymatgen",
+    Format.ASE_ROW: "ase",
+}
+"""The library that reads a format, the only one to try."""
 
 
 def _poscar(text: str) -> Crystal:
@@ -87,6 +108,21 @@ def _poscar(text: str) -> Crystal:
     return _from_structure(poscar.structure)
 
 
+def _vasprun(text: str) -> Crystal:
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    if "<calculation>" not in text:
+        raise ReadError(RejectReason.UNREADABLE, "the run has no ionic step")
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        file = (
+            Path(folder) / "vasprun.xml"
+        )  # pymatgen reads files alone; the name is in its messages
+        file.write_text(text, "utf-8")
+        run = Vasprun(file, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+    return _from_structure(run.final_structure)
+
+
 def _reason(message: str) -> RejectReason:
     """Return what a ValueError of pymatgen's is about."""
     if message.startswith("Can't parse Element"):
@@ -94,30 +130,6 @@ def _reason(message: str) -> RejectReason:
     if message.startswith("You need at least 1 site"):
         return RejectReason.NO_ATOMS
     return RejectReason.UNREADABLE
-
-
-def _entries(content: Any) -> list[tuple[str | None, Any]]:
-    """Return (own id, structure) of the entries of a JSON file."""
-    if isinstance(content, list):
-        return [(None, entry) for entry in content]
-    if isinstance(content, dict) and not {"lattice", "sites", "@class"} & content.keys():
-        return list(content.items())
-    return [(None, content)]
-
-
-def read_structure(own_id: str | None, entry: Any) -> Crystal:
-    """Return the crystal of a pymatgen structure as JSON holds it; raises ReadError for another."""
-    from pymatgen.core.structure import Structure
-
-    if not isinstance(entry, dict) or not {"lattice", "sites"} <= entry.keys():
-        raise ReadError(RejectReason.UNREADABLE, "not a pymatgen structure (lattice, sites)")
-    if not entry["sites"]:
-        raise ReadError(RejectReason.NO_ATOMS)
-    for site in entry["sites"]:
-        for species in site["species"]:
-            if species["element"].rstrip("+-.0123456789") not in ATOMIC_NUMBERS:
-                raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"species {species['element']!r}")
-    return _from_structure(Structure.from_dict(entry))._replace(id=own_id)
 
 
 def _from_structure(structure: Structure) -> Crystal:

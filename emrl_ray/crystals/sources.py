@@ -1,59 +1,47 @@
-"""Where crystals come from: the files that sources name, and the slices in which they are read.
+"""Where crystals come from: the files that sources name, in order.
 
 A source is a file, a folder (with all below it), a glob (`*`, `[...]`, `**`, and `?` where it begins no
-query of a URI) or an archive, local or in an object store. What a file holds is told by its name:
+query of a URI) or an archive, local or in an object store; `names` tells what a file holds. Folders, archives
+and globs are also full of other files: those are passed over, counted and some of them named. So are CSV files
+and databases, which are sources only where they are named or met by a glob that ends as they do (targets
+lie beside CIFs), and what begins with `.` or lies in a folder that begins with `_` or `.`. A JSON file that is
+named is read in parts, so that it may be a table of any size.
 
-| name | holds | id of its crystal |
-|---|---|---|
-| `*.cif` | CIF | stem |
-| `*.xyz`, `*.extxyz` | extended XYZ | `id` of the frame, else stem |
-| `*.json` | pymatgen structures | key of a mapping, else stem |
-| `*.vasp`, `*.poscar`, `POSCAR*`, `CONTCAR*` | POSCAR | stem; folder if it is just POSCAR or CONTCAR |
-| `*.csv` | a CIF a row, and further columns | the id column, else a hash of the CIF |
-| `*.parquet` | a crystals table | the id column, else a hash of the row |
-| `*.tar`, `*.tar.gz`, `*.zip`, ... | an archive of all of these but CSV, Parquet and archives | |
-
-The k-th of several crystals of a file has `#k` after the stem. Folders, archives and globs are also full of
-other files: those are passed over, counted and named. So is a CSV, which is a source only where it is
-named or met by a glob that ends in `.csv` (targets lie beside CIFs), and what begins with `.` or lies
-in a folder that begins with `_` or `.`.
+Names are kept as columns of Arrow, and local folders are listed one at a time: a million files are
+never a million objects.
 """
 
 from __future__ import annotations
 
 import glob
 import hashlib
-import posixpath
 import re
-from collections.abc import Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 
-from emrl_ray.crystals.archives import is_archive
+from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.names import CHOICES, KINDS, ONLY_IF_NAMED, Container, is_hidden, kind_of
+from emrl_ray.crystals.packed import Packer, unpacked
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.storage import Location, locate, root_of, within
 
-POSCAR_NAME = re.compile(r"(POSCAR|CONTCAR)(?:[._-](.+))?", re.IGNORECASE)
-ENDINGS = {
-    ".cif": Format.CIF,
-    ".xyz": Format.EXTXYZ,
-    ".extxyz": Format.EXTXYZ,
-    ".json": Format.JSON,
-    ".vasp": Format.POSCAR,
-    ".poscar": Format.POSCAR,
-}
-NOT_CRYSTALS = ("atom_init.json",)
-"""The table of elements that lies beside cgcnn's CIFs."""
+PATHS_KEPT = 5
+"""Files without crystals that are named."""
 
-
-class Container(StrEnum):
-    """A file of many crystals that is read in parts."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    ARCHIVE = "archive"
+FILE_SCHEMA = pa.schema(
+    [
+        pa.field("root", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("path", pa.string()),
+        pa.field("kind", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("size", pa.int64()),
+        pa.field("changed", pa.int64()),
+    ]
+)
+"""The columns of a listing: those of a `SourceFile`."""
 
 
 class SourceFile(NamedTuple):
@@ -74,78 +62,80 @@ class SourceFile(NamedTuple):
         return within(self.root, self.path)
 
 
+class PassedOver:
+    """Files that hold no crystals by their names: how many, and the paths of the first few."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.paths: list[str] = []
+
+    def add(self, path: str) -> None:
+        """Note one more."""
+        self.count += 1
+        if len(self.paths) < PATHS_KEPT:
+            self.paths.append(path)
+
+    def __add__(self, other: PassedOver) -> PassedOver:
+        """Return both together."""
+        both = PassedOver()
+        both.count = self.count + other.count
+        both.paths = [*self.paths, *other.paths][:PATHS_KEPT]
+        return both
+
+
 class Listing(NamedTuple):
     """The files that sources name, in order."""
 
-    files: list[SourceFile]
-    passed_over: list[str]
-    """Paths of files that hold no crystals, by their names."""
+    table: pa.Table
+    """A row a file, with `FILE_SCHEMA`."""
+    passed_over: PassedOver
+
+    @property
+    def files(self) -> Iterator[SourceFile]:
+        """The files, one by one."""
+        for root, path, kind, size, changed in unpacked(self.table):
+            yield SourceFile(root, path, KINDS[kind], size, changed)
+
+    def holds(self, path: str) -> bool:
+        """Return whether a file at `path` is among them."""
+        return bool(pc.any(pc.equal(self.table.column("path"), path)).as_py())
 
     @property
     def fingerprint(self) -> str:
         """A hash of what would be read: names, sizes and times of change."""
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(repr(file[1:]).encode("utf-8", "surrogateescape"))
+            digest.update(repr(file[1:]).encode())
         return digest.hexdigest()[:32]
 
 
-def list_sources(sources: Iterable[str], leave_out: Iterable[str] = ()) -> Listing:
+def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listing:
     """Return the files that `sources` name, in their order and by path within each.
 
     Files at or below the paths or URIs `leave_out` are none. Raises FileNotFoundError or ValueError, in
     one line, for a source that does not exist, names nothing, or is a file of another kind.
     """
     left_out = [locate(uri).path.rstrip("/") for uri in leave_out]
-    files: dict[tuple[str, str], SourceFile] = {}
-    passed_over: list[str] = []
+    rows = Packer(FILE_SCHEMA)
+    passed_over = PassedOver()
     for source in sources:
-        root = root_of(source)
-        system = within(root, "").filesystem.type_name
-        found = 0
+        root, alone, before = root_of(source), not is_glob(source), len(rows)
         for info, named in _infos(source):
             if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
                 continue
             kind = kind_of(info.path)
-            if kind is None or (kind is Container.CSV and not named):
-                if named and not is_glob(source):
-                    raise ValueError(f"{source}: not a file of crystals (see {_choices()})")
-                passed_over.append(info.path)
+            if kind is None or (kind in ONLY_IF_NAMED and not named):
+                if named and alone:
+                    raise ValueError(f"{source}: not a file of crystals (see {CHOICES})")
+                passed_over.add(info.path)
                 continue
-            found += 1
-            size = info.size or 0
-            file = SourceFile(root, info.path, kind, size, info.mtime_ns or 0)
-            files.setdefault((system, info.path), file)
-        if not found:
-            raise FileNotFoundError(f"{source}: no files of crystals there (see {_choices()})")
-    return Listing(list(files.values()), passed_over)
-
-
-def kind_of(path: str) -> Format | Container | None:
-    """Return what a file holds, by its name; None for no crystals."""
-    name = path.rsplit("/", 1)[-1].lower()
-    if is_archive(name):
-        return Container.ARCHIVE
-    ending = posixpath.splitext(name)[1]
-    if ending in (".csv", ".parquet"):
-        return Container(ending[1:])
-    if name in NOT_CRYSTALS:
-        return None
-    if ending in ENDINGS:
-        return ENDINGS[ending]
-    return Format.POSCAR if POSCAR_NAME.fullmatch(name) and ending != ".gz" else None
-
-
-def id_of(path: str) -> str:
-    """Return the id of the crystal in a file, from its path."""
-    folder, name = posixpath.split(path)
-    stem, ending = posixpath.splitext(name)
-    if ending.lower() in ENDINGS:
-        return posixpath.basename(folder) if stem.upper() in ("POSCAR", "CONTCAR") else stem
-    match = POSCAR_NAME.fullmatch(name)
-    if match is None:
-        return stem
-    return match[2] or posixpath.basename(folder) or match[1]
+            if kind is Format.JSON and named and alone:
+                kind = Container.JSON
+            rows.append((root, info.path, kind.value, info.size or 0, info.mtime_ns or 0))
+        if len(rows) == before:
+            raise FileNotFoundError(f"{source}: no files of crystals there (see {CHOICES})")
+    table = rows.table()
+    return Listing(_distinct(table) if len(sources) > 1 else table, passed_over)
 
 
 def is_glob(source: str) -> bool:
@@ -153,6 +143,19 @@ def is_glob(source: str) -> bool:
     if "://" in source:
         return glob.has_magic(source.partition("?")[0])
     return glob.has_magic(source) and not locate(source).exists()
+
+
+def _distinct(table: pa.Table) -> pa.Table:
+    """Return a listing without the files that were named before."""
+    roots = table.column("root").combine_chunks()
+    systems = pa.array(
+        [within(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()]
+    )
+    keys = pc.binary_join_element_wise(
+        systems.take(roots.indices), table.column("path").combine_chunks(), "\n"
+    )
+    (again,) = repeated([keys])
+    return table.filter(pa.array(~again)) if again.any() else table
 
 
 def _infos(source: str) -> Iterator[tuple[fs.FileInfo, bool]]:
@@ -183,11 +186,11 @@ def _matches(pattern: str) -> Iterator[tuple[fs.FileInfo, bool]]:
         raise FileNotFoundError(f"{pattern}: there is no folder {folder.path}")
     rest = pattern[start.rfind("/") + 1 :]
     expression = re.compile(glob_expression(rest) + "(/.*)?", re.DOTALL)
-    of_csv = pattern.lower().endswith(".csv")
+    of_kind = kind_of(rest.replace("*", "x")) in ONLY_IF_NAMED
     for info in _below(folder):
         match = expression.fullmatch(info.path[len(folder.path.rstrip("/")) + 1 :])
         if match:
-            yield info, of_csv and not match.groups()[-1]
+            yield info, of_kind and not match.groups()[-1]
 
 
 def glob_expression(pattern: str) -> str:
@@ -201,21 +204,26 @@ def glob_expression(pattern: str) -> str:
     )
 
 
-def _below(folder: Location) -> list[fs.FileInfo]:
-    """Return the files below a folder that are not hidden, by path."""
+def _below(folder: Location) -> Iterator[fs.FileInfo]:
+    """Yield the files below a folder that are not hidden, by path."""
+    if isinstance(folder.filesystem, fs.LocalFileSystem):
+        yield from _walk(folder)
+        return
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
     cut = len(folder.path.rstrip("/")) + 1
-    return sorted(
-        (info for info in infos if info.is_file and not is_hidden(info.path[cut:])),
-        key=lambda info: info.path,
-    )
+    for info in sorted(infos, key=lambda info: info.path):
+        if info.is_file and not is_hidden(info.path[cut:]):
+            yield info
 
 
-def is_hidden(path: str) -> bool:
-    """Return whether a file begins with `.` or lies in a folder that begins with `.` or `_`."""
-    *folders, name = path.split("/")
-    return name.startswith(".") or any(part[:1] in (".", "_") for part in folders)
+def _walk(folder: Location) -> Iterator[fs.FileInfo]:
+    """Yield the files below a local folder, one folder's names at a time, by path.
 
-
-def _choices() -> str:
-    return "*.cif, POSCAR*, *.vasp, *.extxyz, *.xyz, *.json, *.csv, *.parquet, *.tar.gz, *.zip"
+    A folder stands where the paths of its files do: as if its name ended in `/`.
+    """
+    infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
+    for info in sorted(infos, key=lambda info: info.base_name + "/" * (not info.is_file)):
+        if info.type == fs.FileType.Directory and info.base_name[0] not in "._":
+            yield from _walk(folder / info.base_name)
+        elif info.is_file and info.base_name[0] != ".":
+            yield info

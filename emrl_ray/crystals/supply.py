@@ -12,7 +12,8 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.loading import Loaded, Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
-from emrl_ray.crystals.plan import CsvColumns, Plan, plan_slices
+from emrl_ray.crystals.pieces import CsvColumns
+from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.sources import Listing, list_sources
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.validation import Limits
@@ -36,7 +37,7 @@ class Supply(NamedTuple):
     @property
     def passed_over(self) -> int:
         """Files, and members of archives, that hold no crystals by their names."""
-        return len(self.listing.passed_over) + len(self.plan.passed_over)
+        return self.listing.passed_over.count + self.plan.passed_over.count
 
     def load(self, limits: Limits, threads: int) -> Iterator[Loaded]:
         """Yield what the slices hold; files are read as `ingest` reads them by default."""
@@ -59,7 +60,7 @@ def open_supply(source: str, cif_column: str, out: str | None = None) -> Iterato
         raise ConfigError("the source is empty: give a path (. is the current folder)")
     with tempfile.TemporaryDirectory() as staging:
         listing = list_sources([source])
-        if out is not None and locate(out).path in {file.path for file in listing.files}:
+        if out is not None and listing.holds(locate(out).path):
             raise ConfigError(f"--out {out}: is among the files to read; give another")
         columns = CsvColumns(cif_column)
         plan = plan_slices(listing, staging, FILES_PER_SLICE, columns)

@@ -25,6 +25,9 @@ CRYSTAL_SCHEMA = pa.schema(
 GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
 """The columns that hold the structure itself."""
 
+READ_BY = "read_by"
+"""The column, in tables that `ingest` and `fetch` write, of the library that read the row's structure."""
+
 ROW_GROUP_ROWS = 8192
 """Largest row group that we write."""
 
@@ -42,6 +45,7 @@ class RejectReason(StrEnum):
     """Why a crystal was rejected; the codes are stable and fit for grouping."""
 
     UNREADABLE = "unreadable"
+    UNSUPPORTED = "unsupported"
     NOT_UTF8 = "not_utf8"
     EMPTY = "empty"
     NO_ATOMS = "no_atoms"

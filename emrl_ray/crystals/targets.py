@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
+from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.packed import CHUNK_ROWS, Packer, unpacked
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
 
 ID = "id"
+BUFFER_BYTES = 1 << 20
 
 
 class Targets(NamedTuple):
@@ -30,11 +34,15 @@ class Targets(NamedTuple):
 
 
 def read_targets(
-    uri: str, names: Sequence[str] = (), unit: str | None = None, theory: str | None = None
+    uri: str,
+    names: Sequence[str] = (),
+    unit: str | None = None,
+    theory: str | None = None,
+    id_column: str = ID,
 ) -> Targets:
     """Return the targets in a CSV file.
 
-    With a column `id` in the first row, that row is the header; columns of numbers become targets,
+    With a column `id_column`, else `id`, in the first row, that row is the header; columns of numbers become targets,
     those of text or true/false come along, and those that every crystals table has are passed over.
     Otherwise, as in cgcnn's id_prop.csv, there is no header: the first column is the id and all
     others are numbers, named by `names`, else `target`, `target_2`, ... Empty values and NaN are null.
@@ -42,27 +50,32 @@ def read_targets(
 
     Raises ValueError or FileNotFoundError, in one line, for a file that is something else.
     """
-    rows = _read_rows(uri)
-    header = [field.strip() for field in rows[0]]
-    if ID in header:
+    rows = _records(uri)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError(f"{uri}: the file of targets is empty")
+    header = [field.strip() for field in first]
+    id_name = next((name for name in (id_column, ID) if name in header), None)
+    if id_name is not None:
         if names:
             raise ValueError(f"--target-names: {uri} has a header, which names its columns")
-        columns = _columns(header, rows[1:], 2, uri)
+        columns = _columns(header, rows, 2, uri)
     else:
-        columns = _columns([ID, *_names(names, len(header) - 1, uri)], rows, 1, uri)
+        named = [ID, *_names(names, len(header) - 1, uri)]
+        columns = _columns(named, chain([first], rows), 1, uri)
         _check_numbers(columns, uri)
-    ids = columns.pop(ID)
+    ids = columns.column(id_name or ID)
     _check_ids(ids, uri)
     arrays = {
-        name: _as_array(texts)
-        for name, texts in columns.items()
-        if name and name not in CRYSTAL_SCHEMA.names
+        name: _as_array(columns.column(name))
+        for name in columns.column_names
+        if name and name != id_name and name not in CRYSTAL_SCHEMA.names
     }
     fields = [pa.field(name, array.type) for name, array in arrays.items()]
     schema = annotated(pa.schema(fields), unit, theory)
     if not any(pa.types.is_floating(field.type) for field in schema):
         raise ValueError(f"{uri}: no column of numbers (it has {', '.join(header)})")
-    return Targets(pa.array(ids, pa.string()), pa.table(list(arrays.values()), schema=schema))
+    return Targets(ids.combine_chunks(), pa.table(list(arrays.values()), schema=schema))
 
 
 def join(
@@ -111,19 +124,19 @@ def reject_unlabelled(
     ]
 
 
-def _read_rows(uri: str) -> list[list[str]]:
+def _records(uri: str) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file that are not empty."""
     place = locate(uri)
     if not place.is_file():
         raise FileNotFoundError(f"--targets {uri}: no such file")
     csv.field_size_limit(FIELD_LIMIT)
     try:
-        text = place.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        with place.filesystem.open_input_file(place.path) as stream:
+            buffered = io.BufferedReader(cast("Any", stream), BUFFER_BYTES)
+            text = io.TextIOWrapper(buffered, "utf-8-sig", newline="")
+            yield from filter(None, csv.reader(text))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{uri}: not a CSV file in UTF-8 ({error})") from None
-    if not rows:
-        raise ValueError(f"{uri}: the file of targets is empty")
-    return rows
 
 
 def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
@@ -139,41 +152,55 @@ def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
     return list(names)
 
 
-def _columns(
-    names: Sequence[str], rows: Sequence[Sequence[str]], first: int, uri: str
-) -> dict[str, list[str]]:
+def _columns(names: Sequence[str], rows: Iterable[Sequence[str]], first: int, uri: str) -> pa.Table:
     """Return the texts of each column by its name; `first` is the number of the first row."""
     if len(set(names)) != len(names):
         raise ValueError(f"{uri}: two columns have the same name ({', '.join(names)})")
+    packer = Packer(pa.schema([pa.field(name, pa.string()) for name in names]))
     for number, row in enumerate(rows, first):
         if len(row) != len(names):
             raise ValueError(f"{uri}: row {number} has {len(row)} fields, not {len(names)}")
-    return {name: [row[index].strip() for row in rows] for index, name in enumerate(names)}
+        packer.append([field.strip() for field in row])
+    return packer.table()
 
 
-def _check_numbers(columns: dict[str, list[str]], uri: str) -> None:
-    for name, texts in columns.items():
-        for number, text in enumerate(texts, 1):
-            if name != ID and text and as_number(text) is None:
+def _check_numbers(columns: pa.Table, uri: str) -> None:
+    for name in columns.column_names[1:]:
+        for number, text in enumerate(_texts(columns.column(name)), 1):
+            if text and as_number(text) is None:
                 raise ValueError(
                     f"{uri}: row {number}: {text!r} is no number (and a header needs a column {ID!r})"
                 )
 
 
-def _check_ids(ids: Sequence[str], uri: str) -> None:
-    rows: dict[str, int] = {}
-    for number, row_id in enumerate(ids, 1):
-        if not row_id:
-            raise ValueError(f"{uri}: entry {number} has no id")
-        if row_id in rows:
-            raise ValueError(
-                f"{uri}: {row_id!r} has targets twice, entries {rows[row_id]} and {number}"
-            )
-        rows[row_id] = number
+def _check_ids(ids: pa.ChunkedArray, uri: str) -> None:
+    empty = pc.index(ids, "").as_py()
+    if empty >= 0:
+        raise ValueError(f"{uri}: entry {empty + 1} has no id")
+    (again,) = repeated([ids.combine_chunks()])
+    if again.any():
+        second = int(np.argmax(again))
+        row_id = ids[second].as_py()
+        raise ValueError(
+            f"{uri}: {row_id!r} has targets twice, entries {pc.index(ids, row_id).as_py() + 1} "
+            f"and {second + 1}"
+        )
 
 
-def _as_array(texts: Sequence[str]) -> pa.Array:
+def _as_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column of texts as what all of them are: numbers, truth values or texts."""
     kind = ColumnKind()
-    for text in texts:
+    for text in _texts(column):
         kind.add(text)
-    return converted(texts, pa.float64() if pa.types.is_null(kind.type) else kind.type)
+    found = pa.float64() if pa.types.is_null(kind.type) else kind.type
+    texts = _texts(column)
+    parts = [pa.array([], found)]
+    while part := list(islice(texts, CHUNK_ROWS)):
+        parts.append(converted(part, found))
+    return pa.concat_arrays(parts)
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """Yield the texts of a column; few of them are Python objects at a time."""
+    for (text,) in unpacked(pa.table([column], names=["text"])):
+        yield text

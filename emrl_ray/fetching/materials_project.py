@@ -10,7 +10,7 @@ from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.crystal import Flaw, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
-from emrl_ray.crystals.readers import read_structure
+from emrl_ray.crystals.json_structures import read_structure
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
@@ -204,7 +204,7 @@ def _checked(documents: list[Any]) -> list[Document]:
 
 def _entry(document: Document, fields: Sequence[str]) -> Entry:
     values = {column_name(name): _look_up(document, name) for name in fields}
-    structure = attempt(read_structure, None, document.get("structure"))
+    structure = attempt(read_structure, document.get("structure"))
     return Entry(document["material_id"], structure, values)
 
 

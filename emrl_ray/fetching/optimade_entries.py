@@ -11,7 +11,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.crystal import Crystal, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, RejectReason
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY, RejectReason
 from emrl_ray.crystals.units import number_field
 from emrl_ray.fetching.rows import Entry
 
@@ -82,11 +82,8 @@ def property_columns(
 
 def _column(name: str, properties: Mapping[str, Any], theory: str | None) -> pa.Field:
     kinds = {known: _kind(entry) for known, entry in properties.items()}
-    choices = [
-        known
-        for known, kind in kinds.items()
-        if kind is not None and known not in {*CRYSTAL_SCHEMA.names, *STRUCTURE_FIELDS, "type"}
-    ]
+    taken = {*CRYSTAL_SCHEMA.names, READ_BY, *STRUCTURE_FIELDS, "type"}
+    choices = [known for known, kind in kinds.items() if kind is not None and known not in taken]
     if name not in choices:
         raise ConfigError(
             f"--fields {name}: choose from {', '.join(choices) or 'none: the server has none'}"

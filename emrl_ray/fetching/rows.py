@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, as_batch
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
+from emrl_ray.crystals.tables import READ_BY, Reject, RejectReason, Stage, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
+
+READER = "emrl_ray"
+"""What reads the structures of an answer: our own code, whatever asked for them."""
 
 
 class Entry(NamedTuple):
@@ -26,7 +29,7 @@ class Entry(NamedTuple):
 def tabulate(
     entries: Sequence[Entry], columns: pa.Schema, limits: Limits, source: str
 ) -> tuple[pa.Table, list[Reject]]:
-    """Return entries as a crystals table with `columns`, in order, and a reject for each other one.
+    """Return entries as a crystals table with `columns` and `READ_BY`, in order, and a reject for each other.
 
     An entry is rejected for its flaw, for a property that is of another type than its column, or
     because it is no valid crystal (`crystals.validation`).
@@ -47,6 +50,7 @@ def tabulate(
         field.name: pa.array([_value(entry.values.get(field.name)) for entry in kept], field.type)
         for field in columns
     }
+    arrays[READ_BY] = pa.array([READER] * len(kept), pa.string())
     formulas = [reduced_formula(crystal.atomic_numbers) for crystal in crystals]
     table = crystals_table(
         as_batch(crystals),

@@ -22,10 +22,12 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.fingerprints import file_fingerprint
 from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
-from emrl_ray.crystals.plan import CsvColumns, Plan, Slice, plan_slices, source_of
+from emrl_ray.crystals.pieces import CsvColumns, Slice, source_of
+from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.sources import Listing, list_sources
+from emrl_ray.crystals.sources import Listing, PassedOver, list_sources
 from emrl_ray.crystals.storage import absolute, list_files, locate, remove, write_json
+from emrl_ray.crystals.tables import READ_BY
 from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
@@ -39,8 +41,6 @@ from emrl_ray.resuming.runs import MANIFEST, Job
 
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""
-READERS = 16
-"""Files read at a time; a request to an object store is mostly waiting."""
 NAMES_SHOWN = 5
 
 
@@ -97,9 +97,9 @@ def ingest(config: IngestConfig) -> IngestResult:
     )
     ids = reject_repeated_ids(plan.slices, output, source_of)
     counts = _counts(plan.slices, output)
-    passed_over = [*listing.passed_over, *plan.passed_over]
+    passed_over = listing.passed_over + plan.passed_over
     result = IngestResult(config.out, counts, time.monotonic() - began)
-    _finish(config, result, _inputs(config, listing), passed_over)
+    _finish(config, result, _inputs(config, listing), passed_over.count)
     _summarize(result, passed_over, _without_crystal(targets, ids, output))
     return result
 
@@ -115,7 +115,8 @@ class IngestWorker:
     def __call__(self, piece: Slice) -> Counts:
         """Write the slice's crystals, with their targets, and its rejects."""
         with main_hidden(), limited_threads(self.task.cpus):
-            crystals, sources, rejects, rows_in = self.load(piece)
+            crystals, read_by, sources, rejects, rows_in = self.load(piece)
+            crystals = crystals.append_column(READ_BY, read_by)
             if self.task.targets is not None:
                 crystals, missing = join(crystals, self.task.targets, sources.__getitem__)
                 rejects += missing
@@ -125,7 +126,9 @@ class IngestWorker:
 def _read_targets(config: IngestConfig) -> Targets | None:
     if config.targets is None:
         return None
-    return read_targets(config.targets, config.target_names, config.unit, config.theory)
+    return read_targets(
+        config.targets, config.target_names, config.unit, config.theory, config.id_column
+    )
 
 
 def _plan(config: IngestConfig, listing: Listing, job: Job) -> Plan:
@@ -145,7 +148,7 @@ def _plan(config: IngestConfig, listing: Listing, job: Job) -> Plan:
 def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
     columns = plan.columns
     if targets is not None:
-        clash = sorted({*columns.names} & {*targets.values.column_names})
+        clash = sorted({*columns.names, READ_BY} & {*targets.values.column_names})
         if clash:
             raise ConfigError(
                 f"--targets {config.targets}: the sources have a column {clash[0]!r} too"
@@ -198,7 +201,7 @@ def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
 
 
 def _finish(
-    config: IngestConfig, result: IngestResult, inputs: dict[str, str], passed_over: list[str]
+    config: IngestConfig, result: IngestResult, inputs: dict[str, str], passed_over: int
 ) -> None:
     """Write the manifest, which makes the table valid, and tidy up."""
     folder = locate(config.out)
@@ -206,7 +209,7 @@ def _finish(
         "config": asdict(config),
         "inputs": inputs,
         "counts": result.counts._asdict(),
-        "passed_over": len(passed_over),
+        "passed_over": passed_over,
         "seconds": round(result.seconds, 3),
         "versions": versions(),
         "machine": description(),
@@ -230,17 +233,17 @@ def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Outp
     return targets.ids.filter(pc.invert(pc.is_in(targets.ids, value_set=seen))).to_pylist()
 
 
-def _summarize(result: IngestResult, passed_over: list[str], without_crystal: list[str]) -> None:
-    if passed_over:
-        names = [path.rsplit("/", 1)[-1] for path in passed_over]
-        print(f"ingest: {len(names):,} other files were passed over ({_some(names)})")
+def _summarize(result: IngestResult, passed_over: PassedOver, without_crystal: list[str]) -> None:
+    if passed_over.count:
+        names = [path.rsplit("/", 1)[-1] for path in passed_over.paths]
+        some = _some(names, passed_over.count)
+        print(f"ingest: {passed_over.count:,} other files were passed over ({some})")
     if without_crystal:
-        print(
-            f"ingest: {len(without_crystal):,} targets have no crystal ({_some(without_crystal)})"
-        )
+        some = _some(without_crystal, len(without_crystal))
+        print(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")
     print(account("ingest", result.counts))
     print(f"ingest: {result.crystals}, {duration(result.seconds)}", flush=True)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+def _some(names: Sequence[str], count: int) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
