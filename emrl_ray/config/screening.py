@@ -14,6 +14,7 @@ from emrl_ray.config.base import (
     at_least,
     check_confidence,
     positional,
+    window_of,
 )
 
 
@@ -104,20 +105,6 @@ class Wanted(NamedTuple):
     head: str | None
     window: tuple[float, float] | None
     """(low, high); an open end is infinite. None: as large, or as small, as can be."""
-
-
-def window_of(option: str, text: str | None) -> tuple[float, float] | None:
-    """Return LOW:HIGH as (low, high), an open end infinite; raises ConfigError, in one line, if it is none."""
-    if text is None:
-        return None
-    try:
-        low, high = text.split(":")
-        bounds = (float(low or "-inf"), float(high or "inf"))
-    except ValueError:
-        bounds = (1.0, 0.0)
-    if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
-        raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
-    return bounds
 
 
 @dataclass(kw_only=True)
