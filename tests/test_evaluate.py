@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
-from emrl_ray.reporting.evaluation.summary import measured, sentences
 
 import emrl_ray
 from emrl_ray.config import ConfigError, EvaluateConfig
@@ -23,6 +22,7 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Model
 from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.reporting.evaluation.parity import MOST_POINTS, parity
+from emrl_ray.reporting.evaluation.summary import measured, sentences
 from tests.crystal_files import salt
 from tests.tiny_model import TARGET, make_model, random_crystals, write_library
 

@@ -26,7 +26,7 @@ class LibraryConfig(Resumable, ClusterOptions):
     count: int = 20_000
     """Crystals to write, if there are so many."""
     parents: str | None = alias("from")
-    """Crystals table: replace the ions of these crystals by likely ones."""
+    """Crystals table: replace the ions of these crystals by likely ones. Its short name is --from."""
     threshold: float | None = None
     """Least probability of a replacement of all ions, with --from (default 0.001)."""
     a: list[str] = field(default_factory=list)

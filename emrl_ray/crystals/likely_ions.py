@@ -60,18 +60,21 @@ def ion_table() -> IonTable:
 
     model, known = SubstitutionProbability(), shannon_ions()
     species = {(ion.Z, int(ion.oxi_state or 0)): ion for ion in model.species}
-    keys = sorted(species.keys() & known.keys())
-    weight = np.zeros((len(keys), len(keys)))
+    keys = sorted(species)
+    weight = np.empty((len(keys), len(keys)))
     for row, new in enumerate(keys):
         for column, old in enumerate(keys[: row + 1]):
             found = model.get_lambda(species[new], species[old])
-            if found > model.alpha:
-                weight[row, column] = weight[column, row] = np.exp(found)
+            weight[row, column] = weight[column, row] = np.exp(found)
+    seen = np.where(weight > np.exp(model.alpha), weight, 0)
+    probability = seen / weight.sum(axis=0)  # the model's own sums depend on the order of a set
+    listed = np.array([key in known for key in keys])
+    keys = [key for key in keys if key in known]
     return IonTable(
         np.array([number for number, _ in keys], np.uint8),
         np.array([charge for _, charge in keys], np.int64),
         np.array([known[key].radius(COORDINATION) for key in keys]),
-        weight / np.array([model.get_px(species[key]) for key in keys]),
+        probability[np.ix_(listed, listed)],
         {key: place for place, key in enumerate(keys)},
     )
 

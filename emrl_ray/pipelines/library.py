@@ -72,8 +72,10 @@ def library(config: LibraryConfig) -> LibraryResult:
     named = {"from": config.parents, "known": config.known}
     refuse_input_as_output(config.out, **named)
     inputs = {name: table_fingerprint(path) for name, path in named.items() if path is not None}
+    job = Job("library", folder, asdict(config), inputs)
+    job.check(config.overwrite)
     candidates = candidates_of(config)
-    Job("library", folder, asdict(config), inputs).open(config.overwrite)
+    job.open(config.overwrite)
     _account_for_parents(candidates, config.out)
     chosen = _choose(config, candidates)
     output = Output(config.out, f"{config.out}/{REJECTS}")
