@@ -77,6 +77,7 @@ def made(found):
         "TiS2",
         "KNO3",
         "Cu2O",
+        "K2PtCl6",
     ],
 )
 def test_oxidation_states_are_pymatgens_first_guess(formula):

@@ -95,8 +95,9 @@ def replacements(
     signs = np.sign(table.charges)
     fit = (signs[:, None] == signs[list(old)]) & elements[table.atomic_numbers][:, None]
     chances = np.where(fit, table.probability[:, list(old)], 0)
-    least = threshold / np.cumprod(chances.max(axis=0)[::-1])[::-1]  # of ions so far and the rest
-    least = np.append(least[1:], threshold)
+    with np.errstate(divide="ignore"):  # an ion that nothing may replace
+        least = threshold / np.cumprod(chances.max(axis=0)[::-1])[::-1]
+    least = np.append(least[1:], threshold)  # at each step, if the rest are as likely as can be
     ions, probability = np.zeros((1, 0), np.int16), np.ones(1)
     for chance, needed in zip(chances.T, least, strict=True):
         choices = np.flatnonzero(chance)

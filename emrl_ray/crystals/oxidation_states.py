@@ -33,7 +33,8 @@ def oxidation_states(composition: tuple[tuple[int, int], ...]) -> tuple[int, ...
     """Return the state of each (atomic number, number of atoms), all of an element in the same one.
 
     Of the neutral assignments it is the one whose states occur most often, summed over the atoms;
-    so it is the first guess of pymatgen wherever that gives whole numbers. None if there is none.
+    so it is the first guess of pymatgen where that has one state for each element. None if there is
+    none.
     """
     states = [_states_of(number) for number, _ in composition]
     if np.prod([float(len(state)) for state, _ in states]) > MOST_COMBINATIONS:
@@ -52,6 +53,11 @@ def oxidation_states(composition: tuple[tuple[int, int], ...]) -> tuple[int, ...
 
 @lru_cache(maxsize=128)
 def _states_of(number: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the states (S,) of an element that occur, and how often each does."""
-    found = {charge: count for (z, charge), count in occurrences().items() if z == number}
-    return np.array(list(found), np.int64), np.array(list(found.values()), np.float64)
+    """Return the states (S,) of an element that pymatgen considers, and how often each occurs."""
+    from pymatgen.core.periodic_table import Element
+
+    element = Element.from_Z(number)
+    states = element.icsd_oxidation_states or element.common_oxidation_states
+    found = [int(state) for state in states if state]
+    counts = [occurrences().get((number, state), 0) for state in found]
+    return np.array(found, np.int64), np.array(counts, np.float64)
