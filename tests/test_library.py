@@ -139,7 +139,7 @@ def test_a_part_without_combinations_is_refused(tmp_path):
 
 def test_labels_are_those_of_the_unlabelled_crystals(tmp_path, ray_session):
     options = {"count": 60, "block_rows": 20, "seed": 5}
-    labelled = read_table(make(tmp_path / "labelled", label="ewald", workers=2, **options).crystals)
+    labelled = read_table(make(tmp_path / "labelled", label="ewald", **options).crystals)
     plain = read_table(make(tmp_path / "plain", **options).crystals)
     assert labelled.drop_columns("ewald_energy").equals(plain)
     field = pq.read_schema(tmp_path / "labelled" / "slice-000000.parquet").field("ewald_energy")

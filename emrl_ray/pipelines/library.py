@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,9 @@ from emrl_ray.pipelines.slices import Named, Output, SliceWorker, run_slices
 KEYS, REJECTS = "_keys", "_rejects"
 """Folders beside the crystals: what repeats are found by, and what cannot be used."""
 SPARE = 1.1
-"""Where some candidates were left out, so many times as many are tried as were missing."""
+"""Where some candidates were left out, so many times as many are tried as seem to be missing."""
+MOST_GROWTH = 4
+"""At most so many times as many candidates as before are tried next."""
 
 
 class LibraryResult(NamedTuple):
@@ -111,33 +113,32 @@ def _account_for_parents(candidates: Candidates, out: str) -> None:
 def _choose(config: LibraryConfig, candidates: Candidates) -> Chosen:
     """Return the first `count` candidates that are neither invalid nor repeats nor to be dropped.
 
-    Candidates are tried in whole slices until there are enough or no more, so that the choice
-    depends on nothing but the order of the candidates.
+    Whole slices of candidates are tried until there are enough or no more. The choice depends on
+    their order alone, not on how many were tried.
     """
     output = Output(f"{config.out}/{KEYS}", f"{config.out}/{REJECTS}")
-    rows, total = config.block_rows, candidates.total
-    tried, wanted, found = 0, config.count, 0
-    while True:
-        tried = (
-            -(-wanted // rows) * rows if total is None else min(-(-wanted // rows) * rows, total)
-        )
-        spans = [
-            Span(f"candidates-{index:06d}", start, min(start + rows, tried))
-            for index, start in enumerate(range(0, tried, rows))
-        ]
+    most = np.inf if candidates.total is None else candidates.total
+    tried, chosen = 0, None
+    wanted = config.count
+    while chosen is None or (len(chosen.numbers) < config.count and tried < most):
+        tried = int(min(-(-wanted // config.block_rows) * config.block_rows, most))
+        spans = _spans(tried, config.block_rows)
         _run(config, candidates, KeyWorker, spans, output, False, "candidates")
         chosen = _first(config, output, tried)
-        stuck = total is None and len(chosen.numbers) == found
-        if len(chosen.numbers) == config.count or tried == total or stuck:
-            break
-        found = len(chosen.numbers)
-        share = max(found, 1) / tried
-        wanted = tried + max(1, int(SPARE * (config.count - found) / share))
-        wanted = min(wanted, 4 * tried)
+        share = max(len(chosen.numbers), 1) / tried
+        missing = config.count - len(chosen.numbers)
+        wanted = min(tried + int(SPARE * missing / share), MOST_GROWTH * tried)
     output.sweep()
     if not len(chosen.numbers):
         raise ConfigError(f"no candidate is left: {account('library', chosen.counts)}")
     return chosen
+
+
+def _spans(tried: int, rows: int) -> list[Span]:
+    return [
+        Span(f"candidates-{index:06d}", start, min(start + rows, tried))
+        for index, start in enumerate(range(0, tried, rows))
+    ]
 
 
 def _first(config: LibraryConfig, output: Output, tried: int) -> Chosen:
@@ -225,7 +226,7 @@ def _sum(counts: Iterable[Counts]) -> Counts:
 
 
 def _summarize(result: LibraryResult, count: int) -> None:
-    written: Any = result.counts.rows_out
+    written = result.counts.rows_out
     print(account("library", result.counts))
     if written < count:
         print(f"library: --count {count:,} was not reached: these are all that there are")
