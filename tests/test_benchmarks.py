@@ -4,6 +4,7 @@ import copy
 import json
 
 import growth
+import library as library_benchmark
 import numpy as np
 import peer_accuracy
 import peer_training
@@ -22,6 +23,8 @@ from torch import nn
 
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
@@ -253,3 +256,16 @@ def test_only_the_generated_part_of_the_page_changes():
     page = "before\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nafter\n"
     changed = put_between(page, "speed", "new")
     assert changed == "before\n<!-- speed: begin -->\nnew\n<!-- speed: end -->\nafter\n"
+
+
+def test_a_library_that_is_read_back_tells_repeats_and_what_is_invalid(tmp_path):
+    batch = random_batch(6)
+    flat = batch.take([0])._replace(lattice=np.zeros((1, 3, 3)))
+    for name, part in (("a", batch), ("b", batch.take([2])), ("c", flat)):
+        count = part.n_crystals
+        table = crystals_table(part, [f"{name}{row}" for row in range(count)], ["X"] * count)
+        write_parquet(table, locate(tmp_path / f"{name}.parquet"))
+    found = library_benchmark.read_back(tmp_path)
+    counted = [found[name] for name in ("rows", "files", "invalid", "repeated_ids")]
+    assert counted == [8, 3, 1, 0]
+    assert found["repeated_keys"] == 1

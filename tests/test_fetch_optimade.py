@@ -18,6 +18,7 @@ from emrl_ray import cli
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.storage import read_table, table_schema
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.crystals.units import Origin, origin_of
 from emrl_ray.fetching.fetch import fetch
 from emrl_ray.fetching.optimade import structures_url
@@ -112,7 +113,8 @@ def test_only_what_is_needed_is_asked_for_and_properties_become_columns(server, 
     assert origin_of(schema.field("nelements")) == Origin(None, "PBEsol")
     row = read_table(out).slice(7, 1).to_pylist()[0]
     assert [row[name] for name in fields] == [0.7, False, "number 7", 2.0]
-    assert set(row) == {"id", "formula", "lattice", "atomic_numbers", "frac_coords", *fields}
+    assert set(row) == {*CRYSTAL_SCHEMA.names, *fields, READ_BY}
+    assert row[READ_BY] == "emrl_ray"
     origin = json.loads(schema.metadata[b"emrl_ray.origin"])
     assert origin["source"] == "OPTIMADE (Example)"
     assert origin["query"] == {"filter": FILTER}

@@ -11,11 +11,12 @@ from pymatgen.core import Lattice, Structure
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.combinations import combinations
-from emrl_ray.crystals.generation import generate
+from emrl_ray.crystals.generation import StrainedPrototypes, generate
 from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.pipelines.library import library, library_table
+from emrl_ray.pipelines.library import library
+from emrl_ray.pipelines.library_slices import Block, library_table
 
 NEUTRAL = combinations()
 
@@ -39,8 +40,8 @@ def test_twenty_thousand_crystals_take_seconds(tmp_path):
 
 
 def test_every_crystal_is_valid_at_the_largest_strain():
-    config = LibraryConfig(out="", strain=0.2)
-    table = library_table(NEUTRAL, config, 0, 5000)
+    block = Block("all", np.arange(5000), None)
+    table = library_table(StrainedPrototypes(NEUTRAL, 0, 0.2), block, labelled=False)
     limits = Limits(max_atoms=1000, max_pairs=400_000, cutoff=None, min_distance=1.0)
     good, rejects = validate(table, limits, "library")
     assert not rejects
@@ -138,7 +139,7 @@ def test_a_part_without_combinations_is_refused(tmp_path):
 
 def test_labels_are_those_of_the_unlabelled_crystals(tmp_path, ray_session):
     options = {"count": 60, "block_rows": 20, "seed": 5}
-    labelled = read_table(make(tmp_path / "labelled", label="ewald", workers=2, **options).crystals)
+    labelled = read_table(make(tmp_path / "labelled", label="ewald", **options).crystals)
     plain = read_table(make(tmp_path / "plain", **options).crystals)
     assert labelled.drop_columns("ewald_energy").equals(plain)
     field = pq.read_schema(tmp_path / "labelled" / "slice-000000.parquet").field("ewald_energy")

@@ -7,7 +7,7 @@ contradict each other are refused when the object is made, in one line.
 from __future__ import annotations
 
 from emrl_ray.config.base import ClusterOptions, ConfigError, CrystalLimits, Resumable, positional
-from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig, LibraryConfig
+from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig
 from emrl_ray.config.fetching import FetchConfig
 from emrl_ray.config.learning import (
     HEADS,
@@ -17,6 +17,7 @@ from emrl_ray.config.learning import (
     OptimizationConfig,
     TrainConfig,
 )
+from emrl_ray.config.library import LibraryConfig
 from emrl_ray.config.screening import DemoConfig, ReportConfig, ScreenConfig
 from emrl_ray.config.using import (
     EmbedConfig,

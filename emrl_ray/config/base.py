@@ -85,5 +85,24 @@ def check_confidence(value: float) -> None:
     between("confidence", value, 0.5, 0.999)
 
 
+def symbols(words: list[str]) -> list[str]:
+    """Return the words of an option, those joined by commas apart."""
+    return [name for word in words for name in word.replace(",", " ").split()]
+
+
+def window_of(option: str, text: str | None) -> tuple[float, float] | None:
+    """Return LOW:HIGH as (low, high), an open end infinite; raises ConfigError, in one line, if it is none."""
+    if text is None:
+        return None
+    try:
+        low, high = text.split(":")
+        bounds = (float(low or "-inf"), float(high or "inf"))
+    except ValueError:
+        bounds = (1.0, 0.0)
+    if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
+        raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
+    return bounds
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"

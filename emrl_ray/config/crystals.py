@@ -1,9 +1,8 @@
-"""The verbs that make tables: ingest, library, featurize."""
+"""The verbs that make tables of crystals that there are: ingest, featurize."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from emrl_ray.config.base import (
     ClusterOptions,
@@ -12,7 +11,6 @@ from emrl_ray.config.base import (
     Resumable,
     above,
     at_least,
-    between,
     positional,
 )
 
@@ -74,41 +72,3 @@ class FeaturizeConfig(Resumable, ClusterOptions, CrystalLimits):
         CrystalLimits.__post_init__(self)
         above("cutoff", self.cutoff, 0)
         at_least("block_rows", self.block_rows, 1)
-
-
-@dataclass(kw_only=True)
-class LibraryConfig(Resumable, ClusterOptions):
-    """Generate a library of candidate crystals from prototypes and ions."""
-
-    out: str
-    """Folder for the crystals table."""
-    count: int = 20_000
-    """Crystals to generate."""
-    seed: int = 0
-    """Seed of the choice of ions and of the strain."""
-    strain: float = 0.03
-    """Largest relative strain of the lattice."""
-    part: str = "1/1"
-    """Draw from part K/N of the compositions only; different parts have no composition in common."""
-    label: Literal["none", "ewald"] = "none"
-    """Exact property to add: the Ewald electrostatic energy per atom (eV/atom) of the formal charges."""
-    block_rows: int = 2048
-    """Crystals that are written together."""
-
-    def __post_init__(self) -> None:
-        ClusterOptions.__post_init__(self)
-        at_least("count", self.count, 1)
-        at_least("seed", self.seed, 0)
-        between("strain", self.strain, 0, 0.2)
-        at_least("block_rows", self.block_rows, 1)
-        self.parts()
-
-    def parts(self) -> tuple[int, int]:
-        """Return the part to draw from as (K, N)."""
-        try:
-            number, parts = map(int, self.part.split("/"))
-        except ValueError:
-            number, parts = 0, 0
-        if not 1 <= number <= parts:
-            raise ConfigError(f"--part {self.part}: give K/N with 1 ≤ K ≤ N, as in 1/2")
-        return number, parts

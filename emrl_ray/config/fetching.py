@@ -13,6 +13,7 @@ from emrl_ray.config.base import (
     above,
     at_least,
     between,
+    symbols,
 )
 
 MOST_ROWS = 1000
@@ -49,7 +50,7 @@ class FetchConfig(Resumable, CrystalLimits):
     chemsys: list[str] = field(default_factory=list)
     """Chemical systems, such as Li-Fe-O or Si-*."""
     elements: list[str] = field(default_factory=list)
-    """Elements that a crystal must have, all of them."""
+    """Elements that a crystal must have, all of them, as Li O or Li,O."""
     exclude_elements: list[str] = field(default_factory=list)
     """Elements that a crystal must not have."""
     band_gap: str | None = None
@@ -91,6 +92,8 @@ class FetchConfig(Resumable, CrystalLimits):
 
     def __post_init__(self) -> None:
         CrystalLimits.__post_init__(self)
+        for name in ("elements", "exclude_elements"):
+            setattr(self, name, symbols(getattr(self, name)))
         for name in ("attempts", "block_rows"):
             at_least(name, getattr(self, name), 1)
         for name in ("cutoff", "patience", "request_timeout"):

@@ -14,6 +14,8 @@ from emrl_ray.config.base import (
     at_least,
     check_confidence,
     positional,
+    symbols,
+    window_of,
 )
 
 
@@ -67,8 +69,8 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
-        self.exclude_elements = _symbols(self.exclude_elements)
-        self.only_elements = _symbols(self.only_elements)
+        self.exclude_elements = symbols(self.exclude_elements)
+        self.only_elements = symbols(self.only_elements)
         at_least("top", self.top, 1)
         at_least("block_rows", self.block_rows, 1)
         if self.per_system is not None:
@@ -101,11 +103,6 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
         return found
 
 
-def _symbols(words: list[str]) -> list[str]:
-    """Return the words of an option, those joined by commas apart."""
-    return [name for word in words for name in word.replace(",", " ").split()]
-
-
 class Wanted(NamedTuple):
     """A model, a head of it, and the window that its prediction is wanted in."""
 
@@ -113,20 +110,6 @@ class Wanted(NamedTuple):
     head: str | None
     window: tuple[float, float] | None
     """(low, high); an open end is infinite. None: as large, or as small, as can be."""
-
-
-def window_of(option: str, text: str | None) -> tuple[float, float] | None:
-    """Return LOW:HIGH as (low, high), an open end infinite; raises ConfigError, in one line, if it is none."""
-    if text is None:
-        return None
-    try:
-        low, high = text.split(":")
-        bounds = (float(low or "-inf"), float(high or "inf"))
-    except ValueError:
-        bounds = (1.0, 0.0)
-    if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
-        raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
-    return bounds
 
 
 @dataclass(kw_only=True)

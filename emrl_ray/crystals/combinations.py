@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.candidates import Composable
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.ions import Ion, read_ions
 from emrl_ray.crystals.prototypes import Prototype, prototypes
@@ -46,8 +47,23 @@ class Combinations(NamedTuple):
         The parts have no composition in common, whatever else is chosen.
         """
         hashes = np.array([zlib.crc32(formula.encode()) % parts for formula in self.formulas])
-        chosen = hashes == number - 1
-        return Combinations(self.prototypes, *(column[chosen] for column in self[1:]))
+        return self.where(hashes == number - 1)
+
+    def composable(self, limits: Composable) -> Combinations:
+        """Return those of elements, number of elements and number of atoms within `limits`."""
+        sizes = np.array([len(each.site_kinds) for each in self.prototypes])[self.prototype]
+        return self.where(limits.allows(self.atomic_numbers, sizes))
+
+    def where(self, chosen: NDArray[np.bool_]) -> Combinations:
+        """Return those for which `chosen` (M,) is true."""
+        return Combinations(
+            self.prototypes,
+            self.prototype[chosen],
+            self.atomic_numbers[chosen],
+            self.charges[chosen],
+            self.lattice_constant[chosen],
+            self.formulas[chosen],
+        )
 
 
 def combinations() -> Combinations:

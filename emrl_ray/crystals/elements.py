@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError
 
 MAX_ATOMIC_NUMBER = 118
 
@@ -61,6 +63,16 @@ class Element(NamedTuple):
 
     symbol: str
     amount: int
+
+
+def named_elements(names: Sequence[str], option: str) -> list[int]:
+    """Return atomic numbers; raises ConfigError, in one line, for what is no symbol of an element."""
+    for name in names:
+        if name not in ATOMIC_NUMBERS:
+            meant = name.capitalize()
+            hint = f"did you mean {meant}?" if meant in ATOMIC_NUMBERS else "give symbols, as Pb"
+            raise ConfigError(f"--{option} {name}: no such element; {hint}")
+    return [ATOMIC_NUMBERS[name] for name in names]
 
 
 def by_electronegativity(atomic_numbers: NDArray[np.integer]) -> NDArray[np.int64]:

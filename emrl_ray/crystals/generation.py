@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.batch import CrystalBatch, ragged_take
+from emrl_ray.crystals.candidates import Made
 from emrl_ray.crystals.combinations import Combinations
+from emrl_ray.crystals.tables import Reject
 
 DRAWS = 6
 """Random numbers that one crystal takes: three strains, three for the directions of their axes."""
@@ -22,6 +26,49 @@ class Generated(NamedTuple):
     """(N,) formal charge of each atom, e."""
     combination: NDArray[np.int64]
     """(B,) index of each crystal's combination."""
+
+
+@dataclass(frozen=True)
+class StrainedPrototypes:
+    """The candidates that `generate` makes from combinations of prototype and ions."""
+
+    neutral: Combinations
+    seed: int
+    strain: float
+    """Largest relative strain."""
+
+    @property
+    def combinations(self) -> int:
+        """Prototypes with ions on their sites."""
+        return len(self.neutral)
+
+    @property
+    def total(self) -> int | None:
+        """Without strain, every combination once."""
+        return None if self.strain else len(self.neutral)
+
+    @property
+    def parents_read(self) -> int:
+        """None: nothing is read."""
+        return 0
+
+    @property
+    def rejects(self) -> list[Reject]:
+        """None: nothing is read."""
+        return []
+
+    def make(self, numbers: NDArray[np.int64]) -> Made:
+        """Return the candidates of ascending `numbers` (B,), at least one."""
+        start, stop = int(numbers[0]), int(numbers[-1]) + 1
+        crystals, charges, chosen = generate(self.neutral, self.seed, self.strain, start, stop)
+        if len(numbers) < stop - start:
+            atoms, _ = ragged_take(crystals.offsets, numbers - start)
+            crystals, charges = crystals.take(numbers - start), charges[atoms]
+            chosen = chosen[numbers - start]
+        names = np.array([prototype.name for prototype in self.neutral.prototypes])
+        kinds = names[self.neutral.prototype[chosen]].tolist()
+        formulas = self.neutral.formulas[chosen].tolist()
+        return Made(crystals, charges, kinds, formulas, {"prototype": pa.array(kinds, pa.string())})
 
 
 def generate(

@@ -37,6 +37,7 @@ class Stage(StrEnum):
 
     READ = "read"
     VALIDATE = "validate"
+    GENERATE = "generate"
     FEATURIZE = "featurize"
     PREDICT = "predict"
 
@@ -59,6 +60,8 @@ class RejectReason(StrEnum):
     NO_PAIRS = "no_pairs"
     DUPLICATE_ID = "duplicate_id"
     MISSING_TARGET = "missing_target"
+    NO_OXIDATION_STATES = "no_oxidation_states"
+    NO_SUBSTITUTION = "no_substitution"
     TIMED_OUT = "timed_out"
     PARSER_CRASHED = "parser_crashed"
     UNKNOWN_ID = "unknown_id"

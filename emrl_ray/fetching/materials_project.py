@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.crystal import Flaw, attempt
-from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.elements import named_elements
 from emrl_ray.crystals.json_structures import read_structure
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits
@@ -60,10 +60,8 @@ class MaterialsProject:
 
     def __init__(self, config: FetchConfig, asker: Asker) -> None:
         """Check the options before anything is asked for; ConfigError, in one line, for a wrong one."""
-        for option in ("elements", "exclude_elements"):
-            for symbol in getattr(config, option):
-                if symbol not in ATOMIC_NUMBERS:
-                    raise ConfigError(f"--{option.replace('_', '-')} {symbol}: no such element")
+        named_elements(config.elements, "elements")
+        named_elements(config.exclude_elements, "exclude-elements")
         self.config, self.asker = config, asker
         self.fields = config.fields or list(DEFAULTS)
         self.columns = property_columns(self.fields, config.theory)

@@ -19,7 +19,8 @@ from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate, read_table, write_json
 from emrl_ray.evaluation import mae, within
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.library import ENERGY, library
+from emrl_ray.pipelines.library import library
+from emrl_ray.pipelines.library_slices import ENERGY
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
 

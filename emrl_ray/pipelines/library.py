@@ -1,41 +1,44 @@
-"""Library: generate candidate crystals, block by block, and label them if asked to."""
+"""Library: generate candidate crystals slice by slice, leave out repeats, label them if asked to."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.combinations import Combinations, combinations
-from emrl_ray.crystals.ewald import ewald_energies
-from emrl_ray.crystals.generation import generate
-from emrl_ray.crystals.storage import Location, absolute, locate, write_json
-from emrl_ray.crystals.tables import crystals_table
-from emrl_ray.machine import limited_threads
+from emrl_ray.crystals.candidates import Candidates
+from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.storage import absolute, locate, read_table, write_json, write_parquet
+from emrl_ray.crystals.structure_keys import Keys, first_of_each
+from emrl_ray.crystals.tables import rejects_table
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.slices import run_slices
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.runs import MANIFEST, Job
-
-ENERGY = pa.field(
-    "ewald_energy",
-    pa.float64(),
-    metadata={"unit": "eV/atom", "theory": "Ewald sum of formal charges"},
+from emrl_ray.pipelines.library_slices import (
+    KNOWN_ID,
+    Block,
+    CrystalWorker,
+    KeyWorker,
+    Span,
+    candidates_of,
 )
+from emrl_ray.pipelines.slices import SliceWorker, run_slices
+from emrl_ray.resuming.output import Named, Output
+from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
 
-
-class Block(NamedTuple):
-    """Crystals `start:stop` of a library."""
-
-    name: str
-    start: int
-    stop: int
+KEYS, REJECTS = "_keys", "_rejects"
+"""Folders beside the crystals: what repeats are found by, and what cannot be used."""
+SPARE = 1.1
+"""Where some candidates were left out, so many times as many are tried as seem to be missing."""
+MOST_GROWTH = 4
+"""At most so many times as many candidates as before are tried next."""
 
 
 class LibraryResult(NamedTuple):
@@ -44,108 +47,192 @@ class LibraryResult(NamedTuple):
     crystals: str
     """Path or URI of the crystals table."""
     counts: Counts
+    """Candidates that were looked at, crystals written, and candidates left out by reason."""
     combinations: int
-    """Distinct combinations of prototype and ions that the library draws from."""
+    """Distinct combinations of structure and ions that the library draws from."""
+
+
+class Chosen(NamedTuple):
+    """The candidates that are written."""
+
+    numbers: NDArray[np.int64]
+    """(n,) ascending."""
+    known: pa.ChunkedArray
+    """(n,) id of the known crystal that each is, or null."""
+    counts: Counts
 
 
 def library(config: LibraryConfig) -> LibraryResult:
     """Write a library of crystals; called again it goes on where it stopped.
 
-    Generating takes milliseconds a block and runs here; labels are computed on Ray. Raises
-    ConfigError, in one line, for a part that holds no combination.
+    First the keys of the candidates are found, by which repeats and known crystals are left out,
+    then the crystals are written. Both run here, or on Ray with `workers` or `address`; labels are
+    always computed on Ray. The result depends on neither. Raises ConfigError, in one line, if there
+    is nothing to choose from.
     """
-    config = replace(config, out=absolute(config.out))
+    config = _absolute(config)
     folder = locate(config.out)
-    output = Output(config.out, f"{config.out}/_rejects")
-    worker = LibraryWorker(config, output)
-    Job("library", folder, asdict(config), {}).open(config.overwrite)
-    blocks = _blocks(config.count, config.block_rows)
-    progress = Progress("library")
-    if config.label == "none":
-        counts = _run_here(blocks, worker, progress)
-    else:
-        connect(config.address)
-        counts = run_slices(
-            blocks,
-            output,
-            LibraryWorker,
-            (config, output),
-            workers=config.workers,
-            cpus_per_worker=config.cpus_per_worker,
-            progress=progress,
-        )
+    named = {"from": config.parents, "known": config.known}
+    refuse_input_as_output(config.out, **named)
+    inputs = {name: table_fingerprint(path) for name, path in named.items() if path is not None}
+    job = Job("library", folder, asdict(config), inputs)
+    job.check(config.overwrite)
+    candidates = candidates_of(config)
+    job.open(config.overwrite)
+    _account_for_parents(candidates, config.out)
+    chosen = _choose(config, candidates)
+    output = Output(config.out, f"{config.out}/{REJECTS}")
+    marked = config.known is not None and config.known_crystals == "mark"
+    blocks = _blocks(chosen, config.block_rows, marked)
+    _run(config, candidates, CrystalWorker, blocks, output, config.label != "none", "crystals")
     output.sweep()
-    result = LibraryResult(config.out, counts, len(worker.combinations))
-    _finish(result, folder)
+    result = LibraryResult(config.out, chosen.counts, candidates.combinations)
+    content = {"counts": result.counts._asdict(), "combinations": result.combinations}
+    write_json(content, folder / MANIFEST)
+    _summarize(result, config.count)
     return result
 
 
-class LibraryWorker:
-    """Generates, labels and commits one block."""
-
-    def __init__(self, config: LibraryConfig, output: Output) -> None:
-        self.config, self.output = config, output
-        self.combinations = combinations().part(*config.parts())
-        if not len(self.combinations):
-            raise ConfigError(f"--part {config.part}: no combination of ions is in it")
-
-    def __call__(self, piece: Block) -> Counts:
-        """Write the crystals of a block."""
-        with limited_threads(1):
-            table = library_table(self.combinations, self.config, piece.start, piece.stop)
-            return self.output.commit(piece.name, table, [], piece.stop - piece.start)
+def _absolute(config: LibraryConfig) -> LibraryConfig:
+    parents = None if config.parents is None else absolute(config.parents)
+    known = None if config.known is None else absolute(config.known)
+    return replace(config, out=absolute(config.out), parents=parents, known=known)
 
 
-def library_table(
-    candidates: Combinations, config: LibraryConfig, start: int, stop: int
-) -> pa.Table:
-    """Return the crystals `start:stop` of a library, with `prototype` and the label asked for."""
-    generated = generate(candidates, config.seed, config.strain, start, stop)
-    names = np.array([prototype.name for prototype in candidates.prototypes])
-    prototype = names[candidates.prototype[generated.combination]].tolist()
-    formulas = candidates.formulas[generated.combination].tolist()
-    ids = [
-        f"{kind}-{formula}-{number:07d}"
-        for kind, formula, number in zip(prototype, formulas, range(start, stop), strict=True)
-    ]
-    columns: dict[str, pa.Array] = {"prototype": pa.array(prototype, pa.string())}
-    if config.label == "ewald":
-        columns[ENERGY.name] = pa.array(ewald_energies(generated.crystals, generated.charges))
-    return crystals_table(generated.crystals, ids, formulas, columns, {ENERGY.name: ENERGY})
+def _account_for_parents(candidates: Candidates, out: str) -> None:
+    """Write and count the crystals that were read and are not fit to be parents."""
+    if not candidates.parents_read:
+        return
+    reasons = Counter(str(reject.reason) for reject in candidates.rejects)
+    used = candidates.parents_read - reasons.total()
+    if candidates.rejects:
+        file = locate(f"{out}/{REJECTS}") / "parents.parquet"
+        write_parquet(rejects_table(candidates.rejects), file)
+    print(account("library: parents", Counts(candidates.parents_read, used, reasons)), flush=True)
 
 
-def _blocks(count: int, rows: int) -> list[Block]:
-    starts = range(0, count, rows)
+def _choose(config: LibraryConfig, candidates: Candidates) -> Chosen:
+    """Return the first `count` candidates that are neither invalid nor repeats nor to be dropped.
+
+    Whole slices of candidates are tried until there are enough or no more. The choice depends on
+    their order alone, not on how many were tried.
+    """
+    output = Output(f"{config.out}/{KEYS}", f"{config.out}/{REJECTS}")
+    most = np.inf if candidates.total is None else candidates.total
+    tried, chosen = 0, None
+    wanted = config.count
+    while chosen is None or (len(chosen.numbers) < config.count and tried < most):
+        tried = int(min(-(-wanted // config.block_rows) * config.block_rows, most))
+        spans = _spans(tried, config.block_rows)
+        _run(config, candidates, KeyWorker, spans, output, False, "candidates")
+        chosen = _first(config, output, tried)
+        share = max(len(chosen.numbers), 1) / tried
+        missing = config.count - len(chosen.numbers)
+        wanted = min(tried + int(SPARE * missing / share), MOST_GROWTH * tried)
+    output.sweep()
+    if not len(chosen.numbers):
+        raise ConfigError(f"no candidate is left: {account('library', chosen.counts)}")
+    return chosen
+
+
+def _spans(tried: int, rows: int) -> list[Span]:
     return [
-        Block(f"slice-{index:06d}", start, min(start + rows, count))
+        Span(f"candidates-{index:06d}", start, min(start + rows, tried))
+        for index, start in enumerate(range(0, tried, rows))
+    ]
+
+
+def _first(config: LibraryConfig, output: Output, tried: int) -> Chosen:
+    """Return the first `count` of the candidates `:tried` that are left."""
+    table = read_table(output.rows)
+    table = table.slice(0, np.searchsorted(table.column("number").to_numpy(), tried))
+    numbers = table.column("number").to_numpy()
+    second = table.column("second_keys").combine_chunks()
+    keys = Keys(
+        table.column("key").to_numpy(),
+        second.flatten().to_numpy(),
+        np.repeat(np.arange(len(numbers)), pc.list_value_length(second).to_numpy()),
+    )
+    first = first_of_each(keys)
+    is_known = table.column(KNOWN_ID).is_valid().to_numpy()
+    dropped = is_known & (config.known_crystals == "drop")
+    places = np.flatnonzero(first & ~dropped)[: config.count]
+    stop = int(numbers[places[-1]]) + 1 if len(places) == config.count else tried
+    seen = numbers < stop
+    left_out = Counter(
+        duplicate=int((seen & ~first).sum()),
+        known=int((seen & first & dropped).sum()),
+        invalid=stop - int(seen.sum()),
+    )
+    counts = Counts(stop, len(places), +left_out)
+    return Chosen(numbers[places], table.column(KNOWN_ID).take(pa.array(places)), counts)
+
+
+def _blocks(chosen: Chosen, rows: int, marked: bool) -> list[Block]:
+    starts = range(0, len(chosen.numbers), rows)
+    return [
+        Block(
+            f"slice-{index:06d}",
+            chosen.numbers[start : start + rows],
+            chosen.known.slice(start, rows).combine_chunks() if marked else None,
+        )
         for index, start in enumerate(starts)
     ]
 
 
-def _run_here(blocks: list[Block], worker: LibraryWorker, progress: Progress) -> Counts:
-    """Compute the blocks that are not there yet in this process, and return the counts of all."""
-    done = worker.output.done()
-    total = sum((done[block.name] for block in blocks if block.name in done), _nothing())
-    finished = sum(block.name in done for block in blocks)
-    progress(finished, len(blocks), total)
-    for block in blocks:
-        if block.name not in done:
-            total += worker(block)
-            finished += 1
-            progress(finished, len(blocks), total)
-    return total
+def _run(
+    config: LibraryConfig,
+    candidates: Candidates,
+    worker: type[KeyWorker] | type[CrystalWorker],
+    pieces: Sequence[Named],
+    output: Output,
+    on_ray: bool,
+    unit: str,
+) -> None:
+    """Compute the pieces that are not there yet, here or on Ray."""
+    progress = Progress("library", unit)
+    if not (on_ray or config.workers or config.address):
+        _run_here(pieces, worker(candidates, config, output), output, progress)
+        return
+    connect(config.address)
+    run_slices(
+        pieces,
+        output,
+        worker.build,
+        (config, output),
+        workers=config.workers,
+        cpus_per_worker=config.cpus_per_worker,
+        progress=progress,
+    )
 
 
-def _nothing() -> Counts:
-    return Counts(0, 0, Counter())
+def _run_here(
+    pieces: Sequence[Named],
+    worker: SliceWorker,
+    output: Output,
+    progress: Callable[[int, int, Counts], None],
+) -> None:
+    """Compute the pieces that are not there yet in this process."""
+    done = output.done()
+    total = _sum(done[piece.name] for piece in pieces if piece.name in done)
+    missing = [piece for piece in pieces if piece.name not in done]
+    progress(len(pieces) - len(missing), len(pieces), total)
+    for finished, piece in enumerate(missing, len(pieces) - len(missing) + 1):
+        total += worker(piece)
+        progress(finished, len(pieces), total)
 
 
-def _finish(result: LibraryResult, folder: Location) -> None:
-    counts = result.counts._asdict()
-    write_json({"counts": counts, "combinations": result.combinations}, folder / MANIFEST)
+def _sum(counts: Iterable[Counts]) -> Counts:
+    return sum(counts, Counts(0, 0, Counter()))
+
+
+def _summarize(result: LibraryResult, count: int) -> None:
+    written = result.counts.rows_out
     print(account("library", result.counts))
+    if written < count:
+        print(f"library: --count {count:,} was not reached: these are all that there are")
     print(
-        f"library: {result.counts.rows_out:,} crystals of {result.combinations:,} combinations of "
-        f"prototype and ions in {result.crystals}",
+        f"library: {written:,} crystals of {result.combinations:,} combinations of "
+        f"structure and ions in {result.crystals}",
         flush=True,
     )

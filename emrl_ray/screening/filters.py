@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, ScreenConfig
-from emrl_ray.crystals.elements import ATOMIC_NUMBERS, MAX_ATOMIC_NUMBER
+from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
 
 EXCLUDED_BY = "excluded_by"
 """Column of the predictions: the first filter that a row does not pass, null if it passes all."""
@@ -87,20 +87,11 @@ def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilte
 
     Raises ConfigError, in one line, at a symbol that is no element or if no element is left.
     """
-    for option, names in (("exclude-elements", excluded), ("only-elements", only)):
-        for name in names:
-            if name not in ATOMIC_NUMBERS:
-                meant = name.capitalize()
-                hint = (
-                    f"did you mean {meant}?" if meant in ATOMIC_NUMBERS else "give symbols, as Pb"
-                )
-                raise ConfigError(f"--{option} {name}: no such element; {hint}")
+    without = frozenset(named_elements(excluded, "exclude-elements"))
+    within = frozenset(named_elements(only, "only-elements"))
     if only and set(only) <= set(excluded):
         raise ConfigError(f"--only-elements {','.join(only)}: all of them are excluded as well")
-    return ElementFilter(
-        frozenset(ATOMIC_NUMBERS[name] for name in excluded),
-        frozenset(ATOMIC_NUMBERS[name] for name in only),
-    )
+    return ElementFilter(without, within)
 
 
 def excluded_by(passed: Mapping[str, NDArray[np.bool_]], rows: int) -> pa.Array:

@@ -1,0 +1,170 @@
+"""What the workers of a library do: the keys of a range of candidates, the crystals of those chosen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emrl_ray.config import ConfigError, CrystalLimits, IngestConfig, LibraryConfig
+from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.candidates import Candidates, Composable
+from emrl_ray.crystals.combinations import combinations
+from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
+from emrl_ray.crystals.ewald import ewald_energies
+from emrl_ray.crystals.generation import StrainedPrototypes
+from emrl_ray.crystals.known_shapes import KnownShapes
+from emrl_ray.crystals.perovskites import SITES, Perovskites
+from emrl_ray.crystals.structure_keys import structure_keys
+from emrl_ray.crystals.substitution import Substitutions
+from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.machine import limited_threads
+from emrl_ray.resuming.output import Output
+from emrl_ray.screening.filters import element_filter
+
+STRAIN = 0.03
+THRESHOLD = 0.001
+KNOWN_ID = "known_id"
+ENERGY = pa.field(
+    "ewald_energy",
+    pa.float64(),
+    metadata={"unit": "eV/atom", "theory": "Ewald sum of formal charges"},
+)
+
+
+class Span(NamedTuple):
+    """Candidates `start:stop`."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class Block(NamedTuple):
+    """Candidates that are written together."""
+
+    name: str
+    numbers: NDArray[np.int64]
+    """(B,) ascending."""
+    known: pa.Array | None
+    """(B,) ids of known crystals, null where there is none; None if nobody asks."""
+
+
+def limits_of(config: LibraryConfig) -> Limits:
+    """Return what the crystals of a library, and those it is made from, are at most."""
+    most = CrystalLimits(max_atoms=config.max_atoms)
+    return Limits.of(most, IngestConfig.cutoff)
+
+
+def candidates_of(config: LibraryConfig) -> Candidates:
+    """Return what the options choose from; raises ConfigError, in one line, if that is nothing."""
+    chosen = element_filter(config.exclude_elements, config.only_elements)
+    composable = Composable.of(
+        chosen.excluded,
+        chosen.only,
+        MAX_ATOMIC_NUMBER if config.max_elements is None else config.max_elements,
+        config.max_atoms,
+    )
+    if config.source == "perovskites":
+        sites = {site: named_elements(getattr(config, site), site) for site in SITES}
+        return Perovskites.of(sites, composable, *config.windows())
+    if config.parents is not None:
+        threshold = THRESHOLD if config.threshold is None else config.threshold
+        found = Substitutions.of(config.parents, composable, threshold, limits_of(config))
+        if not found.combinations:
+            raise ConfigError(
+                f"--from {config.parents}: no crystal there has a replacement of its ions with "
+                f"--threshold {threshold:g} and the elements asked for"
+            )
+        return found
+    neutral = combinations().part(*config.parts())
+    if not len(neutral):
+        raise ConfigError(f"--part {config.part}: no combination of ions is in it")
+    neutral = neutral.composable(composable)
+    if not len(neutral):
+        raise ConfigError(
+            "--exclude-elements, --only-elements, --max-elements, --max-atoms: leave no combination "
+            "of prototype and ions"
+        )
+    return StrainedPrototypes(
+        neutral, config.seed, STRAIN if config.strain is None else config.strain
+    )
+
+
+class KeyWorker:
+    """Finds the valid candidates of a range, their keys, and the known crystals that they are."""
+
+    def __init__(self, candidates: Candidates, config: LibraryConfig, output: Output) -> None:
+        self.candidates, self.output = candidates, output
+        self.limits = limits_of(config)
+        self.known = None if config.known is None else KnownShapes(config.known, self.limits)
+
+    @classmethod
+    def build(cls, config: LibraryConfig, output: Output) -> KeyWorker:
+        """Return a worker that makes its candidates itself, for another process."""
+        return cls(candidates_of(config), config, output)
+
+    def __call__(self, piece: Span) -> Counts:
+        """Write `number`, `key`, `second_keys` and `known_id` of the valid candidates."""
+        numbers = np.arange(piece.start, piece.stop)
+        with limited_threads(1):
+            crystals = self.candidates.make(numbers).crystals
+            ids = list(map(str, numbers.tolist()))
+            table = crystals_table(crystals, ids, ids, {"number": pa.array(numbers)})
+            good, rejects = validate(table, self.limits, piece.name)
+            batch = CrystalBatch.from_arrow(good)
+            keys = structure_keys(batch)
+            second = np.bincount(keys.crystal, minlength=batch.n_crystals)
+            offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(second, dtype=np.int32)])
+            in_order = keys.second[np.argsort(keys.crystal, kind="stable")]
+            found = (
+                pa.nulls(batch.n_crystals, pa.string())
+                if self.known is None
+                else self.known.find(batch)
+            )
+            columns = {
+                "number": good.column("number"),
+                "key": pa.array(keys.own),
+                "second_keys": pa.ListArray.from_arrays(pa.array(offsets), pa.array(in_order)),
+                KNOWN_ID: found,
+            }
+            return self.output.commit(piece.name, pa.table(columns), rejects, len(numbers))
+
+
+class CrystalWorker:
+    """Makes, labels and commits the crystals of one block."""
+
+    def __init__(self, candidates: Candidates, config: LibraryConfig, output: Output) -> None:
+        self.candidates, self.config, self.output = candidates, config, output
+
+    @classmethod
+    def build(cls, config: LibraryConfig, output: Output) -> CrystalWorker:
+        """Return a worker that makes its candidates itself, for another process."""
+        return cls(candidates_of(config), config, output)
+
+    def __call__(self, piece: Block) -> Counts:
+        """Write the crystals of a block."""
+        with limited_threads(1):
+            table = library_table(self.candidates, piece, self.config.label == "ewald")
+            return self.output.commit(piece.name, table, [], len(piece.numbers))
+
+
+def library_table(candidates: Candidates, block: Block, labelled: bool) -> pa.Table:
+    """Return the crystals of a block, with what is known of them and the label if it is asked for."""
+    made = candidates.make(block.numbers)
+    ids = [
+        f"{kind}-{formula}-{number:07d}"
+        for kind, formula, number in zip(
+            made.kinds, made.formulas, block.numbers.tolist(), strict=True
+        )
+    ]
+    columns = dict(made.columns)
+    if block.known is not None:
+        columns[KNOWN_ID] = block.known
+    if labelled:
+        columns[ENERGY.name] = pa.array(ewald_energies(made.crystals, made.charges))
+    return crystals_table(made.crystals, ids, made.formulas, columns, {ENERGY.name: ENERGY})
