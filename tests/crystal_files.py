@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+
+import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.loading import Loader
@@ -123,3 +126,31 @@ def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: 
     )
     rejects = [(reject.id, reject.reason) for part in loaded for reject in part.rejects]
     return crystals, rejects, plan
+
+
+def edges(crystals):
+    """Return the id and the first cell edge (Å) of each crystal."""
+    lattices = np.array(crystals.column("lattice").to_pylist()).reshape(-1, 9)
+    return dict(zip(crystals.column("id").to_pylist(), lattices[:, 0].tolist(), strict=True))
+
+
+def readers(crystals):
+    """Return which libraries read the rows of a table."""
+    return set(crystals.column("read_by").to_pylist())
+
+
+def written(path, content):
+    """Write a file, compressed if its name ends in .gz; return its path."""
+    content = content if isinstance(content, bytes) else content.encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def write(folder, *names, content=NACL):
+    """Write files of one content into a folder; return the folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder

@@ -1,30 +1,16 @@
 """Which files sources name, what they hold, and the slices in which they are read."""
 
-import gzip
-import io
 import os
-import tarfile
 import zipfile
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from crystal_files import NACL, load, salt
+from crystal_files import NACL, load, write
 
 from emrl_ray.crystals.names import Container, id_of, kind_of
-from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice, source_of
 from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
-
-
-def write(folder, *names, content=NACL):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
 
 
 def names(listing, folder):
@@ -166,86 +152,6 @@ def test_the_fingerprint_changes_with_the_files(tmp_path):
     assert list_sources([str(tmp_path)]).fingerprint != first
 
 
-def tar(path, members, mode):
-    with tarfile.open(path, mode) as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-        link = tarfile.TarInfo("link.cif")
-        link.type = tarfile.SYMTYPE
-        link.linkname = "a.cif"
-        archive.addfile(link)
-
-
-MEMBERS = [(f"d/c{number}.cif", salt(4 + number).encode()) for number in range(5)]
-MEMBERS += [("id_prop.csv", b"c0,1"), ("._d/c0.cif", b""), ("big.cif", b" " * 2000)]
-
-
-@pytest.mark.parametrize("kind", ["w:tar", "w:gz.tar.gz", "w:bz2.tbz2", "w:xz.tar.xz", "zip"])
-def test_the_members_of_an_archive_are_its_crystals(tmp_path, kind):
-    if kind == "zip":
-        path = tmp_path / "x.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.mkdir("d")
-            for number, (name, content) in enumerate(MEMBERS):
-                archive.writestr(
-                    name, content, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[number % 2]
-                )
-    else:
-        mode, _, ending = kind.partition(".") if "." in kind else ("w:", "", "tar")
-        path = tmp_path / f"x.{ending}"
-        tar(path, MEMBERS, mode)
-    crystals, rejects, plan = load(tmp_path, path)
-    assert crystals.column("id").to_pylist() == [f"c{number}" for number in range(5)]
-    assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8]
-    assert rejects == [("big", RejectReason.EMPTY)]
-    assert plan.passed_over.paths == [f"{path}/id_prop.csv"]
-    assert source_of(plan.slices[0], "c1") == f"{path}/d/c1.cif"
-    assert [piece.name for piece in plan.slices] == ["slice-000000", "slice-000001"]
-
-
-def test_a_compressed_tar_is_unpacked_once(tmp_path):
-    tar(tmp_path / "x.tar.gz", MEMBERS, "w:gz")
-    load(tmp_path, tmp_path / "x.tar.gz")
-    (staged,) = (tmp_path / "staged").iterdir()
-    before = staged.stat().st_mtime_ns
-    load(tmp_path, tmp_path / "x.tar.gz")
-    assert staged.stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("damage", ["cut", "header", "gzip", "zip", "empty"])
-def test_a_damaged_archive_is_refused_in_one_line(tmp_path, damage):
-    path = tmp_path / ("x.zip" if damage == "zip" else "x.tar.gz" if damage == "gzip" else "x.tar")
-    tar(path, MEMBERS, "w")
-    content = path.read_bytes()
-    if damage == "header":
-        content = content[:1024] + b"\7" * 512 + content[1536:]
-    elif damage == "gzip":
-        content = gzip.compress(content)
-    path.write_bytes(b"" if damage == "empty" else content[: len(content) // 3])
-    with pytest.raises(ValueError, match="damaged archive") as caught:
-        load(tmp_path, path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_member_of_a_zip_is_a_reject(tmp_path):
-    path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in MEMBERS[:4]:
-            archive.writestr(name, content)
-    content = bytearray(path.read_bytes())
-    content[content.index(b"Na1 Na")] ^= 1  # wrong checksum
-    entry = content.index(b"PK\1\2", content.index(b"PK\1\2") + 4)
-    content[entry + 8] |= 1  # the second is encrypted
-    entry = content.index(b"PK\1\2", entry + 4)
-    content[entry + 10] = 99  # an unknown method
-    path.write_bytes(content)
-    crystals, rejects, _ = load(tmp_path, path)
-    assert crystals.column("id").to_pylist() == ["c3"]
-    assert rejects == [(f"c{number}", RejectReason.UNREADABLE) for number in range(3)]
-
-
 def test_a_file_that_cannot_be_opened_or_is_too_large_is_a_reject(tmp_path, monkeypatch):
     write(tmp_path, "a.cif", "b.cif", "c.cif")
     write(tmp_path, "d.cif", content=NACL + "# " + "x" * 3000)
@@ -253,109 +159,6 @@ def test_a_file_that_cannot_be_opened_or_is_too_large_is_a_reject(tmp_path, monk
     crystals, rejects, _ = load(tmp_path, tmp_path, meanwhile=(tmp_path / "b.cif").unlink)
     assert crystals.column("id").to_pylist() == ["a", "c"]
     assert rejects == [("b", RejectReason.UNREADABLE), ("d", RejectReason.UNREADABLE)]
-
-
-def quoted(text):
-    return '"' + text.replace('"', '""') + '"'
-
-
-def test_a_csv_gives_a_crystal_a_record_and_its_columns(tmp_path):
-    lines = [
-        "material_id,gap,cif,metal,note,none",
-        *(f"mp-{i},{i}.5,{quoted(salt(4 + i))},{i % 2 == 0},n{i}," for i in range(5)),
-        f",,{quoted(salt(9))},,,",
-        "mp-6,1,2",
-        'mp-7,nan,"",true,x,',
-    ]
-    content = "\r\n".join(lines).encode() + b'\r\nmp-8,3,"data_\xff",true,\xff,\r\n'
-    write(tmp_path, "t.csv", content=b"\xef\xbb\xbf" + content)
-    columns = CsvColumns(id="material_id")
-    crystals, rejects, plan = load(tmp_path, tmp_path / "t.csv", columns=columns)
-    ids = crystals.column("id").to_pylist()
-    assert ids[:5] == [f"mp-{i}" for i in range(5)]
-    assert len(ids[5]) == 16
-    assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8, 9]
-    assert crystals.column("gap").to_pylist() == [0.5, 1.5, 2.5, 3.5, 4.5, None]
-    assert crystals.column("metal").to_pylist() == [True, False, True, False, True, None]
-    assert crystals.column("note").to_pylist() == ["n0", "n1", "n2", "n3", "n4", None]
-    assert crystals.schema.field("none").type == pa.float64()
-    assert [reason for _, reason in rejects] == [
-        RejectReason.UNREADABLE,
-        RejectReason.EMPTY,
-        RejectReason.NOT_UTF8,
-    ]
-    assert all(isinstance(piece, RecordSlice) for piece in plan.slices)
-    assert [piece.first_record for piece in plan.slices] == [1, 4, 7]
-
-
-@pytest.mark.parametrize(
-    ("header", "columns", "message"),
-    [
-        ("id,structure", CsvColumns(), r"no column 'cif' \(it has id, structure\).*--cif-column"),
-        ("id,cif", CsvColumns(id="name"), "no column 'name'.*--id-column"),
-        ("id,cif,x,x", CsvColumns(), "two columns have the name 'x'"),
-        ("", CsvColumns(), "no column 'cif'"),
-    ],
-)
-def test_a_csv_without_the_columns_is_refused_in_one_line(tmp_path, header, columns, message):
-    write(tmp_path, "t.csv", content=header + "\n")
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path, tmp_path / "t.csv", columns=columns)
-
-
-def parquet(path, **columns):
-    rows = {
-        "id": ["p0", "p1"],
-        "lattice": [[5.0, 0, 0, 0, 5.0, 0, 0, 0, 5.0]] * 2,
-        "atomic_numbers": [[11, 17], [11, 300]],
-        "frac_coords": [[0, 0, 0, 0.5, 0.5, 0.5]] * 2,
-        **columns,
-    }
-    rows = {name: values for name, values in rows.items() if values is not None}
-    pq.write_table(pa.table(rows), path)
-
-
-def test_parquet_rows_are_validated_and_take_the_types_of_a_crystals_table(tmp_path):
-    parquet(tmp_path / "a.parquet", gap=[1.0, 2.0])
-    crystals, rejects, plan = load(tmp_path, tmp_path)
-    assert crystals.column("formula").to_pylist() == ["NaCl"]
-    assert crystals.schema.field("atomic_numbers").type == pa.list_(pa.uint8())
-    assert crystals.column("gap").to_pylist() == [1.0]
-    assert rejects == [("p1", RejectReason.UNKNOWN_ELEMENT)]
-    assert isinstance(plan.slices[0], TableSlice)
-
-
-def test_rows_without_an_id_have_a_hash_of_their_content(tmp_path):
-    parquet(tmp_path / "a.parquet", id=None, atomic_numbers=[[11, 17], [11, 35]])
-    ids = load(tmp_path, tmp_path)[0].column("id").to_pylist()
-    assert len({*ids}) == 2
-    assert load(tmp_path, tmp_path)[0].column("id").to_pylist() == ids
-
-
-def test_files_of_different_kinds_make_one_table(tmp_path):
-    write(tmp_path, "c.cif")
-    parquet(tmp_path / "d.parquet", gap=[1.0, 2.0])
-    write(tmp_path, "e.csv", content=f"id,cif,note\ne,{quoted(NACL)},x\n")
-    crystals, _, _ = load(tmp_path, tmp_path, tmp_path / "e.csv")
-    assert crystals.column("id").to_pylist() == ["c", "p0", "e"]
-    assert crystals.column("gap").to_pylist() == [None, 1.0, None]
-    assert crystals.column("note").to_pylist() == [None, None, "x"]
-
-
-def test_columns_of_one_name_and_different_types_are_refused(tmp_path):
-    parquet(tmp_path / "a.parquet", gap=[1.0, 2.0])
-    parquet(tmp_path / "b.parquet", gap=["1", "2"])
-    with pytest.raises(ValueError, match="column 'gap' is string, in an earlier file double"):
-        load(tmp_path, tmp_path)
-
-
-def test_a_parquet_file_that_is_none_or_another_table_is_refused(tmp_path):
-    write(tmp_path, "a.parquet", content=b"PAR1 not")
-    with pytest.raises(ValueError, match="not a Parquet file"):
-        load(tmp_path, tmp_path)
-    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="not a crystals table"):
-        load(tmp_path, tmp_path)
 
 
 def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
@@ -369,13 +172,3 @@ def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
     assert [piece.table.num_rows for piece in plan.slices] == [500] * 7
     size = sum(piece.table.nbytes for piece in plan.slices)
     assert size < 3500 * (150 + 2 * len(str(tmp_path)))
-
-
-def test_a_file_with_an_odd_name_in_an_archive_is_read(tmp_path):
-    with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        info = tarfile.TarInfo(b"d/\xff.cif".decode("utf-8", "surrogateescape"))
-        info.size = len(NACL)
-        archive.addfile(info, io.BytesIO(NACL.encode()))
-    crystals, rejects, _ = load(tmp_path, tmp_path / "x.tar")
-    assert crystals.column("id").to_pylist() == ["\ufffd"]
-    assert rejects == []
