@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from crystal_files import structure
 
 import emrl_ray
 from emrl_ray import cli
@@ -145,6 +146,9 @@ def test_a_crystal_that_comes_twice_is_kept_once(mp_server, tmp_path):
     [
         ({"structure": None}, "unreadable"),
         ({"structure": {"lattice": {}, "sites": []}}, "no_atoms"),
+        ({"structure": structure(occupancy=0.5)}, "disordered"),
+        ({"structure": structure(first="Xx")}, "unknown_element"),
+        ({"structure": structure() | {"lattice": {"matrix": [[1, 0, 0]]}}}, "bad_cell"),
         ({"band_gap": "wide"}, "unreadable"),
     ],
 )
