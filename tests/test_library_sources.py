@@ -201,11 +201,14 @@ def test_options_that_contradict_each_other_are_one_clear_line(options, said):
         ({"a": ["Cs"], "b": ["Pd2"], "x": ["I"]}, "--b Pd2: no such element"),
         ({"parents": "missing.parquet"}, "missing.parquet: no such Parquet file"),
         ({"known": "missing.parquet"}, "missing.parquet: no such Parquet file"),
+        ({"known": __file__}, "not a Parquet file"),
+        ({"parents": __file__}, "not a Parquet file"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_any_work(tmp_path, options, said):
-    with pytest.raises((ConfigError, FileNotFoundError), match=said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
         make(tmp_path / "library", **options)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "library").exists()
 
 
@@ -213,5 +216,5 @@ def test_from_is_the_parents_on_the_command_line(tmp_path):
     words = ["--from", "p", "--out", "o", "--exclude-elements", "Pb"]
     config = parse(LibraryConfig, words)
     assert (config.parents, config.source) == ("p", "substitution")
-    sites = parse(LibraryConfig, ["--out", "o", "--a", "Cs", "Rb", "--b", "Pb", "--x", "I"])
+    sites = parse(LibraryConfig, ["--out", "o", "--a", "Cs,Rb", "--b", "Pb", "--x", "I"])
     assert (sites.a, sites.source) == (["Cs", "Rb"], "perovskites")

@@ -9,7 +9,6 @@ from itertools import chain, islice
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from emrl_ray.crystals.archives import (
     Packing,
@@ -40,7 +39,7 @@ from emrl_ray.crystals.pieces import (
 )
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
-from emrl_ray.crystals.storage import Location, locate, root_of
+from emrl_ray.crystals.storage import Location, locate, read_footer, root_of
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 BUFFER_BYTES = 1 << 20
@@ -246,11 +245,7 @@ class _Planner:
         self.further.add_kinds(kinds, file.path)
 
     def _rows(self, file: SourceFile) -> Iterator[Slice]:
-        place = file.place
-        try:
-            metadata = pq.read_metadata(place.path, filesystem=place.filesystem)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{file.path}: not a Parquet file ({error})") from None
+        metadata = read_footer(file.place)
         schema = metadata.schema.to_arrow_schema()
         check_table(schema, self.columns.id, file.path)
         for field in further_fields(schema):

@@ -16,9 +16,17 @@ from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.candidates import Candidates
 from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import absolute, locate, read_table, write_json, write_parquet
+from emrl_ray.crystals.storage import (
+    absolute,
+    locate,
+    read_footer,
+    read_table,
+    table_files,
+    write_json,
+    write_parquet,
+)
 from emrl_ray.crystals.structure_keys import Keys, first_of_each
-from emrl_ray.crystals.tables import rejects_table
+from emrl_ray.crystals.tables import check_crystal_schema, rejects_table
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library_slices import (
     KNOWN_ID,
@@ -74,7 +82,7 @@ def library(config: LibraryConfig) -> LibraryResult:
     folder = locate(config.out)
     named = {"from": config.parents, "known": config.known}
     refuse_input_as_output(config.out, **named)
-    inputs = {name: table_fingerprint(path) for name, path in named.items() if path is not None}
+    inputs = {name: _checked(path) for name, path in named.items() if path is not None}
     job = Job("library", folder, asdict(config), inputs)
     job.check(config.overwrite)
     candidates = candidates_of(config)
@@ -97,6 +105,13 @@ def _absolute(config: LibraryConfig) -> LibraryConfig:
     parents = None if config.parents is None else absolute(config.parents)
     known = None if config.known is None else absolute(config.known)
     return replace(config, out=absolute(config.out), parents=parents, known=known)
+
+
+def _checked(path: str) -> str:
+    """Return the fingerprint of a crystals table; raises ValueError, in one line, for what is none."""
+    for file in table_files(path):
+        check_crystal_schema(read_footer(file).schema.to_arrow_schema(), file.path)
+    return table_fingerprint(path)
 
 
 def _account_for_parents(candidates: Candidates, out: str) -> None:
