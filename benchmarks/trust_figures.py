@@ -9,12 +9,8 @@ from typing import Any
 from drawing import ACCENT, OURS, STYLE, THEIRS, save
 from matplotlib import pyplot as plt
 
-RANKINGS = {
-    "probability": (ACCENT, "-"),
-    "probability, in domain": (OURS[0], "-"),
-    "prediction alone": (THEIRS[0], "-"),
-    "prediction alone, in domain": (OURS[1], "--"),
-}
+RANKINGS = {"probability": OURS[0], "prediction alone": THEIRS[0]}
+"""Rankings that are drawn, and their colours; the domain changes neither at this length."""
 
 
 def draw_rejection(found: dict[str, Any], file: Path) -> None:
@@ -42,16 +38,23 @@ def draw_shortlist(found: dict[str, Any], file: Path) -> None:
     seeds = [value for name, value in found.items() if name.isdigit()]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-        for way, (color, style) in RANKINGS.items():
+        for way, color in RANKINGS.items():
             tops = list(seeds[0][way])
             shares = [[seed[way][top] for seed in seeds] for top in tops]
             at = [int(top) for top in tops]
-            axes.plot(at, [statistics.mean(s) for s in shares], style, color=color, label=way)
+            axes.plot(
+                at, [statistics.mean(s) for s in shares], "o-", color=color, label=f"by {way}"
+            )
             axes.fill_between(
-                at, [min(s) for s in shares], [max(s) for s in shares], color=color, alpha=0.12
+                at,
+                [min(s) for s in shares],
+                [max(s) for s in shares],
+                color=color,
+                alpha=0.15,
+                linewidth=0,
             )
         random = statistics.mean(seed["random"] for seed in seeds)
-        axes.axhline(random, color="#444444", linewidth=0.8, label="random")
+        axes.axhline(random, color=ACCENT, linewidth=1, label="at random")
         axes.set(
             xscale="log", xlabel="rows of the shortlist", ylabel="with a true gap of 1.0-1.7 eV"
         )
@@ -61,5 +64,5 @@ def draw_shortlist(found: dict[str, Any], file: Path) -> None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_title("What a shortlist holds, MPL", loc="left")
         axes.grid(color="#e6e6e6")
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
         save(figure, file)
