@@ -26,6 +26,8 @@ from emrl_ray.pipelines.train import train
 
 KNOWN, CANDIDATES = 1_200, 6_000
 """Crystals to learn from and to screen."""
+CALIBRATION = 0.25
+"""Share of those to learn from that intervals are made of: of few the coverage is left to chance."""
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 60, 64, 2e-3
 WINDOW = (-40.0, -35.0)
 """Energies that are looked for, eV/atom: in the middle of their range, and rare."""
@@ -112,6 +114,7 @@ def _training(config: DemoConfig, crystals: str, out: str) -> TrainConfig:
         epochs=EPOCHS,
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
+        calibration=CALIBRATION,
         split="formula",
         seed=config.seed,
     )
