@@ -278,10 +278,11 @@ def test_what_cannot_be_run_is_refused_in_one_line_before_any_work(config, tmp_p
 def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
     plain = make_model(tmp_path / "plain", calibration=0.0)
     without = altered(config, model=plain, out=str(tmp_path / "run"))
-    with pytest.raises(ConfigError, match=r"^target window 15:25: .*plain has no calibration"):
+    said = "plain has no calibration; train it with --calibration 0.1"
+    with pytest.raises(ConfigError, match=rf"^target window 15:25: .*{said}"):
         screen(without)
     further = altered(without, model=config.model, and_model=plain, target_window2=":20")
-    with pytest.raises(ConfigError, match=r"^target window :20: .*plain has no calibration"):
+    with pytest.raises(ConfigError, match=rf"^target window :20: .*{said}"):
         screen(further)
 
 
