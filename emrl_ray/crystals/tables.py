@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 
@@ -147,6 +148,13 @@ def target_columns(schema: pa.Schema) -> list[str]:
         if field.name not in CRYSTAL_SCHEMA.names
         and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
     ]
+
+
+def float_column(rows: pa.Table | pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    """Return a column of numbers (n,), NaN for null and where there is no such column."""
+    if name not in rows.schema.names:
+        return np.full(rows.num_rows, np.nan)
+    return rows.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def check_target(schema: pa.Schema, target: str, source: str) -> None:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import read_table, table_schema
-from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema, check_target
+from emrl_ray.crystals.tables import (
+    GEOMETRY,
+    Reject,
+    Stage,
+    check_crystal_schema,
+    check_target,
+    float_column,
+)
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.crystals.validation import Limits, validate
@@ -104,7 +111,7 @@ def read_labelled(
     """
     table = read_table(source.table, columns=["id", "formula", *GEOMETRY, source.target])
     field = table.schema.field(source.target)
-    values = table.column(source.target).cast(pa.float64()).to_numpy()
+    values = float_column(table, source.target)
     rejects = reject_unlabelled(table.column("id"), values, source.target, source.table)
     labelled = table.take(np.flatnonzero(np.isfinite(values)))
     limits = Limits.of(CrystalLimits(), cutoff)
@@ -122,7 +129,7 @@ def read_labelled(
         CrystalBatch.from_arrow(kept),
         graphs,
         source.target,
-        kept.column(source.target).cast(pa.float64()).to_numpy(),
+        float_column(kept, source.target),
         origin_of(field).unit,
     )
     return crystals, [*rejects, *invalid, *without_pairs]

@@ -18,7 +18,7 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.results import write_rejects
 from emrl_ray.crystals.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.crystals.supply import Supply, open_supply
-from emrl_ray.crystals.tables import Reject, rejects_table, target_columns
+from emrl_ray.crystals.tables import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
@@ -143,7 +143,7 @@ def _score_all(
 
 def _labelled(crystals: pa.Table, target: str) -> tuple[pa.Table, list[Reject]]:
     """Return the crystals that have a finite target, and a reject for each other."""
-    values = crystals.column(target).cast(pa.float64()).to_numpy()
+    values = float_column(crystals, target)
     rejects = reject_unlabelled(crystals.column("id"), values, target, "")
     return (crystals.take(np.flatnonzero(np.isfinite(values))) if rejects else crystals), rejects
 

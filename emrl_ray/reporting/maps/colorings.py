@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.composition import CLASSES
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.crystals.units import origin_of
 
 NO_VALUE = "#d0d0d0"
@@ -65,7 +66,7 @@ def coloring(table: pa.Table, column: str) -> Scale | Kinds:
     if not is_number(field.type):
         texts = table.column(column).cast(pa.string()).to_pylist()
         return _kinds(label, texts, CLASSES if column == "class" else None)
-    values = table.column(column).cast(pa.float64()).to_numpy()
+    values = float_column(table, column)
     values = np.where(np.isfinite(values), values, np.nan)
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, (OUTLIERS, 100 - OUTLIERS)) if len(known) else (0.0, 1.0)

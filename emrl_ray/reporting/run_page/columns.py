@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.reporting.run_page.cells import (
     Cell,
     Row,
@@ -101,7 +102,7 @@ def _of_nearest(run: Run) -> Iterator[Column]:
     yield Column("Nearest known crystal", "nearest", nearest_cell)
     yield Column(true, "true", partial(number_cell, name="nearest_target", decimals=decimals))
     if has_any(rows, "nearest_distance"):
-        distances = rows.column("nearest_distance").cast(pa.float64()).to_numpy()
+        distances = float_column(rows, "nearest_distance")
         cell = partial(distance_cell, decimals=distance_decimals(distances))
         yield Column("Its distance", "distance", cell)
 

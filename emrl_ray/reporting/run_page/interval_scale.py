@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.reporting.run_page.axes import with_window
 from emrl_ray.reporting.run_page.markup import NOTHING, decimals_for, number
 
@@ -38,12 +39,7 @@ class IntervalScale(NamedTuple):
 
         It holds the ends of the window too, unless they are far away.
         """
-        prediction, lower, upper = (
-            rows.column(name).cast(pa.float64()).to_numpy()
-            if name in rows.column_names
-            else np.full(rows.num_rows, np.nan)
-            for name in (f"{name}{ending}" for name in ENDS)
-        )
+        prediction, lower, upper = (float_column(rows, f"{name}{ending}") for name in ENDS)
         values = np.concatenate([prediction, lower, upper])
         values, widths = values[np.isfinite(values)], (upper - lower)[np.isfinite(upper - lower)]
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)

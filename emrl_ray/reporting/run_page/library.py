@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.reporting.run_page.axes import Axes, with_window
 from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.markup import (
@@ -153,9 +154,9 @@ def map_section(run: Run, library: LibrarySummary | None) -> str:
 
 def _places(rows: pa.Table | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the places (n,) x and y of those rows that have one."""
-    if rows is None or not {"map_x", "map_y"} <= set(rows.column_names):
+    if rows is None:
         return np.zeros(0), np.zeros(0)
-    x, y = (rows.column(name).cast(pa.float64()).to_numpy() for name in ("map_x", "map_y"))
+    x, y = (float_column(rows, name) for name in ("map_x", "map_y"))
     there = np.isfinite(x) & np.isfinite(y)
     return x[there], y[there]
 

@@ -12,19 +12,18 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.storage import Location
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.reporting.run_page.axes import nice_step
 from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
-from emrl_ray.reporting.run_page.run_folder import damage_named
+from emrl_ray.reporting.run_page.run_folder import batches
 from emrl_ray.screening.prediction_files import FILES_AT_ONCE, READERS
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-BATCH_ROWS = 1 << 16
 SAMPLE_ROWS = 20_000
 """Rows of the sample that tells where bins begin and end."""
 TAIL, REACH = 0.001, 0.15
@@ -118,30 +117,13 @@ def _each(work: Callable[[S], T], things: Sequence[S]) -> Iterator[T]:
             yield from readers.map(work, things[first : first + FILES_AT_ONCE])
 
 
-def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield those of `columns` that a file has, in batches."""
-    with (
-        damage_named(file.path),
-        pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
-    ):
-        names = [name for name in columns if name in parquet.schema_arrow.names]
-        yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
-
-
-def _numbers(batch: pa.RecordBatch, column: str) -> NDArray[np.float64]:
-    """Return a column of a batch, NaN for null and where there is no such column."""
-    if column not in batch.schema.names:
-        return np.full(batch.num_rows, np.nan)
-    return batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-
-
 def _sample(numbered: tuple[int, Location]) -> NDArray[np.float64]:
     """Return a random sample (4, n) of a file's rows: random keys, predictions, places x and y."""
     number, file = numbered
     random = np.random.default_rng(number)
     kept = np.zeros((4, 0))
-    for batch in _batches(file, ("prediction", "map_x", "map_y")):
-        values = [_numbers(batch, name) for name in ("prediction", "map_x", "map_y")]
+    for batch in batches(file, ("prediction", "map_x", "map_y")):
+        values = [float_column(batch, name) for name in ("prediction", "map_x", "map_y")]
         kept = _smaller_keys(kept, np.stack([random.random(batch.num_rows), *values]))
     return kept
 
@@ -185,7 +167,7 @@ def _count_file(
     names = ["prediction", "map_x", "map_y", "known_id"]
     for ending in endings:
         names += [f"in_domain{ending}", f"domain_reason{ending}"]
-    counted = (count_rows(batch, bins, window, endings) for batch in _batches(file, names))
+    counted = (count_rows(batch, bins, window, endings) for batch in batches(file, names))
     nothing = count_rows(_no_rows(), bins, window, endings)
     return reduce(LibrarySummary.__add__, counted, nothing)
 
@@ -201,13 +183,13 @@ def count_rows(
     endings: Sequence[str],
 ) -> LibrarySummary:
     """Return the summary of a batch of predictions."""
-    prediction, edges = _numbers(batch, "prediction"), bins.prediction
+    prediction, edges = float_column(batch, "prediction"), bins.prediction
     inside, outside = verdict(batch, endings)
     low, high = window or (np.nan, np.nan)
     within = (prediction >= low) & (prediction <= high)
     density = np.zeros((MAP_BINS, MAP_BINS), np.int64)
     if bins.map_x is not None and bins.map_y is not None:
-        x, y = (_numbers(batch, name) for name in ("map_x", "map_y"))
+        x, y = (float_column(batch, name) for name in ("map_x", "map_y"))
         density = np.histogram2d(x, y, (bins.map_x, bins.map_y))[0].astype(np.int64)
     has_known = "known_id" in batch.schema.names
     return LibrarySummary(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.storage import locate
+from emrl_ray.crystals.tables import float_column
 from emrl_ray.reporting.run_page.columns import has_any
 from emrl_ray.reporting.run_page.domain_counts import verdict
 from emrl_ray.reporting.run_page.funnel import cut_short
@@ -72,7 +72,7 @@ def likely(run: Run) -> str:
     rows, name = run.shortlist, P_ALL if run.several else P_IN_WINDOW
     if run.first.window is None or not has_any(rows, name):
         return ""
-    values = np.nan_to_num(rows.column(name).cast(pa.float64()).to_numpy())
+    values = np.nan_to_num(float_column(rows, name))
     found, listed = values >= LIKELY, rows.num_rows
     wanted = "values within all windows" if run.several else _sought(run)
     to_be, best = f"likelier than not to have {wanted}", per_cent(float(values.max()))
@@ -88,8 +88,7 @@ def likely(run: Run) -> str:
 
 def _trusted(run: Run, found: NDArray[np.bool_]) -> str:
     """Return how many of the rows `found` are in the domain, after a comma; empty if that is not told."""
-    endings = [made.ending for made in run.models.values()]
-    inside, outside = verdict(run.shortlist, endings)
+    inside, outside = verdict(run.shortlist, run.endings)
     if not (inside | outside).any():
         return ""
     trusted = f"{(found & inside).sum():,}" if (found & inside).any() else "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, read_json, read_table
 from emrl_ray.reporting.run_page.sought import Sought, judges, read_sought
+
+BATCH_ROWS = 1 << 16
+REJECT_COLUMNS = ("id", "stage", "reason", "detail")
 
 
 class RejectKind(NamedTuple):
@@ -61,6 +64,11 @@ class Run(NamedTuple):
     def models(self) -> dict[str, Sought]:
         """Each model's first objective, by a short name of the model."""
         return judges(self.sought)
+
+    @property
+    def endings(self) -> list[str]:
+        """What the names of the columns of each model's first objective end in."""
+        return [made.ending for made in self.models.values()]
 
     @property
     def confidence(self) -> float:
@@ -146,7 +154,7 @@ def count_rejects(files: list[Location]) -> tuple[Counter[RejectKind], dict[Reje
     """Return how many rejects there are of each kind, and the first of each: id and detail."""
     counts: Counter[RejectKind] = Counter()
     examples: dict[RejectKind, str] = {}
-    for batch in _reject_batches(files):
+    for batch in (batch for file in files for batch in batches(file, REJECT_COLUMNS)):
         kinds = pa.table(batch).group_by(["stage", "reason"], use_threads=False)
         found = kinds.aggregate([([], "count_all"), ("id", "first"), ("detail", "first")])
         for row in found.to_pylist():
@@ -157,12 +165,11 @@ def count_rejects(files: list[Location]) -> tuple[Counter[RejectKind], dict[Reje
     return counts, examples
 
 
-def _reject_batches(files: list[Location]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        with (
-            damage_named(file.path),
-            pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
-        ):
-            yield from parquet.iter_batches(
-                columns=["id", "stage", "reason", "detail"], use_threads=False
-            )
+def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield those of `columns` that a file of a run has, in batches; ValueError if it is damaged."""
+    with (
+        damage_named(file.path),
+        pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
+    ):
+        names = [name for name in columns if name in parquet.schema_arrow.names]
+        yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)

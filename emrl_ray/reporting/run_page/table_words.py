@@ -29,10 +29,9 @@ def count_words(run: Run) -> str:
     """Return how many rows are in domain, known and duplicated, in a sentence each."""
     rows, said = run.shortlist, []
     listed = rows.num_rows
-    endings = [made.ending for made in run.models.values()]
-    if any(has_any(rows, f"in_domain{ending}") for ending in endings):
-        inside = int(verdict(rows, endings).inside.sum())
-        whose = "the domain of every model" if len(endings) > 1 else "the model's domain"
+    if any(has_any(rows, f"in_domain{ending}") for ending in run.endings):
+        inside = int(verdict(rows, run.endings).inside.sum())
+        whose = "the domain of every model" if len(run.endings) > 1 else "the model's domain"
         which = f"{inside:,} of {listed:,}" if inside else f"None of {listed:,}"
         said.append(f"{which} {'are' if inside > 1 else 'is'} in {whose}.")
     if has_any(rows, "known_id"):
