@@ -12,6 +12,7 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import locate, read_json, read_table, write_json, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage, rejects_table
 from emrl_ray.reporting.run_page.page import write_report
+from emrl_ray.trust import Calibration
 from tests.html_page import Page
 from tests.tiny_model import TARGET, make_model, random_crystals
 
@@ -174,7 +175,10 @@ def manifest_of(model: str, rows: int, top: int) -> dict:
 
 
 def with_map_and_held_out(model: str) -> None:
-    """Give a model folder places of its reference rows on a map, and held-out predictions."""
+    """Give a model folder places of its reference rows on a map, and held-out predictions.
+
+    The calibration of its best head becomes that of these predictions.
+    """
     random = np.random.default_rng(1)
     reference = read_table(f"{model}/reference.parquet")
     for name in ("map_x", "map_y"):
@@ -194,6 +198,10 @@ def with_map_and_held_out(model: str) -> None:
         "upper": prediction + 1.6,
     }
     write_parquet(pa.table(held_out), locate(model) / "held_out.parquet")
+    best_head = read_json(locate(model) / "card.json")["best_head"]
+    calibrations = read_json(locate(model) / "calibration.json")
+    calibrations[best_head] = Calibration((target - prediction)[:40]).to_json()
+    write_json(calibrations, locate(model) / "calibration.json")
 
 
 def read_page(run: str | Path) -> Page:

@@ -180,6 +180,18 @@ def test_the_coverage_of_the_stored_intervals_is_that_of_the_held_out_rows(run, 
     assert "stability" not in page.text["model"]
 
 
+def test_coverage_by_confidence_is_drawn_where_the_model_keeps_its_calibration(
+    run, run_copy, page, tmp_path
+):
+    label = "Share of test rows within their intervals by nominal confidence"
+    assert [found for _, found in page.elements if found.get("aria-label") == label]
+    config = read_json(locate(run) / "manifest.json")["config"]
+    other = shutil.copytree(config["model"], tmp_path / "model")
+    (other / "calibration.json").unlink()
+    change(run_copy, config={**config, "model": str(other)}, fingerprints=None)
+    assert label not in [found.get("aria-label") for _, found in page_of(run_copy).elements]
+
+
 def test_versions_times_machine_and_cost_are_told(page):
     for words in ("1 min 02 s", "an <old> one", "USD 1.25"):
         assert words in page.text["machine"]

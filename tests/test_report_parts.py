@@ -173,11 +173,9 @@ def test_coverage_is_what_the_calibration_rows_ask_for():
     width = random.uniform(0.5, 2, 400)
     residuals = random.normal(0, 1, 400) * width
     first, last = slice(0, 150), slice(150, 400)
-    parts = {
-        "calibration": held_out(residuals[first], 1.6 * width[first]),
-        "test": held_out(residuals[last], 1.6 * width[last]),
-    }
-    nominal, held = coverage(parts)
+    calibration = Calibration((residuals / width)[first])
+    stored = calibration.half_width(0.9)
+    nominal, held = coverage(held_out(residuals[last], stored * width[last]), calibration)
     scores = np.sort(np.abs(residuals / width)[first])
     for confidence, found in zip(nominal, held, strict=True):
         limit = scores[int(np.ceil(151 * confidence - 1e-9)) - 1]
@@ -187,9 +185,13 @@ def test_coverage_is_what_the_calibration_rows_ask_for():
 
 
 def test_infinite_intervals_have_no_coverage_by_confidence():
-    rows = held_out(np.ones(50), np.full(50, np.inf))
-    assert coverage({"calibration": rows, "test": rows}) is None
-    assert coverage({"test": held_out(np.ones(50), np.ones(50))}) is None
+    calibration = Calibration(np.random.default_rng(0).normal(size=50))
+    finite, infinite = (held_out(np.ones(50), np.full(50, half)) for half in (1.0, np.inf))
+    assert coverage(finite, calibration) is not None
+    assert coverage(infinite, calibration) is None
+    assert coverage(finite, Calibration(np.arange(1.0, 20.0))) is None
+    assert coverage(finite, None) is None
+    assert coverage(None, calibration) is None
 
 
 def test_intervals_of_another_confidence_are_stretched_as_the_calibration_asks():

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.tables import float_column
+from emrl_ray.evaluation import within
 from emrl_ray.reporting.run_page.model_folder import sampled
 from emrl_ray.trust import Calibration
 
@@ -32,7 +34,7 @@ class HeldOut(NamedTuple):
     @property
     def covered(self) -> int:
         """Rows whose target lies in the interval."""
-        return int(((self.target >= self.lower) & (self.target <= self.upper)).sum())
+        return int(within(self.lower, self.upper, self.target).sum())
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -51,15 +53,11 @@ def held_out_parts(held_out: pa.Table | None) -> dict[str, HeldOut]:
     found = {}
     for part in ("calibration", "test"):
         rows = held_out.filter(pc.equal(held_out.column("part"), part))
-        values = HeldOut(*(_column(rows, name) for name in HeldOut._fields))
+        values = HeldOut(*(float_column(rows, name) for name in HeldOut._fields))
         there = np.isfinite(values.target) & np.isfinite(values.prediction)
         if there.any():
             found[part] = HeldOut(*(column[there] for column in values))
     return found
-
-
-def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
-    return rows.column(name).cast(pa.float64()).to_numpy()
 
 
 def stretch(calibration: Calibration | None, confidence: float) -> float | None:
@@ -86,7 +84,7 @@ def stretched(rows: HeldOut, factor: float) -> HeldOut:
 def thinned(rows: HeldOut) -> HeldOut:
     """Return the rows, or of many some at random, for a drawing."""
     table = sampled(pa.table(rows._asdict()))
-    return HeldOut(*(_column(table, name) for name in HeldOut._fields))
+    return HeldOut(*(float_column(table, name) for name in HeldOut._fields))
 
 
 def median_half_width(parts: dict[str, HeldOut]) -> float:
@@ -96,17 +94,15 @@ def median_half_width(parts: dict[str, HeldOut]) -> float:
     return float(np.median(halves)) if len(halves) else math.inf
 
 
-def coverage(parts: dict[str, HeldOut]) -> NDArray[np.float64] | None:
+def coverage(test: HeldOut | None, calibration: Calibration | None) -> NDArray[np.float64] | None:
     """Return (2, n) nominal confidences and the shares of test rows that are covered at these.
 
-    None without test rows or with fewer than `LEAST_ROWS` calibration rows with an interval.
+    None without test rows with finite intervals, or with fewer than `LEAST_ROWS` calibration rows.
     """
-    if not {"calibration", "test"} <= parts.keys():
+    if test is None or calibration is None or len(calibration.ratios) < LEAST_ROWS:
         return None
-    scores = parts["calibration"].scores
-    scores, tested = scores[~np.isnan(scores)], parts["test"].scores
-    if len(scores) < LEAST_ROWS or np.isnan(tested).any():
+    factors = [stretch(calibration, float(confidence)) for confidence in CONFIDENCES]
+    held = [float((test.scores <= factor).mean()) for factor in factors if factor is not None]
+    if np.isnan(test.scores).any() or len(held) < len(CONFIDENCES):
         return None
-    calibration = Calibration(scores)
-    widths = [calibration.half_width(float(confidence)) for confidence in CONFIDENCES]
-    return np.array([CONFIDENCES, [float((tested <= width).mean()) for width in widths]])
+    return np.array([CONFIDENCES, held])

@@ -36,6 +36,7 @@ from emrl_ray.reporting.run_page.markup import (
 )
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.sought import Sought
+from emrl_ray.trust import Calibration
 
 CONFORMAL = (
     "Split conformal intervals hold their confidence on average over crystals that are exchangeable "
@@ -71,7 +72,9 @@ def _model(run: Run, made: Sought) -> Iterator[str]:
     yield paragraph(_untold(run, made, parts, factor), "note")
     if parts:
         wide = {part: stretched(rows, factor or 1.0) for part, rows in parts.items()}
-        drawn = _parity(made, wide, confidence) + _coverage(parts)
+        drawn = _parity(made, wide, confidence) + _coverage(
+            parts.get("test"), made.model.calibration
+        )
         yield f'<div class="figures">{drawn}</div>'
     yield _errors(card)
 
@@ -157,13 +160,13 @@ def _covered(parts: dict[str, HeldOut], confidence: float) -> str:
     )
 
 
-def _coverage(parts: dict[str, HeldOut]) -> str:
+def _coverage(test: HeldOut | None, calibration: Calibration | None) -> str:
     """Return how much of the test rows intervals hold by the confidence that they are made for.
 
     Intervals of other confidences are those stored, stretched as the calibration rows ask for.
     """
-    points = coverage(parts)
-    if points is None:
+    points = coverage(test, calibration)
+    if test is None or points is None:
         return ""
     promised, held = 100 * points
     axes = Axes((0, 100), (0, 100), height=500)
@@ -174,7 +177,7 @@ def _coverage(parts: dict[str, HeldOut]) -> str:
         axes.line(promised, held, "covered"),
         axes.dots(promised, held, "test"),
     )
-    n = len(parts["test"].target)
+    n = len(test.target)
     spread = 100 * math.sqrt(0.25 / n)
     words = (
         f"Coverage of {n:,} test rows by intervals calibrated for each confidence; on the diagonal "
