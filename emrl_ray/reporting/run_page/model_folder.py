@@ -18,6 +18,8 @@ from emrl_ray.trust import Calibration
 
 MOST_POINTS = 3000
 """Rows of the training set on the map, and of either part on a parity plot."""
+PLACES = ["map_x", "map_y"]
+HELD_OUT_COLUMNS = ["part", "target", "prediction", "lower", "upper"]
 
 
 class ModelFolder(NamedTuple):
@@ -31,7 +33,7 @@ class ModelFolder(NamedTuple):
     reference: pa.Table | None = None
     """Some rows of the training set, with map_x and map_y; None if the model has no map."""
     held_out: pa.Table | None = None
-    """id, part, target, prediction, lower, upper of rows that the best head was not fitted to."""
+    """`HELD_OUT_COLUMNS` of rows that the best head was not fitted to."""
     calibration: Calibration | None = None
     """Of the best head; None if the model has none that can be read."""
 
@@ -41,35 +43,32 @@ def find_model(place: str, used: str | None) -> ModelFolder:
     if not place:
         return ModelFolder("", None, "The run does not tell which model it used.")
     try:
-        if not is_same(place, used):
-            words = f"The model in {place} is not, or no longer, the one that this run used."
-            return ModelFolder(place, None, words)
-        return _read(place)
+        found = _read(place, used)
     except (OSError, ValueError, KeyError, TypeError):
         return ModelFolder(place, None, f"The model of this run cannot be read in {place}.")
+    words = f"The model in {place} is not, or no longer, the one that this run used."
+    return found or ModelFolder(place, None, words)
 
 
 def named_model(place: str, used: str | None) -> ModelFolder:
     """Return the model that a user names; raises ConfigError, in one line, if it is none or another."""
     try:
-        if is_same(place, used):
-            return _read(place)
+        found = _read(place, used)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--model {' '.join(str(error).split())}") from None
-    raise ConfigError(f"--model {place}: not, or no longer, the model that this run used")
+    if found is None:
+        raise ConfigError(f"--model {place}: not, or no longer, the model that this run used")
+    return found
 
 
-def is_same(place: str, used: str | None) -> bool:
-    """Return whether a model's folder has the fingerprint `used`, or None is known of that.
+def _read(place: str, used: str | None) -> ModelFolder | None:
+    """Return what a model's folder holds; None if its fingerprint is told and another.
 
     Raises FileNotFoundError or ValueError, in one line, if there is no model.
     """
-    read_card(place)
-    return not used or folder_fingerprint(place) == used
-
-
-def _read(place: str) -> ModelFolder:
     card = read_card(place)
+    if used and folder_fingerprint(place) != used:
+        return None
     return ModelFolder(
         place, card, "", _reference(place), _held_out(place), _calibration(place, card.best_head)
     )
@@ -78,17 +77,16 @@ def _read(place: str) -> ModelFolder:
 def _reference(model: str) -> pa.Table | None:
     """Return the places of at most `MOST_POINTS` rows of the training set on the map."""
     place = locate(model) / REFERENCE
-    schema = pq.read_schema(place.path, filesystem=place.filesystem)
-    if not {"map_x", "map_y"} <= set(schema.names):
-        return None
-    return sampled(
-        pq.read_table(place.path, filesystem=place.filesystem, columns=["map_x", "map_y"])
-    )
+    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        there = set(PLACES) <= set(parquet.schema_arrow.names)
+        return sampled(parquet.read(PLACES)) if there else None
 
 
 def _held_out(model: str) -> pa.Table | None:
     place = locate(model) / HELD_OUT
-    return read_table(f"{absolute(model).rstrip('/')}/{HELD_OUT}") if place.is_file() else None
+    if not place.is_file():
+        return None
+    return read_table(f"{absolute(model).rstrip('/')}/{HELD_OUT}", HELD_OUT_COLUMNS)
 
 
 def _calibration(model: str, head: str) -> Calibration | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
+from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.crystals.storage import absolute, locate, write_bytes
@@ -40,13 +41,11 @@ def report(config: ReportConfig) -> str:
     FileNotFoundError or ValueError, in one line, if there is no finished run, a file of it is damaged,
     or the model named is none or another; the page that was there stays.
     """
-    run = read_run(config.run, config.model)
-    library = _summary(run)
-    place = _write(config.run, page(run, library))
-    for words in [*problems(run), *_rows_missing(run, library)]:
+    made = _write(config.run, config.model)
+    for words in [*problems(made.run), *_rows_missing(made.run, made.library)]:
         print(f"report: {words}", flush=True)
-    print(f"report: {place}", flush=True)
-    return place
+    print(f"report: {made.place}", flush=True)
+    return made.place
 
 
 def write_report(run: str, model: str | None = None) -> str:
@@ -55,19 +54,22 @@ def write_report(run: str, model: str | None = None) -> str:
     `model` is the folder of the run's first model where the manifest no longer names it. What an
     older run or model lacks is left out, and the page says so. Raises what `report` does.
     """
-    found = read_run(run, model)
-    return _write(run, page(found, _summary(found)))
+    return _write(run, model).place
 
 
-def _write(run: str, content: str) -> str:
-    write_bytes(content.encode(), locate(run) / PAGE)
-    return f"{absolute(run).rstrip('/')}/{PAGE}"
+class _Written(NamedTuple):
+    """A page and what it was made of."""
+
+    place: str
+    run: Run
+    library: LibrarySummary | None
 
 
-def _summary(run: Run) -> LibrarySummary | None:
-    """Return the counts of a run's predictions, which are read file by file."""
-    endings = [made.ending for made in run.models.values()]
-    return summarize_library(run.predictions, run.first.window, endings)
+def _write(uri: str, model: str | None) -> _Written:
+    run = read_run(uri, model)
+    library = summarize_library(run.predictions, run.first.window, run.endings)
+    write_bytes(page(run, library).encode(), locate(uri) / PAGE)
+    return _Written(f"{absolute(uri).rstrip('/')}/{PAGE}", run, library)
 
 
 def _rows_missing(run: Run, library: LibrarySummary | None) -> Iterator[str]:
