@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -42,22 +42,22 @@ class Column(NamedTuple):
     """Ends of the scale on which its cells are drawn, if they are."""
 
 
-def columns_of(run: Run) -> list[Column]:
-    """Return the columns for which a run has values, in their order."""
+def columns_of(run: Run, scales: Sequence[IntervalScale]) -> list[Column]:
+    """Return the columns for which a run has values, in their order; a scale for each objective."""
     rows = run.shortlist
     columns = [
         Column("Rank", "rank", partial(number_cell, name="rank", decimals=0)),
         Column("Formula", "formula", formula_cell),
         Column("Id", "id", partial(text_cell, name="id")),
     ]
-    for name, made in zip(names(run.sought), run.sought, strict=True):
-        columns += _of_objective(run, made, name if run.several else "")
+    for name, made, scale in zip(names(run.sought), run.sought, scales, strict=True):
+        columns += _of_objective(run, made, name if run.several else "", scale)
     if run.several:
         columns.append(Column("P of all", "pall", partial(number_cell, name=P_ALL, decimals=3)))
     models = {name: made.ending for name, made in run.models.items()}
     if any(has_any(rows, f"in_domain{ending}") for ending in models.values()):
         columns.append(Column("Domain", "domain", partial(domain_cell, models=models)))
-    columns += _of_nearest(run)
+    columns += _of_nearest(run, scales[0].decimals)
     if "known_id" in rows.column_names:
         columns.append(Column("Known as", "known", partial(text_cell, name="known_id")))
     if "duplicates" in rows.column_names:
@@ -71,10 +71,9 @@ def columns_of(run: Run) -> list[Column]:
     return columns
 
 
-def _of_objective(run: Run, made: Sought, name: str) -> Iterator[Column]:
+def _of_objective(run: Run, made: Sought, name: str, scale: IntervalScale) -> Iterator[Column]:
     """Yield prediction, interval and probability of an objective; `name` is empty for the only one."""
     rows, unit = run.shortlist, f", {made.unit}" if made.unit else ""
-    scale = IntervalScale.of(rows, made.window, made.ending)
     kind = f"{made.number + 1}" if made.number else ""
     prediction = partial(number_cell, name=f"prediction{made.ending}", decimals=scale.decimals)
     title = f"{name[:1].upper()}{name[1:]}" if name else "Prediction"
@@ -91,14 +90,13 @@ def _of_objective(run: Run, made: Sought, name: str) -> Iterator[Column]:
         yield Column(title, f"p{kind}", partial(number_cell, name=p_name, decimals=3))
 
 
-def _of_nearest(run: Run) -> Iterator[Column]:
+def _of_nearest(run: Run, decimals: int) -> Iterator[Column]:
     """Yield the columns of the nearest known crystal, which is the first model's."""
     rows, made = run.shortlist, run.first
     if not has_any(rows, "nearest_id"):
         return
     unit = f", {made.unit}" if made.unit else ""
     true = f"Its {made.target}{unit}" if run.several else f"Its true value{unit}"
-    decimals = IntervalScale.of(rows, made.window).decimals
     yield Column("Nearest known crystal", "nearest", nearest_cell)
     yield Column(true, "true", partial(number_cell, name="nearest_target", decimals=decimals))
     if has_any(rows, "nearest_distance"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from emrl_ray.reporting.run_page.domain_counts import DomainCounts
-from emrl_ray.reporting.run_page.domain_words import reason_words
+from emrl_ray.reporting.run_page.domain_counts import DomainCounts, reason_words
 from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.markup import (
     NONE_PREDICTED,

@@ -1,4 +1,4 @@
-"""How many candidates are in the domain of a model, and of all, and why the others are not."""
+"""How many candidates are in the domain of a model, and of all, and why the others are not, in words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from numpy.typing import NDArray
 
 NAMED = ("unseen_element", "unseen_pair")
 """Codes of `domain_reason` whose second word is counted too: there are few of these words."""
+WORDS = {
+    "unseen_element": "element not in the training set",
+    "unseen_pair": "pair of elements not in the training set",
+    "pair_distance": "pair distance unlike those of the training set",
+    "volume_per_atom": "volume per atom outside the range of the training set",
+    "shortest_distance": "shortest distance outside the range of the training set",
+    "atoms": "more or fewer atoms than in the training set",
+    "features": "features far from those of the training set",
+    "embedding": "embedding far from those of the training set",
+    "unknown": "reason not recorded",
+}
+"""What the first word of `domain_reason` means."""
 
 
 class DomainCounts(NamedTuple):
@@ -93,3 +105,15 @@ def _tally(texts: pa.Array) -> Counter[str]:
     return Counter(
         {pair["values"].as_py(): pair["counts"].as_py() for pair in texts.value_counts()}
     )
+
+
+def reason_words(code: str) -> str:
+    """Return what a code means; of an unknown one, the code without its underscores."""
+    return WORDS.get(code, code.replace("_", " "))
+
+
+def short_reason(reason: str | None) -> str:
+    """Return a whole `domain_reason` as short words."""
+    code, _, rest = (reason or "").partition(" ")
+    words = code.replace("_", " ")
+    return f"{words} {rest}".strip() or WORDS["unknown"]

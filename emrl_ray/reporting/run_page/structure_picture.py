@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterable
 from itertools import product
 
@@ -10,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
 from emrl_ray.features.elements import default_csv, property_columns
-from emrl_ray.reporting.run_page.element_colors import element_color, tint
 from emrl_ray.reporting.run_page.markup import text
 
 SIZE, MARGIN = 120, 4
@@ -29,6 +29,17 @@ DIRECTIONS = [
     (azimuth, elevation) for azimuth in (-75, -68, -60, -50) for elevation in (10, 18, 28)
 ]
 """Directions to look from, degrees: around the vertical from the x axis, and above the horizon."""
+CUSTOMARY = {
+    "H": "#f0f0f0", "Li": "#b57fe0", "B": "#f2a6a0", "C": "#5a5a5a", "N": "#4c66e0",
+    "O": "#e0301e", "F": "#8fd14f", "Na": "#9a62d8", "Mg": "#7fc93e", "Al": "#b9a7a7",
+    "Si": "#dcb98a", "P": "#f08a1d", "S": "#ecd13a", "Cl": "#3dbd45", "K": "#8247c4",
+    "Ca": "#4fae3a", "Ti": "#a9b1ba", "Fe": "#cf6a2e", "Co": "#e683a4", "Ni": "#52b788",
+    "Cu": "#c27a46", "Zn": "#7d85b8", "Se": "#f0a030", "Br": "#9c3a2a", "Rb": "#7036b0",
+    "Sr": "#3b9a3f", "Ag": "#c3c7cc", "I": "#8a2d96", "Cs": "#5c2b9c", "Ba": "#2b8540",
+    "Au": "#e6c22f", "Hg": "#b4b8d6", "Pb": "#5b5f68",
+}  # fmt: skip
+GOLDEN = 0.618034
+"""Steps of this part of the colour circle keep any number of hues apart."""
 
 
 class StructurePictures:
@@ -70,8 +81,8 @@ class StructurePictures:
         """Return the shades of the elements drawn so far, once for all pictures of a page."""
         gradients, rules = [], []
         for number in sorted(self._elements):
-            color = element_color(number)
-            stops = ((0, tint(color, 1, 0.55)), (0.55, color), (1, tint(color, 0, 0.35)))
+            color = _color(number)
+            stops = ((0, _tint(color, 1, 0.55)), (0.55, color), (1, _tint(color, 0, 0.35)))
             inner = "".join(f'<stop offset="{at}" stop-color="{shade}"/>' for at, shade in stops)
             gradients.append(
                 f'<radialGradient id="z{number}" cx=".36" cy=".32" r=".72">{inner}</radialGradient>'
@@ -202,3 +213,23 @@ def _key(numbers: Iterable[int]) -> str:
         for number in sorted({int(number) for number in numbers})
     )
     return f'<span class="key" aria-hidden="true">{items}</span>'
+
+
+def _color(number: int) -> str:
+    """Return the colour of the element with an atomic number, grey for what is none."""
+    if not 1 <= number <= len(SYMBOLS):
+        return "#999999"
+    if customary := CUSTOMARY.get(SYMBOLS[number - 1]):
+        return customary
+    return _hex(*colorsys.hls_to_rgb(number * GOLDEN % 1, 0.62, 0.45))
+
+
+def _tint(color: str, towards: float, part: float) -> str:
+    """Return a colour mixed with `part` of a grey: 1 is white, 0 black."""
+    parts = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (value + part * (towards - value) for value in parts)
+    return _hex(red, green, blue)
+
+
+def _hex(red: float, green: float, blue: float) -> str:
+    return "#" + "".join(f"{round(255 * value):02x}" for value in (red, green, blue))

@@ -1,4 +1,4 @@
-"""The shortlist as a table that can be sorted and searched."""
+"""The shortlist as a table that can be sorted and searched, and what is said above and below it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.reporting.run_page.cells import Cell, Row, written
-from emrl_ray.reporting.run_page.columns import Column, columns_of
+from emrl_ray.reporting.run_page.columns import Column, columns_of, has_any
+from emrl_ray.reporting.run_page.domain_counts import verdict
+from emrl_ray.reporting.run_page.interval_scale import IntervalScale
 from emrl_ray.reporting.run_page.markup import NOTHING, counted, paragraph, section, text
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
-from emrl_ray.reporting.run_page.table_words import count_words, how_to_read, missing_words
+from emrl_ray.screening.supply_risk import COST, HAZARDS
 
 MOST_PICTURES = 100
+OF_COST = (
+    "Cost is that of the pure elements by mass, at prices from Wolfram Alpha and Wikipedia, nearly all of "
+    "September 2013 (pymatgen); fluorine's, 1,900 USD/kg, is that of the pure gas, and fluorides "
+    "are made from cheaper compounds. How few countries supply the elements (Herfindahl-Hirschman "
+    "index, Gaultois et al. 2013) is in shortlist.csv."
+)
+OF_HAZARDS = (
+    "RoHS or radioactive: elements that EU directive 2011/65/EU restricts (Pb, Hg, Cd, Cr; of chromium "
+    "the hexavalent alone, but any is named here), and those without a stable isotope. Other hazards "
+    "are not looked for."
+)
 
 
 def shortlist_section(run: Run) -> str:
@@ -24,18 +38,18 @@ def shortlist_section(run: Run) -> str:
     if rows.num_rows == 0:
         return section("shortlist", "The shortlist", paragraph("No candidate is on the shortlist."))
     pictures = _pictures(rows)
-    columns = columns_of(run)
+    scales = [IntervalScale.of(rows, made.window, made.ending) for made in run.sought]
+    columns = columns_of(run, scales)
     shown = rows.select([name for name in rows.column_names if name not in GEOMETRY]).to_pylist()
-    missing = missing_words(rows)
     return section(
         "shortlist",
         f"The shortlist: {counted(rows.num_rows, 'candidate')}",
-        paragraph(count_words(run)),
-        paragraph(missing, "note"),
+        paragraph(_counts(run)),
+        paragraph(_missing(rows), "note"),
         _tools(columns, len(shown)),
         pictures.definitions,
         _table(columns, shown, pictures.drawn),
-        paragraph(how_to_read(run, len(pictures.drawn)), "note"),
+        paragraph(_how_to_read(run, scales, len(pictures.drawn)), "note"),
     )
 
 
@@ -118,3 +132,94 @@ def _tools(columns: Sequence[Column], count: int) -> str:
         f'<option value="{count}">all</option></select></label>'
         '<output id="found" for="search length"></output></div>'
     )
+
+
+def _counts(run: Run) -> str:
+    """Return how many rows are in domain, known and duplicated, in a sentence each."""
+    rows, said = run.shortlist, []
+    listed = rows.num_rows
+    if any(has_any(rows, f"in_domain{ending}") for ending in run.endings):
+        inside = int(verdict(rows, run.endings).inside.sum())
+        whose = "the domain of every model" if len(run.endings) > 1 else "the model's domain"
+        which = f"{inside:,} of {listed:,}" if inside else f"None of {listed:,}"
+        said.append(f"{which} {'are' if inside > 1 else 'is'} in {whose}.")
+    if has_any(rows, "known_id"):
+        known = listed - rows.column("known_id").null_count
+        said.append(f"{counted(known, 'is a known crystal', 'are known crystals')}.")
+    if "duplicates" in rows.column_names:
+        said.append(_duplicates(run))
+    return " ".join(said)
+
+
+def _duplicates(run: Run) -> str:
+    """Return how many candidates are the same crystal as one of the shortlist, and as another."""
+    found = pc.sum(pc.list_value_length(run.shortlist.column("duplicates"))).as_py() or 0
+    examined, repeated = run.counts.get("examined"), run.counts.get("repeated")
+    among = f" among the best {examined:,}, which were looked at" if examined else ""
+    if "duplicates" in run.counts:  # all ranked rows were compared, not only those looked at
+        among, repeated = " among all ranked candidates", None
+    if not found:
+        said = f"No further candidate{among} is the same crystal as one of these."
+    else:
+        are = counted(
+            found, "further candidate is a duplicate", "further candidates are duplicates"
+        )
+        said = f"{are} of these{among} (column Duplicates)."
+    if (more := (repeated or 0) - found) > 0:
+        are = counted(more, "more is a duplicate", "more are duplicates")
+        said += f" {are} of candidates that are not on the shortlist."
+    if cut := run.counts.get("duplicates_cut"):
+        have = counted(cut, "row of these has", "rows of these have")
+        said += f" {have} so many candidates for a duplicate that not all were compared."
+    return said
+
+
+def _missing(rows: pa.Table) -> str:
+    """Return what this run does not tell, in a sentence; empty if it tells all."""
+    kinds = {
+        "lower": "intervals (its model has no calibration)",
+        "in_domain": "whether candidates are in the model's domain",
+        "nearest_id": "the nearest known crystals",
+        "known_id": "which candidates are known crystals",
+        "duplicates": "duplicates",
+        "lattice": "the structures",
+    }
+    untold = [
+        words
+        for name, words in kinds.items()
+        if name not in rows.column_names or (name in list(kinds)[:3] and not has_any(rows, name))
+    ]
+    return f"This run does not tell: {', '.join(untold)}." if untold else ""
+
+
+def _how_to_read(run: Run, scales: Sequence[IntervalScale], pictures: int) -> str:
+    """Return what the columns mean, for `pictures` rows with a picture."""
+    rows, said = run.shortlist, []
+    if has_any(rows, "lower"):
+        each = " of an objective" if run.several else ""
+        said.append(
+            f"All intervals{each} are drawn on the scale above them{_window_words(scales)}."
+        )
+    if has_any(rows, "nearest_id"):
+        said.append(
+            "The nearest known crystal is that of the training set nearest in embedding space"
+            + (" of the first model" if run.several else "")
+            + "; its distance has no unit and compares within this model alone."
+        )
+    if pictures and rows.num_rows > pictures:
+        said.append(f"The first {pictures:,} rows have pictures.")
+    if has_any(rows, COST):
+        said.append(OF_COST)
+    if HAZARDS in rows.column_names:
+        said.append(OF_HAZARDS)
+    said.append("The same rows are in shortlist.csv and shortlist.parquet beside this page.")
+    return " ".join(said)
+
+
+def _window_words(scales: Sequence[IntervalScale]) -> str:
+    """Return how the windows are drawn, if there are any."""
+    beyond = [bool(scale.beyond) for scale in scales if scale.window]
+    said = "" if all(beyond) else "; the window is shaded"
+    if any(beyond):
+        said += "; where the window lies beyond the scale, a wedge points to it"
+    return said
