@@ -14,6 +14,7 @@ import pytest
 import emrl_ray
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
+from emrl_ray.config.base import window_of, window_text
 from emrl_ray.options import field_docs, parse, read_yaml
 
 
@@ -76,6 +77,20 @@ def test_objectives_that_make_no_sense_are_one_clear_line(options, said):
 @pytest.mark.parametrize("window", ["-3:-2", "-0.5:", ":-1", "-3.0:2"])
 def test_a_window_may_begin_with_a_minus(window):
     assert screen(*SCREEN, "--target-window", window).target_window == window
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("8:12", (8.0, 12.0)),
+        (":1.7", (-math.inf, 1.7)),
+        ("-1234567.25:", (-1234567.25, math.inf)),
+        ("1.0000001:1.0000002", (1.0000001, 1.0000002)),
+    ],
+)
+def test_a_window_is_written_to_the_last_digit(text, window):
+    assert window_of("target-window", text) == window
+    assert window_text(window) == text
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,17 @@ def window_of(option: str, text: str | None) -> tuple[float, float] | None:
     return bounds
 
 
+def window_text(window: tuple[float, float] | None) -> str | None:
+    """Return the text of which `window_of` makes the window, to the last digit."""
+    if window is None:
+        return None
+    return ":".join("" if abs(end) == float("inf") else number_text(end) for end in window)
+
+
+def number_text(value: float) -> str:
+    """Return a number with the digits that tell it from all others, and no more: 8, 1.7, 1234567.5."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"

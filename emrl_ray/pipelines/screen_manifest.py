@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emrl_ray.config import ScreenConfig
+from emrl_ray.config.base import window_text
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
 from emrl_ray.model import read_card
@@ -74,7 +75,7 @@ def _described(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
             "model": objective.model,
             "target": card.target,
             "unit": card.unit,
-            "window": objective.window_text,
+            "window": window_text(objective.window),
         }
         for objective, card in zip(objectives, cards, strict=True)
     ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.config.base import number_text, window_of
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.reporting.run_page.model_folder import ModelFolder, find_model, named_model
@@ -48,10 +49,10 @@ class Sought(NamedTuple):
         low, high = self.window
         unit = f" {self.unit}" if self.unit else ""
         if math.isinf(high):
-            return f"of at least {low:g}{unit}"
+            return f"of at least {number_text(low)}{unit}"
         if math.isinf(low):
-            return f"of at most {high:g}{unit}"
-        return f"between {low:g} and {high:g}{unit}"
+            return f"of at most {number_text(high)}{unit}"
+        return f"between {number_text(low)} and {number_text(high)}{unit}"
 
 
 def read_sought(
@@ -77,16 +78,11 @@ def read_sought(
         target = made.get("target") or (card.target if card else "predicted property")
         unit = made.get("unit") or (card.unit if card else _unit(shortlist, number))
         head = _heads(config, len(described))[number] or (card.best_head if card else "")
-        window = bounds(made["window"]) if made.get("window") else None
+        text = str(made["window"]) if made.get("window") else None
+        window = window_of("target-window", text)
         words = str(target).replace("_", " ")
         found.append(Sought(number, words, unit or "", window, head, models[place]))
     return found
-
-
-def bounds(window: object) -> tuple[float, float]:
-    """Return LOW:HIGH as numbers; an open end is infinite."""
-    low, _, high = str(window).partition(":")
-    return float(low or -math.inf), float(high or math.inf)
 
 
 def _unit(shortlist: pa.Schema, number: int) -> str | None:
