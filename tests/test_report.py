@@ -71,19 +71,6 @@ def test_the_question_is_asked_in_a_sentence(page):
         assert fact in page.text["question"]
 
 
-def test_a_narrow_window_is_told_to_the_last_digit(run_copy):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
-    change(run_copy, config={**config, "target_window": "10.0000001:10.0000002"})
-    assert "between 10.0000001 and 10.0000002 angstrom^3" in page_of(run_copy).text["question"]
-
-
-def test_a_window_that_is_none_is_told(run_copy):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
-    change(run_copy, config={**config, "target_window": "8"})
-    with pytest.raises(ValueError, match="--target-window 8: give LOW:HIGH"):
-        write_report(str(run_copy))
-
-
 def test_the_funnel_has_the_rows_of_the_manifest(page):
     rows = page.rows["funnel"][1:]
     assert [row[:2] for row in rows] == [

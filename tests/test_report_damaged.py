@@ -95,6 +95,12 @@ def test_a_run_that_does_not_tell_what_it_was_asked_has_no_invented_question(run
     assert "smallest" not in question
 
 
+def test_a_window_that_is_none_is_told(run_copy, capsys):
+    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    change(run_copy, config={**config, "target_window": "8"})
+    assert "--target-window 8: give LOW:HIGH" in refused(run_copy, capsys)
+
+
 def test_rows_without_any_prediction_are_told_as_such(run_copy):
     replace_shortlist(run_copy, read_table(run_copy / "shortlist.parquet").slice(0, 0))
     for place in (run_copy / "predictions").iterdir():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.crystals.storage import read_table
+from emrl_ray.crystals.storage import locate, read_json, read_table
 from emrl_ray.reporting.run_page.markup import per_cent
 from emrl_ray.reporting.run_page.model_folder import ModelFolder
 from emrl_ray.reporting.run_page.sought import Sought, judges, names
@@ -109,6 +109,12 @@ def test_a_second_model_that_is_gone_is_named_and_the_page_is_made(both, capsys)
     page = page_of(both)
     assert "no longer, the one that this run used" in page.text["question"]
     assert page.text["model"].count("test rows (") == 1
+
+
+def test_a_narrow_window_is_told_to_the_last_digit(run_copy):
+    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    change(run_copy, config={**config, "target_window": "10.0000001:10.0000002"})
+    assert "between 10.0000001 and 10.0000002 angstrom^3" in page_of(run_copy).text["question"]
 
 
 def sought(number: int, target: str, head: str, place: str) -> Sought:
