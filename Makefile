@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust format setup clean
+.PHONY: demo test lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust data format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -29,31 +29,35 @@ rooms: setup
 unit: setup
 	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest
 
-# Both need EMRL_RAY_DATA, and a machine with nothing else to do.
-bench: setup
+data:
+	@test -d "$(EMRL_RAY_DATA)/data" || \
+		{ echo "EMRL_RAY_DATA ($(EMRL_RAY_DATA)): set it to a folder that holds data/ and reference/"; exit 1; }
+
+# All need EMRL_RAY_DATA, and those that time a machine with nothing else to do.
+bench: data setup
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/speed_page.py
 
-bench-growth: setup
+bench-growth: data setup
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/speed_page.py
 
 METHODS := methods-hoip methods-mps methods-mpb methods-mpl out-of-fold transfer-mps transfer-mpl
 
-bench-methods: setup
+bench-methods: data setup
 	for name in $(METHODS); do $(BIN)/emrl-ray benchmark --config benchmarks/configs/$$name.yaml || exit 1; done
 
 TRUSTED := runs/trust
 
-bench-trust: setup
+bench-trust: data setup
 	$(BIN)/python benchmarks/trust_coverage.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
 	$(BIN)/python benchmarks/trust_domain.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
 	$(BIN)/python benchmarks/trust_shortlist.py --data $(EMRL_RAY_DATA)/data --work $(TRUSTED)/shortlist
 	$(BIN)/python benchmarks/trust_cost.py --data $(EMRL_RAY_DATA)/data --model $(TRUSTED)/models/MPS-FE-0 --out $(TRUSTED)/cost
 	$(BIN)/python benchmarks/trust_page.py
 
-# What the reader of CIFs is worth: its speed beside pymatgen's (EMRL_RAY_DATA), and changed CIFs.
-bench-cif: setup
+# What the reader of CIFs is worth: its speed beside pymatgen's, and changed CIFs.
+bench-cif: data setup
 	$(BIN)/python benchmarks/cif_speed.py
 	$(BIN)/python benchmarks/fuzz_cif.py
 

@@ -1,6 +1,6 @@
 """What trust costs: predictions with everything on beside the bare prediction, and duplicates found.
 
-    python benchmarks/trust_cost.py --data DATA --model MODEL
+    python benchmarks/trust_cost.py --data DATA --model MODEL --out FOLDER
 
 Slices of the 110,534 candidates go through both ways in turn, in one process on one thread. Then the verb
 `screen` runs on them in turn with every filter on and with a model of the first format, which knows neither
@@ -9,7 +9,6 @@ domain nor structures, nor intervals here.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from arguments import RESULTS
+from arguments import RESULTS, data_parser
 from changed_crystals import in_other_cells
 
 from emrl_ray.config import ScreenConfig
@@ -38,11 +37,8 @@ REPEATS = 3
 
 def main() -> None:
     """Measure and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of the data sets")
-    parser.add_argument("--model", required=True)
+    parser = data_parser(__doc__, model="folder of the model", out="folder for the runs")
     parser.add_argument("--window", default="-2:-1.5", help="LOW:HIGH of the screen")
-    parser.add_argument("--out", required=True, help="folder for the runs")
     words = parser.parse_args()
     found: dict[str, Any] = {"machine": description()}
     found["duplicates"] = duplicates(words.data)

@@ -11,11 +11,10 @@ A model that is there already is not trained again.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any, NamedTuple
 
 import numpy as np
-from arguments import RESULTS
+from arguments import RESULTS, add_seeds, data_parser
 from numpy.typing import NDArray
 
 from emrl_ray.config import TrainConfig
@@ -39,10 +38,8 @@ DIVISIONS = 200
 
 def main() -> None:
     """Train what is missing and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of the data sets")
-    parser.add_argument("--models", required=True, help="folder for the models")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = data_parser(__doc__, models="folder for the models")
+    add_seeds(parser)
     words = parser.parse_args()
     found: dict[str, Any] = {"machine": description()}
     for dataset, (file, target, epochs) in DATASETS.items():

@@ -7,14 +7,13 @@ The models are those of `trust_coverage.py`.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from arguments import RESULTS
+from arguments import RESULTS, add_seeds, data_parser
 from changed_crystals import displaced, swapped
 from numpy.typing import NDArray
 
@@ -35,10 +34,8 @@ SHARES = tuple(step / 20 for step in range(19))
 
 def main() -> None:
     """Measure and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of the data sets")
-    parser.add_argument("--models", required=True, help="folder of the models")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = data_parser(__doc__, models="folder of the models")
+    add_seeds(parser)
     words = parser.parse_args()
     found: dict[str, Any] = {"machine": description()}
     for seed in words.seeds:
@@ -78,9 +75,7 @@ def flagged(model: Model, batch: CrystalBatch) -> dict[str, Any]:
     names = [str(row) for row in range(batch.n_crystals)]
     table = crystals_table(batch, names, names)
     found, rejects = model.predict(table, LIMITS)
-    reasons = Counter(
-        text.split()[0] for text in found.column("domain_reason").drop_null().to_pylist()
-    )
+    reasons = _reasons(found)
     share = (reasons.total() + len(rejects)) / batch.n_crystals
     return {
         "rows": batch.n_crystals,
@@ -102,9 +97,7 @@ def errors(model: Model, data: str) -> dict[str, Any]:
     error = np.abs(true - predicted)
     inside = found.column("in_domain").to_numpy()
     width = found.column("upper").to_numpy() - found.column("lower").to_numpy()
-    outside_by = Counter(
-        text.split()[0] for text in found.column("domain_reason").drop_null().to_pylist()
-    )
+    outside_by = _reasons(found)
     return {
         "rows": len(error),
         "outside": round(float(1 - inside.mean()), 4),
@@ -117,6 +110,13 @@ def errors(model: Model, data: str) -> dict[str, Any]:
         "rows_by_reason": dict(outside_by.most_common()),
         "mae_by_share_left_out": rejection_curve(error, np.lexsort((width, ~inside))),
     }
+
+
+def _reasons(found: pa.Table) -> Counter[str]:
+    """Return how many rows are outside the domain by the code of the reason."""
+    return Counter(
+        text.split()[0] for text in found.column("domain_reason").drop_null().to_pylist()
+    )
 
 
 def matching(found: pa.Table, code: str) -> NDArray[np.bool_]:

@@ -16,7 +16,6 @@ from pages import DOCS, markdown_table, put_between
 from trust_figures import draw_rejection, draw_shortlist
 
 PAGE = DOCS / "trust.md"
-TOPS = ("20", "50", "100", "200", "500")
 
 
 def main() -> None:
@@ -113,12 +112,13 @@ def errors_text(found: dict[str, Any]) -> str:
 def shortlist_text(found: dict[str, Any]) -> str:
     """Return the precision of each ranking, the mean over seeds and its range."""
     seeds = [value for name, value in _models(found)]
-    ways = [name for name, value in seeds[0].items() if isinstance(value, dict) and "20" in value]
+    tops = list(seeds[0]["probability"])
+    ways = [name for name, value in seeds[0].items() if isinstance(value, dict) and name != "rows"]
     rows = [
-        [way, *(_mean_range([seed[way][top] for seed in seeds]) for top in TOPS)] for way in ways
+        [way, *(_mean_range([seed[way][top] for seed in seeds]) for top in tops)] for way in ways
     ]
-    rows.append(["random", *[_mean_range([seed["random"] for seed in seeds])] * len(TOPS)])
-    return markdown_table(["ranking", *(f"top {top}" for top in TOPS)], rows)
+    rows.append(["random", *[_mean_range([seed["random"] for seed in seeds])] * len(tops)])
+    return markdown_table(["ranking", *(f"top {top}" for top in tops)], rows)
 
 
 def cost_text(found: dict[str, Any]) -> str:

@@ -3,19 +3,18 @@
     python benchmarks/trust_shortlist.py --data DATA --work FOLDER
 
 A model learns from a random fifth of MPL for a few epochs and screens the other crystals by the verbs
-`train` and `screen`; their true gaps are then looked up. The top 100 by the probability of a gap in the
-window, with and without the rows outside the domain, are compared with the 100 predictions nearest to
-its middle and with a random draw.
+`train` and `screen`; their true gaps are then looked up. Of each ranking the shares of the first 20 to 500
+rows that are in the window are told: by the probability of a gap in it and by how near its middle the
+prediction is, each as it is and with the rows outside the domain last. At random is the share of all rows.
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from arguments import RESULTS
+from arguments import RESULTS, add_seeds, data_parser
 from numpy.typing import NDArray
 
 from emrl_ray.config import ScreenConfig, TrainConfig
@@ -30,11 +29,9 @@ TOPS = (20, 50, 100, 200, 500)
 
 def main() -> None:
     """Train, screen, look up, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of the data sets")
-    parser.add_argument("--work", required=True, help="folder for tables, models and runs")
+    parser = data_parser(__doc__, work="folder for tables, models and runs")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add_seeds(parser)
     words = parser.parse_args()
     found: dict[str, Any] = {"machine": description(), "epochs": words.epochs}
     for seed in words.seeds:
