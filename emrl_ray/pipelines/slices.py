@@ -120,14 +120,21 @@ class _Apply:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         (piece,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
         try:
-            return {"report": [json.dumps(self._report(piece))], "error": [""]}
+            return _reported(report=json.dumps(self._report(piece)))
+        except OSError as error:
+            return _reported(storage=f"{piece.name}: {' '.join(str(error).split())}")
         except Exception:
-            return {"report": [""], "error": [f"{piece.name} failed\n{traceback.format_exc()}"]}
+            return _reported(bug=f"{piece.name} failed\n{traceback.format_exc()}")
 
     def _report(self, piece: Any) -> tuple[Any, ...]:
         began = time.monotonic()
         counts = self.worker(piece)
         return piece.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
+
+
+def _reported(report: str = "", storage: str = "", bug: str = "") -> dict[str, list[str]]:
+    """Return the row that tells the driver what came of a slice: one of the three."""
+    return {"report": [report], "storage": [storage], "bug": [bug]}
 
 
 def _parse_report(text: str) -> SliceReport:
@@ -183,7 +190,8 @@ def _reports(
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece as it is done, in any order.
 
-    Raises RuntimeError at once if a worker raises. A piece on which one worker after another dies
+    Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
+    RuntimeError if a worker raises anything else, both at once. A piece on which one worker after another dies
     does not keep the others from being done; it is named in the RuntimeError that comes after them.
     """
     if not pieces:
@@ -216,8 +224,12 @@ def _reports(
     dataset.context.max_errored_blocks = -1  # an exception of ours comes as a row: these are deaths
     unfinished = {piece.name for piece in pieces}
     for row in dataset.iter_rows():
-        if row["error"]:
-            raise RuntimeError(row["error"])
+        if row["storage"]:
+            raise OSError(
+                f"{row['storage']}; what is done stays, and the same call goes on from there"
+            )
+        if row["bug"]:
+            raise RuntimeError(row["bug"])
         report = _parse_report(row["report"])
         unfinished.remove(report.name)
         yield report
