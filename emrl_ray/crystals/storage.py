@@ -193,20 +193,13 @@ _repeated = retry(
 )
 
 
-@_repeated
 def write_parquet(table: pa.Table, target: Location) -> None:
     """Write a table under another name, then move it in place: readers see all of it or nothing."""
-    with _Aside(target) as aside:
-        pq.write_table(
-            table,
-            aside.path,
-            filesystem=aside.filesystem,
-            compression="zstd",
-            row_group_size=ROW_GROUP_ROWS,
-        )
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    write_bytes(content.getvalue(), target)
 
 
-@_repeated
 def write_csv(table: pa.Table, target: Location) -> None:
     """Write a table as CSV, a list or struct as JSON text, aside and then moved in place."""
     for index, field in enumerate(table.schema):
@@ -216,8 +209,9 @@ def write_csv(table: pa.Table, target: Location) -> None:
                 for value in table.column(index).to_pylist()
             ]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
-        pcsv.write_csv(table, stream)
+    content = pa.BufferOutputStream()
+    pcsv.write_csv(table, content)
+    write_bytes(content.getvalue(), target)
 
 
 @contextlib.contextmanager
@@ -244,8 +238,11 @@ def csv_writer(target: Location, schema: pa.Schema) -> Iterator[pcsv.CSVWriter]:
 
 
 @_repeated
-def write_bytes(content: bytes, target: Location) -> None:
-    """Write a file under another name, then move it in place."""
+def write_bytes(content: bytes | pa.Buffer, target: Location) -> None:
+    """Write a file, in one write, under another name, then move it in place.
+
+    A write or move that fails is tried again, unless its error is one that lasts (a full disk).
+    """
     with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
         stream.write(content)
 

@@ -31,7 +31,7 @@ from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output
 
 ATTEMPTS = 4
-"""Workers that may die on a slice before it is given up."""
+"""Workers that may die on a slice before the others are done first."""
 
 
 class RowSlice(NamedTuple):
@@ -191,11 +191,34 @@ def _reports(
     """Yield the report of each piece as it is done, in any order.
 
     Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
-    RuntimeError if a worker raises anything else, both at once. A piece on which one worker after another dies
-    does not keep the others from being done; it is named in the RuntimeError that comes after them.
+    RuntimeError if a worker raises anything else, both at once. A piece on which one worker after
+    another dies, or whose worker's node goes, does not keep the others from being done; it is tried
+    anew after them, and once nothing more can be done it is named in a RuntimeError.
     """
-    if not pieces:
-        return
+    unfinished = {piece.name: piece for piece in pieces}
+    while unfinished:
+        before = len(unfinished)
+        for report in _reports_of_pass(
+            list(unfinished.values()), build, arguments, workers, cpus_per_worker, gpus_per_worker
+        ):
+            del unfinished[report.name]
+            yield report
+        if len(unfinished) == before:
+            raise RuntimeError(
+                f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, and as often "
+                "again after all other slices were done, for want of memory or in compiled code"
+            )
+
+
+def _reports_of_pass(
+    pieces: Sequence[Named],
+    build: Callable[..., SliceWorker],
+    arguments: Sequence[Any],
+    workers: int | None,
+    cpus_per_worker: float,
+    gpus_per_worker: float,
+) -> Iterator[SliceReport]:
+    """Yield the report of each piece that is done; those on which workers died are left out."""
     pool = (
         ray.data.ActorPoolStrategy(size=min(workers, len(pieces)))
         if workers
@@ -222,7 +245,6 @@ def _reports(
         )
     dataset.context.enable_progress_bars = False
     dataset.context.max_errored_blocks = -1  # an exception of ours comes as a row: these are deaths
-    unfinished = {piece.name for piece in pieces}
     for row in dataset.iter_rows():
         if row["storage"]:
             raise OSError(
@@ -230,14 +252,7 @@ def _reports(
             )
         if row["bug"]:
             raise RuntimeError(row["bug"])
-        report = _parse_report(row["report"])
-        unfinished.remove(report.name)
-        yield report
-    if unfinished:
-        raise RuntimeError(
-            f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, for want of "
-            "memory or in compiled code; all other slices are done"
-        )
+        yield _parse_report(row["report"])
 
 
 def _free_places(most: int, cpus_per_worker: float) -> int:
