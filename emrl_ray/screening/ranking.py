@@ -46,7 +46,12 @@ class Ranking(NamedTuple):
     @property
     def columns(self) -> list[str]:
         """Columns of the predictions that ranking reads, where a table has them."""
-        return ["id", "prediction", self.probability, EXCLUDED_BY, *self.verdicts, KNOWN_ID]
+        return ["id", "prediction", self.probability, EXCLUDED_BY]
+
+    @property
+    def counted(self) -> list[str]:
+        """Columns that the tally of all rows reads besides."""
+        return [*self.verdicts, KNOWN_ID]
 
     @property
     def probability(self) -> str:

@@ -61,12 +61,13 @@ def shortlist(
     """
     probability = None if ranking.window is None else ranking.probability
     with ThreadPoolExecutor(READERS) as readers:
-        best, tally = _ranked(files, ranking, FIRST * top, readers)
+        every = [*ranking.columns, *ranking.counted]
+        best, tally = _ranked(files, every, ranking, FIRST * top, readers)
         rows = read_rows(files, best, readers)
         choice = choose(rows, top, probability)
         examined = best.num_rows
         if not choice.enough and examined < tally.ranked:
-            best, _ = _ranked(files, ranking, MOST * top, readers)
+            best, _ = _ranked(files, ranking.columns, ranking, MOST * top, readers)
             while not choice.enough and examined < best.num_rows:
                 examined = min(MORE * examined, best.num_rows)
                 rows = read_rows(files, best.slice(0, examined), readers)
@@ -83,15 +84,19 @@ def shortlist(
 
 
 def _ranked(
-    files: Sequence[Location], ranking: Ranking, most: int, readers: Executor
+    files: Sequence[Location],
+    columns: Sequence[str],
+    ranking: Ranking,
+    most: int,
+    readers: Executor,
 ) -> tuple[pa.Table, Tally]:
-    """Return the best `most` rows of all files (`BEST`), and a tally of all."""
+    """Return the best `most` rows of all files (`BEST`), and what these columns tell of all (`Tally`)."""
     best, tally, parts = BEST.empty_table(), NOTHING, []
 
     def find(predictions: pa.Table, number: int) -> tuple[pa.Table, Tally]:
         return best_rows(predictions, number, ranking, most)
 
-    for part, counted in each_file(files, ranking.columns, find, readers):
+    for part, counted in each_file(files, columns, find, readers):
         parts.append(part)
         tally += counted
         if len(parts) == FILES_AT_ONCE:
