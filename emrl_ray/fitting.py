@@ -133,10 +133,11 @@ def fit_model(
         if len(split.calibration):
             best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
         calibrations = _calibrations(heads, best, embeddings, known, labels, split.calibration)
-        domain = _domain(representation, crystals.take(split.train), config.least_seen)
+        training = crystals.take(split.train).combine_chunks()
+        domain = _domain(representation, training, config.least_seen)
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
-    reference = _reference(labels, embeddings, split.train, config.target, crystals)
+    reference = _reference(labels, embeddings, split.train, config.target, training)
     calibration = calibrations.get(best)
     held_out = _held_out(heads[best], calibration, embeddings, known, labels, split, crystals)
     return Model(
@@ -305,6 +306,7 @@ def _reference(
     target: str,
     crystals: pa.Table,
 ) -> pa.Table:
+    """Return the rows of training, whose geometry is `crystals`, as the model keeps them."""
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
     on_map = places(Plane.of(embeddings[rows]).place(embeddings[rows]))
@@ -326,7 +328,7 @@ def _reference(
             pa.array(labels.targets[rows]),
             pa.FixedSizeListArray.from_arrays(flat, width),
             *on_map.values(),
-            *crystals.take(rows).combine_chunks().columns,
+            *crystals.columns,
         ],
         schema=schema,
     )

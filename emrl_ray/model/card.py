@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.crystals.storage import locate
@@ -49,7 +49,7 @@ class Card:
     """Options of the training, seed included."""
     versions: dict[str, str]
     """Versions of the packages that made the model."""
-    format_version: int = field(default=FORMAT_VERSION)
+    format_version: int = FORMAT_VERSION
     """Version of the folder's format."""
 
 
@@ -60,13 +60,12 @@ def read_card(uri: str) -> Card:
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
     with damage_reported(uri):
         values = read_mapping(place, CARD)
-    version = values.get("format_version")
-    if version not in READABLE:
-        raise ValueError(
-            f"{uri}: model format {version}, this version reads {READ}; train it again "
-            "or use the emrl-ray version that its card names"
-        )
-    with damage_reported(uri):
+        version = values.get("format_version")
+        if version not in READABLE:
+            raise ValueError(
+                f"{uri}: model format {version}, this version reads {READ}; train it again "
+                "or use the emrl-ray version that its card names"
+            )
         return _card(values)
 
 

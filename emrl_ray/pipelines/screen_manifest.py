@@ -116,8 +116,9 @@ def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
 
 def _of_ranked(found: dict[str, Any]) -> list[str]:
     """Return what filters that were not asked for would say of the ranked rows, in a line."""
-    counted = {FILTERS[name]: found[f"ranked_{name}"] for name in (DOMAIN, KNOWN)}
-    counted = {words: count for words, count in counted.items() if count}
+    counted = {
+        FILTERS[name]: count for name in (DOMAIN, KNOWN) if (count := found[f"ranked_{name}"])
+    }
     if not counted:
         return []
     told = " and ".join(f"{count:,} {words.kept_out}" for words, count in counted.items())
