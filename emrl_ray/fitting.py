@@ -17,6 +17,7 @@ from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
+from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.evaluation import Split, floors, score, split_rows
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
@@ -80,15 +81,13 @@ def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Rej
     rows = np.flatnonzero(np.isfinite(values))
     rejects = reject_unlabelled(table.column("id"), values, target, source)
     kept = table.take(rows)
-    metadata = field.metadata or {}
     return (
         Labels(
             rows,
             kept.column("id").combine_chunks(),
             kept.column("formula").combine_chunks(),
             values[rows],
-            metadata.get(b"unit", b"").decode() or None,
-            metadata.get(b"theory", b"").decode() or None,
+            *origin_of(field),
         ),
         rejects,
     )
@@ -274,7 +273,6 @@ def _held_out(
     parts = ["calibration"] * len(split.calibration) + ["test"] * len(split.test)
     values = head.predict(embeddings[rows]) if len(rows) else np.zeros(0)
     _, distances = known.query(embeddings[rows])
-    unit = {"unit": labels.unit} if labels.unit else None
     ends = calibration.interval(values, distances) if calibration else None
     columns = {
         "target": pa.array(labels.targets[rows]),
@@ -292,7 +290,7 @@ def _held_out(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 pa.field("part", pa.string()),
-                *(pa.field(name, pa.float64(), metadata=unit) for name in columns),
+                *(number_field(name, labels.unit) for name in columns),
                 *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),
             ]
         ),
@@ -310,12 +308,11 @@ def _reference(
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
     on_map = places(Plane.of(embeddings[rows]).place(embeddings[rows]))
-    unit = {"unit": labels.unit} if labels.unit else None
     schema = pa.schema(
         [
             CRYSTAL_SCHEMA.field("id"),
             CRYSTAL_SCHEMA.field("formula"),
-            pa.field(target, pa.float64(), metadata=unit),
+            number_field(target, labels.unit),
             pa.field("embedding", pa.list_(pa.float32(), width)),
             *(pa.field(name, pa.float32()) for name in on_map),
             *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
+from emrl_ray.crystals.units import number_field
 
 INTERVAL = ("lower", "upper")
 """Ends of the interval that holds the target with the confidence asked for; null without calibration."""
@@ -75,10 +76,9 @@ def prediction_table(
         "formula": pa.nulls(crystals.num_rows, pa.string()) if formula is None else formula,
         **found,
     }
-    metadata = {"unit": unit} if unit else None
     further = [name for name in given if name not in (*columns, *GEOMETRY)]
     fields = [
-        pa.field(name, column.type, metadata=metadata if name in IN_UNIT_OF_TARGET else None)
+        number_field(name, unit) if name in IN_UNIT_OF_TARGET else pa.field(name, column.type)
         for name, column in found.items()
     ]
     schema = pa.schema(
