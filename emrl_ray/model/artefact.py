@@ -22,7 +22,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
 from emrl_ray.crystals.storage import locate, write_bytes, write_json, write_parquet
-from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage
+from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.compiled import State
 from emrl_ray.features.pairs import reject_lonely
@@ -40,7 +40,6 @@ from emrl_ray.model.folder import (
     table_reader,
 )
 from emrl_ray.model.rows import (
-    KNOWN,
     bounds,
     check_free_columns,
     known_ids,
@@ -215,7 +214,7 @@ class Model:
             **bounds(ends, len(values)),
             **verdicts(reasons, len(values)),
             **nearest(self.reference, index, distance, self.card.target),
-            KNOWN: ids,
+            KNOWN_ID: ids,
             **places(self.plane.place(embeddings)),
         }
 

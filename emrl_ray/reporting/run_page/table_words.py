@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from emrl_ray.crystals.tables import KNOWN_ID
 from emrl_ray.reporting.run_page.columns import has_any
 from emrl_ray.reporting.run_page.domain_counts import verdict
 from emrl_ray.reporting.run_page.interval_scale import IntervalScale
@@ -35,8 +36,8 @@ def count_words(run: Run) -> str:
         whose = "the domain of every model" if len(endings) > 1 else "the model's domain"
         which = f"{inside:,} of {listed:,}" if inside else f"None of {listed:,}"
         said.append(f"{which} {'are' if inside > 1 else 'is'} in {whose}.")
-    if has_any(rows, "known_id"):
-        known = listed - rows.column("known_id").null_count
+    if has_any(rows, KNOWN_ID):
+        known = listed - rows.column(KNOWN_ID).null_count
         said.append(f"{counted(known, 'is a known crystal', 'are known crystals')}.")
     if "duplicates" in rows.column_names:
         said.append(_duplicates(run))
@@ -72,7 +73,7 @@ def missing_words(rows: pa.Table) -> str:
         "lower": "intervals (its model has no calibration)",
         "in_domain": "whether candidates are in the model's domain",
         "nearest_id": "the nearest known crystals",
-        "known_id": "which candidates are known crystals",
+        KNOWN_ID: "which candidates are known crystals",
         "duplicates": "duplicates",
         "lattice": "the structures",
     }
