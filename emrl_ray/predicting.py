@@ -58,8 +58,7 @@ def predict(config: PredictConfig) -> PredictResult:
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        head = model.head_name(config.head)
-        _ = model.heads[head]  # read now: a damaged one is told before any work
+        head = model.read_head(config.head)
         with open_supply(config.source, config.cif_column, config.out) as supply:
             check_free_columns(supply.columns, config.source)
             tables, rejects = [], []

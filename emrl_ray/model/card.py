@@ -52,6 +52,11 @@ class Card:
     format_version: int = FORMAT_VERSION
     """Version of the folder's format."""
 
+    @property
+    def keeps_structures(self) -> bool:
+        """Whether the folder has its crystals, those held out and a domain: format 1 kept none of them."""
+        return self.format_version > 1
+
 
 def read_card(uri: str) -> Card:
     """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""

@@ -32,7 +32,7 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
-from emrl_ray.model import REFERENCE, Model
+from emrl_ray.model import Card, Model
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.slices import (
@@ -84,28 +84,29 @@ def screen(config: ScreenConfig) -> ScreenResult:
     met, and for a run whose arguments, model or library were others.
     """
     usage = Usage()
+    wanted = config.wanted()
     objectives = [
         Objective(absolute(model), head, window, config.maximize)
-        for model, head, window in config.wanted()
+        for _, model, head, window in wanted
     ]
     filters = Filters.of(config)
     run = _Run.at(config.out)
-    models = {option_of(number): made.model for number, made in enumerate(objectives)}
     check_folder_place(run.folder, config.out)
-    refuse_input_as_output(config.out, crystals=config.crystals, model=config.model)
-    for option, made in zip(_further(config), objectives[1:], strict=True):
-        refuse_input_as_output(config.out, **{option: made.model})
+    refuse_input_as_output(config.out, crystals=config.crystals)
+    for each in wanted:
+        refuse_input_as_output(config.out, **{each.option: each.model})
     with usage.timed("prepare"):
         pieces = _plan(config)
-        first = _check_models(config, objectives)
-        inputs = {name: folder_fingerprint(model) for name, model in models.items()}
-        refuse_the_same(objectives, list(inputs.values()))
+        first, cards = _check_models(config, objectives)
+        inputs = {
+            option_of(number): folder_fingerprint(objective.model)
+            for number, objective in enumerate(objectives)
+        }
+        refuse_the_same(objectives, cards, list(inputs.values()))
         inputs["crystals"] = table_fingerprint(config.crystals)
         called = {
-            option_of(number): f"--{option} {made.model}"
-            for number, (option, made) in enumerate(
-                zip(_further(config), objectives[1:], strict=True), start=1
-            )
+            option_of(number): f"--{each.option} {each.model}"
+            for number, each in enumerate(wanted[1:], start=1)
         }
         job = Job("screen", run.folder, asdict(config), inputs, "run.json", called)
         job.open(config.overwrite)
@@ -138,7 +139,9 @@ def screen(config: ScreenConfig) -> ScreenResult:
         table = with_supply_risk(found.table) if config.supply else found.table
         _write_shortlist(table, run.folder)
         run.output.sweep()
-    manifest = describe(config, objectives, inputs, usage, len(pieces), counts, found)
+    manifest = describe(
+        config, objectives, cards, filters, inputs, usage, len(pieces), counts, found
+    )
     write_json(manifest, run.manifest)
     write_report(config.out)
     summarize(manifest, counts, config.out)
@@ -218,17 +221,16 @@ def option_of(number: int) -> str:
     return "model" if number == 0 else f"model{number + 1}"
 
 
-def _further(config: ScreenConfig) -> list[str]:
-    """Return the options that name the models of further objectives."""
-    return ["and"] * (config.and_model is not None) + ["objectives"] * len(config.objectives)
+def _check_models(
+    config: ScreenConfig, objectives: Sequence[Objective]
+) -> tuple[Model, list[Card]]:
+    """Return the first model, and the cards of all.
 
-
-def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Model:
-    """Return the first model; raises ConfigError, in one line, if one cannot do what is asked."""
+    Raises ConfigError, in one line, if one cannot do what is asked.
+    """
     models = [Model.load(objective.model) for objective in objectives]
     for model, objective in zip(models, objectives, strict=True):
-        head = model.head_name(objective.head)
-        _ = model.heads[head]  # read now: a damaged one is told before any work
+        head = model.read_head(objective.head)
         if objective.window is not None and head not in model.calibrations:
             raise ConfigError(
                 f"target window {objective.window_text}: {objective.model} has no calibration; train "
@@ -236,14 +238,9 @@ def _check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> Mode
             )
         if config.in_domain and model.trust.domain is None:
             raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
-    if config.not_known and not _keeps_structures(config.model):
+    if config.not_known and not models[0].card.keeps_structures:
         raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
-    return models[0]
-
-
-def _keeps_structures(model: str) -> bool:
-    """Return whether a model's folder has the geometry of its training crystals."""
-    return GEOMETRY[0] in table_schema(f"{absolute(model)}/{REFERENCE}").names
+    return models[0], [model.card for model in models]
 
 
 def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
-from emrl_ray.model import read_card
+from emrl_ray.model import Card
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN, Filters
 from emrl_ray.screening.objectives import Objective
@@ -23,6 +23,8 @@ MANIFEST_FORMAT = 1
 def describe(
     config: ScreenConfig,
     objectives: Sequence[Objective],
+    cards: Sequence[Card],
+    filters: Filters,
     inputs: dict[str, str],
     usage: Usage,
     slices: int,
@@ -31,13 +33,12 @@ def describe(
 ) -> dict[str, Any]:
     """Return what a run was asked, what it found, and what that took."""
     tally, listed = found.tally, found.table.num_rows
-    filters = Filters.of(config).asked_for
     return {
         "format": MANIFEST_FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": asdict(config),
-        "objectives": _described(objectives),
-        "filters": filters,
+        "objectives": _described(objectives, cards),
+        "filters": filters.asked_for,
         "fingerprints": inputs,
         "counts": {
             "slices": slices,
@@ -57,7 +58,7 @@ def describe(
             "duplicates_cut": found.twins_cut,
         },
         "cut_short": found.cut_short,
-        "funnel": _funnel(counts, found, filters),
+        "funnel": _funnel(counts, found, filters.asked_for),
         "seconds": usage.seconds,
         "throughput": usage.throughput("predict"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
@@ -66,9 +67,8 @@ def describe(
     }
 
 
-def _described(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
+def _described(objectives: Sequence[Objective], cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Return what is asked of which target, for the manifest; a window as LOW:HIGH."""
-    cards = [read_card(objective.model) for objective in objectives]
     return [
         {
             "model": objective.model,

@@ -100,7 +100,7 @@ class Screener:
         self, number: int, crystals: pa.Table, source: str
     ) -> tuple[pa.Table, list[Reject]]:
         objective, model = self.objectives[number], self.models[number]
-        head = model.head_name(objective.head)
+        head = model.read_head(objective.head)
         found, rejects = model.predict(crystals, self.limits, head, source, self.confidence)
         if objective.window is not None:
             share = model.calibrations[head].p_in_window(

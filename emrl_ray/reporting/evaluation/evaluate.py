@@ -76,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        head, target = model.head_name(config.head), config.target or model.card.target
+        head, target = model.read_head(config.head), config.target or model.card.target
         with open_supply(config.crystals, config.cif_column) as supply:
             _check_columns(supply, target, model, config)
             parts, rejects = _score_all(supply, target, model, head, config, threads)
