@@ -17,6 +17,7 @@ from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
+from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.evaluation import Split, floors, score, split_rows
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
@@ -80,15 +81,13 @@ def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Rej
     rows = np.flatnonzero(np.isfinite(values))
     rejects = reject_unlabelled(table.column("id"), values, target, source)
     kept = table.take(rows)
-    metadata = field.metadata or {}
     return (
         Labels(
             rows,
             kept.column("id").combine_chunks(),
             kept.column("formula").combine_chunks(),
             values[rows],
-            metadata.get(b"unit", b"").decode() or None,
-            metadata.get(b"theory", b"").decode() or None,
+            *origin_of(field),
         ),
         rejects,
     )
@@ -133,10 +132,11 @@ def fit_model(
         if len(split.calibration):
             best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
         calibrations = _calibrations(heads, best, embeddings, known, labels, split.calibration)
-        domain = _domain(representation, crystals.take(split.train), config.least_seen)
+        training = crystals.take(split.train).combine_chunks()
+        domain = _domain(representation, training, config.least_seen)
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
-    reference = _reference(labels, embeddings, split.train, config.target, crystals)
+    reference = _reference(labels, embeddings, split.train, config.target, training)
     calibration = calibrations.get(best)
     held_out = _held_out(heads[best], calibration, embeddings, known, labels, split, crystals)
     return Model(
@@ -273,7 +273,6 @@ def _held_out(
     parts = ["calibration"] * len(split.calibration) + ["test"] * len(split.test)
     values = head.predict(embeddings[rows]) if len(rows) else np.zeros(0)
     _, distances = known.query(embeddings[rows])
-    unit = {"unit": labels.unit} if labels.unit else None
     ends = calibration.interval(values, distances) if calibration else None
     columns = {
         "target": pa.array(labels.targets[rows]),
@@ -291,7 +290,7 @@ def _held_out(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 pa.field("part", pa.string()),
-                *(pa.field(name, pa.float64(), metadata=unit) for name in columns),
+                *(number_field(name, labels.unit) for name in columns),
                 *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),
             ]
         ),
@@ -305,15 +304,15 @@ def _reference(
     target: str,
     crystals: pa.Table,
 ) -> pa.Table:
+    """Return the rows of training, whose geometry is `crystals`, as the model keeps them."""
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
     on_map = places(Plane.of(embeddings[rows]).place(embeddings[rows]))
-    unit = {"unit": labels.unit} if labels.unit else None
     schema = pa.schema(
         [
             CRYSTAL_SCHEMA.field("id"),
             CRYSTAL_SCHEMA.field("formula"),
-            pa.field(target, pa.float64(), metadata=unit),
+            number_field(target, labels.unit),
             pa.field("embedding", pa.list_(pa.float32(), width)),
             *(pa.field(name, pa.float32()) for name in on_map),
             *(CRYSTAL_SCHEMA.field(name) for name in GEOMETRY),
@@ -326,7 +325,7 @@ def _reference(
             pa.array(labels.targets[rows]),
             pa.FixedSizeListArray.from_arrays(flat, width),
             *on_map.values(),
-            *crystals.take(rows).combine_chunks().columns,
+            *crystals.columns,
         ],
         schema=schema,
     )

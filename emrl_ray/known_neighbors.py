@@ -16,17 +16,18 @@ from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, 
 from emrl_ray.crystals.sources import is_glob
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.supply import open_supply
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, rejects_table
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.units import number_field
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
+from emrl_ray.model.rows import known_ids
 from emrl_ray.predicting import close, print_rows
 from emrl_ray.trust import several_nearest
 
 HEADINGS = {
     **{name: name for name in ("id", "formula")},
-    "known_id": "known",
+    KNOWN_ID: "known",
     "rank": "rank",
     "nearest_id": "nearest",
     "nearest_formula": "its formula",
@@ -129,35 +130,37 @@ def _known_ids(model: Model, batch: CrystalBatch) -> pa.Array:
     """Return the ids of the labelled crystals that those of a batch are, null where there is none."""
     if model.known is None or model.labelled is None:
         return pa.nulls(batch.n_crystals, pa.string())
-    index = model.known.find(batch, find_contacts(batch))
-    return model.labelled.column("id").take(pa.array(index, mask=index < 0)).combine_chunks()
+    return known_ids(model.labelled, model.known.find(batch, find_contacts(batch)))
 
 
 def _rows(
     model: Model,
     crystals: pa.Table,
-    known_ids: pa.Array,
+    known: pa.Array,
     index: NDArray[np.int64],
     distance: NDArray[np.float64],
 ) -> pa.Table:
-    """Return the rows of B crystals; (B, k) are the reference rows found and their distances."""
+    """Return the rows of B crystals, which are the known ones with the ids `known` (B,).
+
+    `index` and `distance` (B, k) are the reference rows found and how far they are.
+    """
     count = index.shape[1]
     repeated = np.repeat(np.arange(len(index)), count)
     own = crystals.select(["id", "formula"]).take(repeated)
-    known = model.reference.select(["id", "formula", model.card.target]).take(index.reshape(-1))
+    near = model.reference.select(["id", "formula", model.card.target]).take(index.reshape(-1))
     return pa.Table.from_arrays(
         [
             *own.columns,
-            known_ids.take(pa.array(repeated)),
+            known.take(pa.array(repeated)),
             pa.array(np.tile(np.arange(1, count + 1), len(index))),
-            *known.columns,
+            *near.columns,
             pa.array(distance.reshape(-1)),
         ],
         schema=pa.schema(
             [
                 CRYSTAL_SCHEMA.field("id"),
                 CRYSTAL_SCHEMA.field("formula"),
-                pa.field("known_id", pa.string()),
+                pa.field(KNOWN_ID, pa.string()),
                 pa.field("rank", pa.int64()),
                 pa.field("nearest_id", pa.string()),
                 pa.field("nearest_formula", pa.string()),

@@ -114,9 +114,9 @@ def _take_given(
     for file in named.pop("config"):
         values |= read_yaml(file)
     values |= {key: value for key, value in named.items() if value is not None}
+    plain = {str(key).replace("-", "_"): value for key, value in values.items()}
     names = _aliases(kind)
-    keys = {key: str(key).replace("-", "_") for key in values}
-    return {names.get(keys[key], keys[key]): value for key, value in values.items()}, rest
+    return {names.get(key, key): value for key, value in plain.items()}, rest
 
 
 def _checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

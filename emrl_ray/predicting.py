@@ -14,7 +14,7 @@ from emrl_ray.crystals.accounting import Counts, closing
 from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.supply import open_supply
-from emrl_ray.crystals.tables import rejects_table
+from emrl_ray.crystals.tables import KNOWN_ID, rejects_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
@@ -24,7 +24,7 @@ ROWS_SHOWN = 50
 HEADINGS = {
     **{name: name for name in ("id", "formula", "prediction", "lower", "upper")},
     "domain_reason": "outside",
-    "known_id": "known",
+    KNOWN_ID: "known",
     "nearest_id": "nearest",
     "nearest_formula": "its formula",
     "nearest_target": "its value",
@@ -58,8 +58,7 @@ def predict(config: PredictConfig) -> PredictResult:
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        head = model.head_name(config.head)
-        _ = model.heads[head]  # read now: a damaged one is told before any work
+        head = model.read_head(config.head)
         with open_supply(config.source, config.cif_column, config.out) as supply:
             check_free_columns(supply.columns, config.source)
             tables, rejects = [], []

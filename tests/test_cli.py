@@ -43,7 +43,10 @@ def test_a_second_objective_is_asked_for_by_and(tmp_path):
     in_yaml = ["--config", str(tmp_path / "screen.yaml")]
     for words in (["--and", "fe"], ["--and=fe"], ["--and-model", "fe"], in_yaml):
         wanted = screen(*SCREEN, *windows, *words).wanted()
-        assert wanted == [("model", None, (1, 2)), ("fe", None, (-math.inf, -1))]
+        assert wanted == [
+            ("model", "model", None, (1, 2)),
+            ("and", "fe", None, (-math.inf, -1)),
+        ]
 
 
 def test_objectives_are_a_list_in_yaml(tmp_path):
@@ -53,7 +56,7 @@ def test_objectives_are_a_list_in_yaml(tmp_path):
     )
     wanted = screen(*SCREEN, "--config", str(tmp_path / "screen.yaml")).wanted()
     assert [entry.model for entry in wanted] == ["model", "fe", "bulk"]
-    assert wanted[2] == ("bulk", "linear", (90, math.inf))
+    assert wanted[2] == ("objectives", "bulk", "linear", (90, math.inf))
 
 
 @pytest.mark.parametrize(

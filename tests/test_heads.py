@@ -224,6 +224,15 @@ def test_the_folded_network_equals_the_trained_one():
     np.testing.assert_allclose(folded(embeddings), plain * 0.5 - 2, atol=1e-5)
 
 
+def test_the_neural_head_predicts_a_row_the_same_whatever_rows_are_beside_it(quick: None):
+    head = NeuralHead()
+    head.fit(*rows())
+    embeddings, _ = rows(neural.ROWS_AT_ONCE + 40, seed=2)
+    alone = [head.predict(embeddings[row : row + 1])[0] for row in range(len(embeddings))]
+    np.testing.assert_allclose(head.predict(embeddings), alone, rtol=1e-13)
+    assert head.predict(embeddings[:0]).shape == (0,)
+
+
 def test_the_neural_fit_leaves_torch_as_it_was(quick: None):
     import torch
 

@@ -219,6 +219,7 @@ def test_repeated_ids_are_those_after_the_first():
         ({"targets": "absent.csv"}, FileNotFoundError, "--targets absent.csv: no such file"),
         ({"unit": "eV"}, ConfigError, "--unit, --theory: need --targets"),
         ({"sources": ["{tmp}/empty.csv"]}, ConfigError, "no crystals there"),
+        ({"sources": [""]}, ConfigError, "the source is empty"),
         ({"out": "{tmp}/foreign"}, ConfigError, "holds files but no _run.json"),
         ({"out": "{tmp}/foreign", "overwrite": True}, ConfigError, "holds files but no _run.json"),
         (

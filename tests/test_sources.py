@@ -6,6 +6,7 @@ import zipfile
 import pytest
 from crystal_files import NACL, load, write
 
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.names import Container, id_of, kind_of
 from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
@@ -142,6 +143,11 @@ def test_a_source_without_crystals_is_refused_in_one_line(tmp_path, source, erro
     with pytest.raises(error, match=message) as caught:
         list_sources([f"{tmp_path}/{source}"])
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_source_is_not_the_current_folder():
+    with pytest.raises(ConfigError, match=r"^the source is empty: give a path \(\. is the current"):
+        list_sources([""])
 
 
 def test_the_fingerprint_changes_with_the_files(tmp_path):

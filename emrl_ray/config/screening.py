@@ -87,11 +87,11 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
 
     def wanted(self) -> list[Wanted]:
         """Return the objectives, that of --target-window, --maximize or --minimize first."""
-        found = [Wanted(self.model, self.head, window_of("target-window", self.target_window))]
+        window = window_of("target-window", self.target_window)
+        found = [Wanted("model", self.model, self.head, window)]
         if self.and_model is not None:
-            found.append(
-                Wanted(self.and_model, None, window_of("target-window2", self.target_window2))
-            )
+            window = window_of("target-window2", self.target_window2)
+            found.append(Wanted("and", self.and_model, None, window))
         for entry in self.objectives:
             known = {"model", "target_window", "head"}
             if not {"model", "target_window"} <= entry.keys() <= known:
@@ -99,13 +99,15 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
                     f"objectives: {entry}: give model and target_window, and head if it is not the best"
                 )
             window = window_of("objectives: target-window", entry["target_window"])
-            found.append(Wanted(entry["model"], entry.get("head"), window))
+            found.append(Wanted("objectives", entry["model"], entry.get("head"), window))
         return found
 
 
 class Wanted(NamedTuple):
     """A model, a head of it, and the window that its prediction is wanted in."""
 
+    option: str
+    """The option that names the model."""
     model: str
     head: str | None
     window: tuple[float, float] | None

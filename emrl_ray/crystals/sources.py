@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.names import CHOICES, KINDS, ONLY_IF_NAMED, Container, is_hidden, kind_of
 from emrl_ray.crystals.packed import Packer, unpacked
@@ -113,12 +114,14 @@ def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listi
     """Return the files that `sources` name, in their order and by path within each.
 
     Files at or below the paths or URIs `leave_out` are none. Raises FileNotFoundError or ValueError, in
-    one line, for a source that does not exist, names nothing, or is a file of another kind.
+    one line, for a source that is empty, does not exist, names nothing, or is a file of another kind.
     """
     left_out = [locate(uri).path.rstrip("/") for uri in leave_out]
     rows = Packer(FILE_SCHEMA)
     passed_over = PassedOver()
     for source in sources:
+        if not source:
+            raise ConfigError("the source is empty: give a path (. is the current folder)")
         root, alone, before = root_of(source), not is_glob(source), len(rows)
         for info, named in _infos(source):
             if any(info.path == path or info.path.startswith(path + "/") for path in left_out):

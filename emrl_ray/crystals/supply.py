@@ -56,8 +56,6 @@ def open_supply(source: str, cif_column: str, out: str | None = None) -> Iterato
     Raises ConfigError, FileNotFoundError or ValueError, in one line, if there are none, or if the
     file `out` is one of those that would be read.
     """
-    if not source:
-        raise ConfigError("the source is empty: give a path (. is the current folder)")
     with tempfile.TemporaryDirectory() as staging:
         listing = list_sources([source])
         if out is not None and listing.holds(locate(out).path):

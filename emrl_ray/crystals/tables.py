@@ -26,6 +26,9 @@ CRYSTAL_SCHEMA = pa.schema(
 GEOMETRY = ("lattice", "atomic_numbers", "frac_coords")
 """The columns that hold the structure itself."""
 
+KNOWN_ID = "known_id"
+"""The column, in tables of candidates and of predictions, of the id of the known crystal that the row is."""
+
 READ_BY = "read_by"
 """The column, in tables that `ingest` and `fetch` write, of the library that read the row's structure."""
 

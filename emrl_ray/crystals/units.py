@@ -17,8 +17,8 @@ class Origin(NamedTuple):
 
 def origin_of(field: pa.Field) -> Origin:
     """Return what the metadata of a column say of it."""
-    notes = _texts(field)
-    return Origin(notes.get("unit") or None, notes.get("theory") or None)
+    notes = field.metadata or {}
+    return Origin(*(notes.get(key, b"").decode() or None for key in (b"unit", b"theory")))
 
 
 def number_field(name: str, unit: str | None) -> pa.Field:

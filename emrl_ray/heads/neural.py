@@ -28,13 +28,16 @@ EPSILON = 1e-5
 VALIDATION = 0.2
 """Share of the rows that choose the epoch."""
 LEAST_ROWS = 10
+ROWS_AT_ONCE = 512
+"""Rows whose first layer, 2 kB each, is held at a time: in a cache of the CPU."""
 
 
 class FoldedNetwork(NamedTuple):
     """The trained network for inference: its batch norms and the target's scale are folded in.
 
-    target = mean + scale · (w₃ · ReLU(W₂ ReLU(W₁ z + b₁) + b₂) + b₃); the names are those of the
-    tensors in the file.
+    target = mean + scale · (w₃ · ReLU(W₂ ReLU(W₁ z + b₁) + b₂) + b₃), computed in float64: the
+    order of a sum is the BLAS's own on each kind of CPU, and in float32 it moves predictions by
+    more than a part in a million. The names are those of the tensors in the file.
     """
 
     weight_1: NDArray[np.float32]  # (m, 256)
@@ -48,10 +51,17 @@ class FoldedNetwork(NamedTuple):
 
     def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return (B,) of embeddings (B, m)."""
+        found = np.empty(len(embeddings))
+        for start in range(0, len(embeddings), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            found[rows] = self._standardised(embeddings[rows].astype(np.float64))
+        return found * self.scale + self.mean
+
+    def _standardised(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (b,) of embeddings (b, m), whose float64 carries over to each layer."""
         first = np.maximum(embeddings @ self.weight_1 + self.bias_1, 0)
         second = np.maximum(first @ self.weight_2 + self.bias_2, 0)
-        standardised = second @ self.weight_3 + self.bias_3
-        return standardised.astype(np.float64) * self.scale + self.mean
+        return second @ self.weight_3 + self.bias_3
 
 
 class Trained(NamedTuple):

@@ -22,7 +22,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
 from emrl_ray.crystals.storage import locate, write_bytes, write_json, write_parquet
-from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage
+from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.compiled import State
 from emrl_ray.features.pairs import reject_lonely
@@ -40,7 +40,6 @@ from emrl_ray.model.folder import (
     table_reader,
 )
 from emrl_ray.model.rows import (
-    KNOWN,
     bounds,
     check_free_columns,
     known_ids,
@@ -173,14 +172,16 @@ class Model:
             features = None if features is None else features[~lonely]
         return Embedded(kept, batch, embeddings, features, rejects + without_pairs)
 
-    def head_name(self, name: str | None) -> str:
-        """Return `name` if the model has such a head, the best head for None.
+    def read_head(self, name: str | None) -> str:
+        """Return `name`, or that of the best head for None, when that head has been read.
 
-        Raises ValueError, in one line, if it has not.
+        Raises ValueError, in one line, if the model has no such head, or a damaged one.
         """
         if name is not None and name not in self.card.heads:
             raise ValueError(f"--head {name}: the model has {', '.join(self.card.heads)}")
-        return name or self.card.best_head
+        chosen = name or self.card.best_head
+        _ = self.heads[chosen]
+        return chosen
 
     def predict(
         self,
@@ -196,7 +197,7 @@ class Model:
         geometry. Targets are in the target's unit. Intervals hold with `confidence`. The cutoff of
         `limits` is the model's.
         """
-        name = self.head_name(head)
+        name = self.read_head(head)
         check_free_columns(crystals.schema, source)
         embedded = self.embed_crystals(crystals, limits, source)
         found = self._found(name, embedded, confidence)
@@ -215,7 +216,7 @@ class Model:
             **bounds(ends, len(values)),
             **verdicts(reasons, len(values)),
             **nearest(self.reference, index, distance, self.card.target),
-            KNOWN: ids,
+            KNOWN_ID: ids,
             **places(self.plane.place(embeddings)),
         }
 
@@ -273,9 +274,9 @@ class Model:
             network = open_network(card, state, elements_csv, threads)
             intervals = read_calibrations(folder)
             domain = None
-            if card.format_version > 1:
+            if card.keeps_structures:
                 domain = Domain.from_arrays(safetensors.load((folder / DOMAIN).read_bytes()))
-        geometry = GEOMETRY if card.format_version > 1 else ()
+        geometry = GEOMETRY if card.keeps_structures else ()
         columns = ["id", "formula", card.target, "embedding", *geometry]
         tables = ModelTables(
             table_reader(uri, REFERENCE, columns),

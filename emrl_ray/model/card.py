@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.crystals.storage import locate
@@ -49,8 +49,13 @@ class Card:
     """Options of the training, seed included."""
     versions: dict[str, str]
     """Versions of the packages that made the model."""
-    format_version: int = field(default=FORMAT_VERSION)
+    format_version: int = FORMAT_VERSION
     """Version of the folder's format."""
+
+    @property
+    def keeps_structures(self) -> bool:
+        """Whether the folder has its crystals, those held out and a domain: format 1 kept none of them."""
+        return self.format_version > 1
 
 
 def read_card(uri: str) -> Card:
@@ -60,13 +65,12 @@ def read_card(uri: str) -> Card:
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
     with damage_reported(uri):
         values = read_mapping(place, CARD)
-    version = values.get("format_version")
-    if version not in READABLE:
-        raise ValueError(
-            f"{uri}: model format {version}, this version reads {READ}; train it again "
-            "or use the emrl-ray version that its card names"
-        )
-    with damage_reported(uri):
+        version = values.get("format_version")
+        if version not in READABLE:
+            raise ValueError(
+                f"{uri}: model format {version}, this version reads {READ}; train it again "
+                "or use the emrl-ray version that its card names"
+            )
         return _card(values)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, KNOWN_ID
+from emrl_ray.crystals.units import number_field
 
 INTERVAL = ("lower", "upper")
 """Ends of the interval that holds the target with the confidence asked for; null without calibration."""
@@ -16,11 +17,11 @@ VERDICT = ("in_domain", "domain_reason")
 """Whether a crystal is like the training crystals, and the first reason why not (`trust.domain`)."""
 NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
 """The nearest reference row, its true target, and its distance in embedding space."""
-KNOWN = "known_id"
-"""The labelled row, of training or held out, that is the same crystal; null where none is."""
 PLACE = ("map_x", "map_y")
 """Place on the map of the embedding space (`trust.plane`)."""
-FOUND = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN, *PLACE)
+FOUND = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN_ID, *PLACE)
+"""What is found of a crystal; the known crystal that it is, null where it is none, is a labelled row, of
+training or held out."""
 IN_UNIT_OF_TARGET = ("prediction", *INTERVAL, "nearest_target")
 
 
@@ -75,10 +76,9 @@ def prediction_table(
         "formula": pa.nulls(crystals.num_rows, pa.string()) if formula is None else formula,
         **found,
     }
-    metadata = {"unit": unit} if unit else None
     further = [name for name in given if name not in (*columns, *GEOMETRY)]
     fields = [
-        pa.field(name, column.type, metadata=metadata if name in IN_UNIT_OF_TARGET else None)
+        number_field(name, unit) if name in IN_UNIT_OF_TARGET else pa.field(name, column.type)
         for name, column in found.items()
     ]
     schema = pa.schema(

@@ -26,10 +26,9 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 from emrl_ray.crystals.structure_keys import Keys, first_of_each
-from emrl_ray.crystals.tables import check_crystal_schema, rejects_table
+from emrl_ray.crystals.tables import KNOWN_ID, check_crystal_schema, rejects_table
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library_slices import (
-    KNOWN_ID,
     Block,
     CrystalWorker,
     KeyWorker,

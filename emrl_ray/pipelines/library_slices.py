@@ -20,7 +20,7 @@ from emrl_ray.crystals.known_shapes import KnownShapes
 from emrl_ray.crystals.perovskites import SITES, Perovskites
 from emrl_ray.crystals.structure_keys import structure_keys
 from emrl_ray.crystals.substitution import Substitutions
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.tables import KNOWN_ID, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.machine import limited_threads
 from emrl_ray.resuming.output import Output
@@ -28,7 +28,6 @@ from emrl_ray.screening.filters import element_filter
 
 STRAIN = 0.03
 THRESHOLD = 0.001
-KNOWN_ID = "known_id"
 ENERGY = pa.field(
     "ewald_energy",
     pa.float64(),

@@ -11,9 +11,10 @@ from emrl_ray.config import ScreenConfig
 from emrl_ray.config.base import window_text
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
-from emrl_ray.model import read_card
+from emrl_ray.model import Card
+from emrl_ray.pipelines.screen_plan import Plan
 from emrl_ray.pipelines.usage import Usage
-from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN, Filters
+from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.shortlist import DUPLICATES, Shortlist
 from emrl_ray.screening.twins import MOST
@@ -22,27 +23,20 @@ MANIFEST_FORMAT = 1
 
 
 def describe(
-    config: ScreenConfig,
-    objectives: Sequence[Objective],
-    inputs: dict[str, str],
-    usage: Usage,
-    slices: int,
-    counts: Counts,
-    found: Shortlist,
+    config: ScreenConfig, plan: Plan, usage: Usage, counts: Counts, found: Shortlist
 ) -> dict[str, Any]:
     """Return what a run was asked, what it found, and what that took."""
     tally, listed = found.tally, found.table.num_rows
-    filters = Filters.of(config).asked_for
     return {
         "format": MANIFEST_FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": asdict(config),
-        "objectives": _described(objectives),
-        "filters": filters,
-        "fingerprints": inputs,
+        "objectives": _described(plan.objectives, plan.cards),
+        "filters": plan.filters.asked_for,
+        "fingerprints": plan.job.inputs,
         "counts": {
-            "slices": slices,
-            "slices_resumed": slices - usage.slices,
+            "slices": len(plan.pieces),
+            "slices_resumed": len(plan.pieces) - usage.slices,
             "rows_in": counts.rows_in,
             "predicted": counts.rows_out,
             "rejects": dict(counts.rejects.most_common()),
@@ -58,7 +52,7 @@ def describe(
             "duplicates_cut": found.twins_cut,
         },
         "cut_short": found.cut_short,
-        "funnel": _funnel(counts, found, filters),
+        "funnel": _funnel(counts, found, plan.filters.asked_for),
         "seconds": usage.seconds,
         "throughput": usage.throughput("predict"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
@@ -67,9 +61,8 @@ def describe(
     }
 
 
-def _described(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
+def _described(objectives: Sequence[Objective], cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Return what is asked of which target, for the manifest; a window as LOW:HIGH."""
-    cards = [read_card(objective.model) for objective in objectives]
     return [
         {
             "model": objective.model,
@@ -117,8 +110,9 @@ def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
 
 def _of_ranked(found: dict[str, Any]) -> list[str]:
     """Return what filters that were not asked for would say of the ranked rows, in a line."""
-    counted = {FILTERS[name]: found[f"ranked_{name}"] for name in (DOMAIN, KNOWN)}
-    counted = {words: count for words, count in counted.items() if count}
+    counted = {
+        FILTERS[name]: count for name in (DOMAIN, KNOWN) if (count := found[f"ranked_{name}"])
+    }
     if not counted:
         return []
     told = " and ".join(f"{count:,} {words.kept_out}" for words, count in counted.items())

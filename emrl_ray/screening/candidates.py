@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, KNOWN_ID, Reject
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import FOUND, Model
 from emrl_ray.screening.choice import LIBRARY_ROW
@@ -100,7 +100,7 @@ class Screener:
         self, number: int, crystals: pa.Table, source: str
     ) -> tuple[pa.Table, list[Reject]]:
         objective, model = self.objectives[number], self.models[number]
-        head = model.head_name(objective.head)
+        head = model.read_head(objective.head)
         found, rejects = model.predict(crystals, self.limits, head, source, self.confidence)
         if objective.window is not None:
             share = model.calibrations[head].p_in_window(
@@ -120,7 +120,7 @@ class Screener:
             inside = [found.column(name).fill_null(False).to_numpy() for name in names]
             passed[DOMAIN] = np.all(inside, axis=0)
         if self.filters.not_known:
-            passed[KNOWN] = found.column("known_id").is_null().to_numpy()
+            passed[KNOWN] = found.column(KNOWN_ID).is_null().to_numpy()
         reasons = excluded_by(passed, found.num_rows)
         return found.drop_columns(ALLOWED).append_column(EXCLUDED_BY, reasons)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,7 +57,9 @@ class Chooser(NamedTuple):
         own = np.arange(len(group))
         shown = own[group == own]
         if self.per_system is not None:
-            shown = shown[_among_first(_systems(batch.take(shown)), self.per_system)]
+            _, system = np.unique(_systems(batch.take(shown)), return_inverse=True)
+            seen = np.zeros(len(shown), np.int64)
+            shown = shown[among_first(system, self.per_system, seen)]
         most = top if self.embed is None else POOL * top
         shown = shown[:most]
         enough = len(shown) == most
@@ -91,11 +92,15 @@ def _systems(batch: CrystalBatch) -> list[str]:
     return ["-".join(sorted(set(names))) for names in symbols(batch)]
 
 
-def _among_first(names: list[str], count: int) -> NDArray[np.bool_]:
-    """Return which names (n,) are among the first `count` of their kind."""
-    seen: Counter[str] = Counter()
-    first = np.zeros(len(names), bool)
-    for place, name in enumerate(names):
-        seen[name] += 1
-        first[place] = seen[name] <= count
+def among_first(kinds: NDArray[np.int64], count: int, seen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (n,) which of n things are among the first `count` of their kinds (n,), from 0.
+
+    `seen` (k,) says how many of each kind came before these, which are counted on.
+    """
+    order = np.argsort(kinds, kind="stable")
+    grouped = kinds[order]
+    place = np.arange(len(kinds)) - np.searchsorted(grouped, grouped) + seen[grouped]
+    first = np.zeros(len(kinds), bool)
+    first[order] = place < count
+    seen += np.bincount(kinds, minlength=len(seen))
     return first

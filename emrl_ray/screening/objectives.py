@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError
-from emrl_ray.model import Card, read_card
+from emrl_ray.model import Card
 
 P_IN_WINDOW, P_ALL = "p_in_window", "p_all"
 """Columns: probability of a value within an objective's window, and within all objectives' windows."""
@@ -38,13 +38,14 @@ class Objective(NamedTuple):
         return ":".join("" if math.isinf(end) else f"{end:g}" for end in self.window)
 
 
-def refuse_the_same(objectives: Sequence[Objective], fingerprints: Sequence[str]) -> None:
+def refuse_the_same(
+    objectives: Sequence[Objective], cards: Sequence[Card], fingerprints: Sequence[str]
+) -> None:
     """Raise ConfigError, in one line, at two objectives that no probability of both can be told for.
 
     That is at two windows for one model, told by the fingerprint of its folder, whose errors are
     the same, and at windows for one target, unit and level of theory that have no value in common.
     """
-    cards = [read_card(objective.model) for objective in objectives]
     for one, other in combinations(range(len(objectives)), 2):
         first, second = objectives[one], objectives[other]
         if fingerprints[one] == fingerprints[other]:

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.tables import KNOWN_ID
 from emrl_ray.screening.filters import DOMAIN, EXCLUDED_BY, KNOWN
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW, suffix
 
-KNOWN_ID = "known_id"
-"""Column of the predictions: the labelled crystal that a row is."""
 BEST = pa.schema(
     [
         pa.field("score", pa.float64()),
@@ -46,7 +45,12 @@ class Ranking(NamedTuple):
     @property
     def columns(self) -> list[str]:
         """Columns of the predictions that ranking reads, where a table has them."""
-        return ["id", "prediction", self.probability, EXCLUDED_BY, *self.verdicts, KNOWN_ID]
+        return ["id", "prediction", self.probability, EXCLUDED_BY]
+
+    @property
+    def counted(self) -> list[str]:
+        """Columns that the tally of all rows reads besides."""
+        return [*self.verdicts, KNOWN_ID]
 
     @property
     def probability(self) -> str:

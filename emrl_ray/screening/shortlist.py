@@ -61,17 +61,20 @@ def shortlist(
     """
     probability = None if ranking.window is None else ranking.probability
     with ThreadPoolExecutor(READERS) as readers:
-        best, tally = _ranked(files, ranking, FIRST * top, readers)
-        choice = choose(read_rows(files, best, readers), top, probability)
+        every = [*ranking.columns, *ranking.counted]
+        best, tally = _ranked(files, every, ranking, FIRST * top, readers)
+        rows = read_rows(files, best, readers)
+        choice = choose(rows, top, probability)
         examined = best.num_rows
         if not choice.enough and examined < tally.ranked:
-            best, _ = _ranked(files, ranking, MOST * top, readers)
+            best, _ = _ranked(files, ranking.columns, ranking, MOST * top, readers)
             while not choice.enough and examined < best.num_rows:
                 examined = min(MORE * examined, best.num_rows)
                 rows = read_rows(files, best.slice(0, examined), readers)
                 choice = choose(rows, top, probability)
         shown = best.take(choice.rows)
-        table, twins_cut = _table(files, ranking, shown, choose.library, reach, readers)
+        rows = rows.take(choice.rows).combine_chunks()
+        table, twins_cut = _table(files, ranking, shown, rows, choose.library, reach, readers)
     listed = table.num_rows
     likely = None
     if probability is not None:
@@ -81,15 +84,19 @@ def shortlist(
 
 
 def _ranked(
-    files: Sequence[Location], ranking: Ranking, most: int, readers: Executor
+    files: Sequence[Location],
+    columns: Sequence[str],
+    ranking: Ranking,
+    most: int,
+    readers: Executor,
 ) -> tuple[pa.Table, Tally]:
-    """Return the best `most` rows of all files (`BEST`), and a tally of all."""
+    """Return the best `most` rows of all files (`BEST`), and what these columns tell of all (`Tally`)."""
     best, tally, parts = BEST.empty_table(), NOTHING, []
 
     def find(predictions: pa.Table, number: int) -> tuple[pa.Table, Tally]:
         return best_rows(predictions, number, ranking, most)
 
-    for part, counted in each_file(files, ranking.columns, find, readers):
+    for part, counted in each_file(files, columns, find, readers):
         parts.append(part)
         tally += counted
         if len(parts) == FILES_AT_ONCE:
@@ -101,15 +108,17 @@ def _table(
     files: Sequence[Location],
     ranking: Ranking,
     shown: pa.Table,
+    rows: pa.Table,
     library: str,
     reach: float,
     readers: Executor,
 ) -> tuple[pa.Table, int]:
     """Return the shortlist of the rows `shown` (`BEST`), and of how many not all twins were looked for.
 
-    Of a row and its twins the first one of the library is shown, in the place that it ranks at.
+    `rows` are the same in full. Of a row and its twins the first one of the library is shown, in
+    the place that it ranks at.
     """
-    rows = _with_geometry(read_rows(files, shown, readers), library)
+    rows = _with_geometry(rows, library)
     twins = find_twins(files, ranking, rows, library, reach, readers)
     own = shown.append_column(twins.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
     crystal = np.concatenate([np.arange(shown.num_rows), twins.shown])
@@ -118,10 +127,11 @@ def _table(
     _, first = np.unique(every.column("crystal").to_numpy(), return_index=True)
     others = np.split(np.array(every.column("id").to_pylist(), object), first[1:])
     best = select(every.take(first), shown.num_rows)
-    table = _with_geometry(read_rows(files, best, readers), library)
+    if not best.select(BEST.names).equals(shown):
+        rows = _with_geometry(read_rows(files, best, readers), library)
     ids = [others[number][1:].tolist() for number in best.column("crystal").to_pylist()]
-    place = table.num_columns - len(GEOMETRY)
-    table = table.add_column(place, DUPLICATES, pa.array(ids, pa.list_(pa.string())))
+    place = rows.num_columns - len(GEOMETRY)
+    table = rows.add_column(place, DUPLICATES, pa.array(ids, pa.list_(pa.string())))
     ranks = pa.array(np.arange(1, table.num_rows + 1))
     return table.add_column(0, RANK, ranks), twins.cut
 

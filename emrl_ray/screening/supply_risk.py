@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.crystals.units import number_field
 from emrl_ray.screening.symbols import symbols
 
 COST, HHI_PRODUCTION, HHI_RESERVE = "cost_per_kg", "hhi_production", "hhi_reserve"
@@ -39,11 +40,10 @@ def with_supply_risk(crystals: pa.Table) -> pa.Table:
         prices = _prices({name for names in elements for name in names})
         costs = [_cost(names, prices) for names in elements]
         hhi = [_hhi(names) for names in elements]
-    unit = pa.field(COST, pa.float64(), metadata={"unit": "USD/kg"})
     columns = [
-        (unit, costs),
-        (pa.field(HHI_PRODUCTION, pa.float64()), [production for production, _ in hhi]),
-        (pa.field(HHI_RESERVE, pa.float64()), [reserve for _, reserve in hhi]),
+        (number_field(COST, "USD/kg"), costs),
+        (number_field(HHI_PRODUCTION, None), [production for production, _ in hhi]),
+        (number_field(HHI_RESERVE, None), [reserve for _, reserve in hhi]),
         (pa.field(HAZARDS, pa.string()), [_hazards(names) for names in elements]),
     ]
     crystals = crystals.drop_columns([name for name in SUPPLY if name in crystals.column_names])

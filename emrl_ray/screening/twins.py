@@ -23,7 +23,7 @@ from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.model import Model
-from emrl_ray.screening.choice import LIBRARY_ROW
+from emrl_ray.screening.choice import LIBRARY_ROW, among_first
 from emrl_ray.screening.prediction_files import each_file
 from emrl_ray.screening.ranking import BEST, Ranking, ranked_rows
 
@@ -83,8 +83,8 @@ def find_twins(
         return found.take(kept), _Pairs(row, pairs.shown)
 
     for table, pairs in each_file(files, [*ranking.columns, *MARKS], candidates, readers):
-        among_first = _among_first(pairs.shown, seen)
-        parts.append(table.take(np.unique(pairs.row[among_first])))
+        compared = among_first(pairs.shown, MOST, seen)
+        parts.append(table.take(np.unique(pairs.row[compared])))
     rows = pa.concat_tables(parts).combine_chunks()
     same = _same(rows.column(LIBRARY_ROW).to_numpy(), shown, library)
     found = np.flatnonzero(same >= 0)
@@ -143,17 +143,6 @@ def _formulas(rows: pa.Table) -> pa.Array:
 def _places(rows: pa.Table) -> NDArray[np.float64]:
     """Return the places (n, 2) on the map."""
     return np.stack([rows.column(name).to_numpy() for name in ("map_x", "map_y")], 1, dtype=float)
-
-
-def _among_first(shown: NDArray[np.int64], seen: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which pairs are among the first `MOST` of their shown row; `seen` (k,) counts them on."""
-    order = np.argsort(shown, kind="stable")
-    grouped = shown[order]
-    place = np.arange(len(shown)) - np.searchsorted(grouped, grouped) + seen[grouped]
-    first = np.zeros(len(shown), bool)
-    first[order] = place < MOST
-    seen += np.bincount(shown, minlength=len(seen))
-    return first
 
 
 def _same(rows: NDArray[np.int64], shown: pa.Table, library: str) -> NDArray[np.int64]:

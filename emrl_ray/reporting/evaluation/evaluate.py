@@ -20,6 +20,7 @@ from emrl_ray.crystals.storage import locate, write_bytes, write_csv, write_json
 from emrl_ray.crystals.supply import Supply, open_supply
 from emrl_ray.crystals.tables import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.targets import reject_unlabelled
+from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
 from emrl_ray.machine import available_cpus, limited_threads
@@ -75,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        head, target = model.head_name(config.head), config.target or model.card.target
+        head, target = model.read_head(config.head), config.target or model.card.target
         with open_supply(config.crystals, config.cif_column) as supply:
             _check_columns(supply, target, model, config)
             parts, rejects = _score_all(supply, target, model, head, config, threads)
@@ -107,8 +108,7 @@ def _check_columns(supply: Supply, target: str, model: Model, config: EvaluateCo
         raise ConfigError(
             f"{config.crystals}: no known values of {target!r} to compare with; {listed}"
         )
-    metadata = supply.columns.field(target).metadata or {}
-    unit, theory = (metadata.get(key, b"").decode() or None for key in (b"unit", b"theory"))
+    unit, theory = origin_of(supply.columns.field(target))
     if unit and model.card.unit and unit != model.card.unit:
         raise ConfigError(
             f"{config.crystals}: {target} is in {unit}, {config.model} predicts "
@@ -162,11 +162,10 @@ def _score(
     kept = crystals.take(found.column(ROW))
     true = kept.column(target).cast(pa.float64())
     error = pc.subtract(found.column("prediction"), true)
-    unit = {"unit": model.card.unit} if model.card.unit else None
     rows = found.drop_columns([ROW, target])
-    rows = rows.add_column(2, pa.field(TRUE, pa.float64(), metadata=unit), true)
+    rows = rows.add_column(2, number_field(TRUE, model.card.unit), true)
     place = rows.column_names.index("prediction") + 1
-    rows = rows.add_column(place, pa.field(ERROR, pa.float64(), metadata=unit), error)
+    rows = rows.add_column(place, number_field(ERROR, model.card.unit), error)
     return _Scored(rows, elements_present(CrystalBatch.from_arrow(kept))), rejects
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.tables import KNOWN_ID
 from emrl_ray.evaluation import floors, score, within
 
 WORST = 5
@@ -55,7 +56,7 @@ def measured(
 def _among(rows: pa.Table, ids: pa.Array) -> NDArray[np.bool_]:
     """Return which rows are, by their own id or that of the crystal they are, among these."""
     by_id, by_structure = (
-        pc.is_in(rows.column(name), value_set=ids).to_numpy() for name in ("id", "known_id")
+        pc.is_in(rows.column(name), value_set=ids).to_numpy() for name in ("id", KNOWN_ID)
     )
     return by_id | by_structure
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.tables import KNOWN_ID, float_column
 from emrl_ray.reporting.run_page.cells import (
     Cell,
     Row,
@@ -58,8 +58,8 @@ def columns_of(run: Run, scales: Sequence[IntervalScale]) -> list[Column]:
     if any(has_any(rows, f"in_domain{ending}") for ending in models.values()):
         columns.append(Column("Domain", "domain", partial(domain_cell, models=models)))
     columns += _of_nearest(run, scales[0].decimals)
-    if "known_id" in rows.column_names:
-        columns.append(Column("Known as", "known", partial(text_cell, name="known_id")))
+    if KNOWN_ID in rows.column_names:
+        columns.append(Column("Known as", "known", partial(text_cell, name=KNOWN_ID)))
     if "duplicates" in rows.column_names:
         columns.append(Column("Duplicates", "duplicates", duplicates_cell))
     if has_any(rows, COST):

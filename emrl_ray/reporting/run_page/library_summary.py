@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.storage import Location
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.tables import KNOWN_ID, float_column
 from emrl_ray.reporting.run_page.axes import nice_step
 from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
 from emrl_ray.reporting.run_page.run_folder import batches
@@ -164,7 +164,7 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def _count_file(
     file: Location, bins: Bins, window: tuple[float, float] | None, endings: Sequence[str]
 ) -> LibrarySummary:
-    names = ["prediction", "map_x", "map_y", "known_id"]
+    names = ["prediction", "map_x", "map_y", KNOWN_ID]
     for ending in endings:
         names += [f"in_domain{ending}", f"domain_reason{ending}"]
     counted = (count_rows(batch, bins, window, endings) for batch in batches(file, names))
@@ -191,7 +191,7 @@ def count_rows(
     if bins.map_x is not None and bins.map_y is not None:
         x, y = (float_column(batch, name) for name in ("map_x", "map_y"))
         density = np.histogram2d(x, y, (bins.map_x, bins.map_y))[0].astype(np.int64)
-    has_known = "known_id" in batch.schema.names
+    has_known = KNOWN_ID in batch.schema.names
     return LibrarySummary(
         bins,
         batch.num_rows,
@@ -203,5 +203,5 @@ def count_rows(
         int(inside.sum()),
         int(outside.sum()),
         tuple(count_domain(batch, ending) for ending in endings),
-        batch.num_rows - batch.column("known_id").null_count if has_known else 0,
+        batch.num_rows - batch.column(KNOWN_ID).null_count if has_known else 0,
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID
 from emrl_ray.reporting.run_page.cells import Cell, Row, written
 from emrl_ray.reporting.run_page.columns import Column, columns_of, has_any
 from emrl_ray.reporting.run_page.domain_counts import verdict
@@ -143,8 +143,8 @@ def _counts(run: Run) -> str:
         whose = "the domain of every model" if len(run.endings) > 1 else "the model's domain"
         which = f"{inside:,} of {listed:,}" if inside else f"None of {listed:,}"
         said.append(f"{which} {'are' if inside > 1 else 'is'} in {whose}.")
-    if has_any(rows, "known_id"):
-        known = listed - rows.column("known_id").null_count
+    if has_any(rows, KNOWN_ID):
+        known = listed - rows.column(KNOWN_ID).null_count
         said.append(f"{counted(known, 'is a known crystal', 'are known crystals')}.")
     if "duplicates" in rows.column_names:
         said.append(_duplicates(run))
@@ -180,7 +180,7 @@ def _missing(rows: pa.Table) -> str:
         "lower": "intervals (its model has no calibration)",
         "in_domain": "whether candidates are in the model's domain",
         "nearest_id": "the nearest known crystals",
-        "known_id": "which candidates are known crystals",
+        KNOWN_ID: "which candidates are known crystals",
         "duplicates": "duplicates",
         "lattice": "the structures",
     }

@@ -1,0 +1,146 @@
+"""What a screen is to do, checked before any work: its models, its slices, and whose its folder is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.crystals.storage import (
+    Location,
+    absolute,
+    check_folder_place,
+    locate,
+    table_schema,
+)
+from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.model import Card, Model
+from emrl_ray.pipelines.slices import RowSlice, plan_rows
+from emrl_ray.reporting.run_page.page import PAGE
+from emrl_ray.resuming.output import Output
+from emrl_ray.resuming.runs import Job, refuse_input_as_output
+from emrl_ray.screening.candidates import own_columns
+from emrl_ray.screening.filters import Filters
+from emrl_ray.screening.objectives import Objective, refuse_the_same
+
+MANY_READINGS = 16
+"""Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
+
+
+class Run(NamedTuple):
+    """The parts of a run's folder."""
+
+    folder: Location
+    output: Output
+    manifest: Location
+    shortlist: str
+    report: str
+
+    @classmethod
+    def at(cls, out: str) -> Run:
+        """Return the parts of the folder `out`."""
+        root, folder = absolute(out).rstrip("/"), locate(out)
+        return cls(
+            folder,
+            Output(f"{root}/predictions", f"{root}/rejects"),
+            folder / "manifest.json",
+            f"{root}/shortlist.parquet",
+            f"{root}/{PAGE}",
+        )
+
+
+class Plan(NamedTuple):
+    """What is known before any work."""
+
+    job: Job
+    run: Run
+    pieces: list[RowSlice]
+    objectives: list[Objective]
+    filters: Filters
+    first: Model
+    """The model that ranks, or ranks first."""
+    cards: list[Card]
+    """Of the models of all objectives."""
+
+
+def prepare(config: ScreenConfig) -> Plan:
+    """Return what is to be done.
+
+    Raises ConfigError or another ValueError, in one line, for options that cannot be met.
+    """
+    wanted = config.wanted()
+    objectives = [
+        Objective(absolute(model), head, window, config.maximize)
+        for _, model, head, window in wanted
+    ]
+    run = Run.at(config.out)
+    check_folder_place(run.folder, config.out)
+    refuse_input_as_output(config.out, crystals=config.crystals)
+    for each in wanted:
+        refuse_input_as_output(config.out, **{each.option: each.model})
+    pieces = _pieces(config)
+    first, cards = _check_models(config, objectives)
+    inputs = {
+        option_of(number): folder_fingerprint(objective.model)
+        for number, objective in enumerate(objectives)
+    }
+    refuse_the_same(objectives, cards, list(inputs.values()))
+    inputs["crystals"] = table_fingerprint(config.crystals)
+    called = {
+        option_of(number): f"--{each.option} {each.model}"
+        for number, each in enumerate(wanted[1:], start=1)
+    }
+    job = Job("screen", run.folder, asdict(config), inputs, "run.json", called)
+    return Plan(job, run, pieces, objectives, Filters.of(config), first, cards)
+
+
+def _pieces(config: ScreenConfig) -> list[RowSlice]:
+    schema = table_schema(config.crystals)
+    check_crystal_schema(schema, config.crystals)
+    pieces = plan_rows(config.crystals, config.block_rows)
+    if not pieces:
+        raise ConfigError(f"{config.crystals}: the table has no rows")
+    if own := own_columns(schema):
+        print(
+            f"screen: {config.crystals}: columns with names of those that a screen writes are left "
+            f"out, rename them to keep them: {', '.join(own)}",
+            flush=True,
+        )
+    readings = max(Counter((piece.file, piece.row_group) for piece in pieces).values())
+    if readings > MANY_READINGS:
+        print(
+            f"screen: {config.crystals} has large row groups, each of which is read up to "
+            f"{readings} times; a table that `ingest` wrote has small ones and is faster",
+            flush=True,
+        )
+    return pieces
+
+
+def option_of(number: int) -> str:
+    """Return what the model of an objective is called in the run's record."""
+    return "model" if number == 0 else f"model{number + 1}"
+
+
+def _check_models(
+    config: ScreenConfig, objectives: Sequence[Objective]
+) -> tuple[Model, list[Card]]:
+    """Return the first model, and the cards of all.
+
+    Raises ConfigError, in one line, if one cannot do what is asked.
+    """
+    models = [Model.load(objective.model) for objective in objectives]
+    for model, objective in zip(models, objectives, strict=True):
+        head = model.read_head(objective.head)
+        if objective.window is not None and head not in model.calibrations:
+            raise ConfigError(
+                f"target window {objective.window_text}: {objective.model} has no calibration; train "
+                "it with --calibration 0.1, or rank by one model with --maximize or --minimize"
+            )
+        if config.in_domain and model.trust.domain is None:
+            raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
+    if config.not_known and not models[0].card.keeps_structures:
+        raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
+    return models[0], [model.card for model in models]
