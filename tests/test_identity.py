@@ -95,6 +95,17 @@ def test_equal_rows_need_no_matcher(monkeypatch):
     assert look_up(batch, batch.take([3, 1])) == [3, 1]
 
 
+def test_a_crystal_is_brought_to_its_smallest_cell_once(monkeypatch):
+    one, made = random_batch(1, seed=8), []
+    near = displaced(one, 0.0025).take([0, 0, 0])  # contacts alike, another crystal to the matcher
+    plain = identity._smallest_cell
+    monkeypatch.setattr(
+        identity, "_smallest_cell", lambda crystal: made.append(crystal) or plain(crystal)
+    )
+    assert look_up(near, in_other_cells(one.take([0, 0]))) == [-1, -1]
+    assert len(made) == 3 + 2
+
+
 def test_only_crystals_of_nearly_the_same_volume_are_compared(monkeypatch):
     count, compared = 200, []
     batch = perovskite(4.05, [[0]]).take([0] * count)

@@ -7,6 +7,7 @@ crystals apart; those few that it does not are compared by pymatgen's StructureM
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ from two starts are not."""
 TRANSLATION_TOLERANCE = 0.01
 """Å by which atoms may miss a translation that makes the cell smaller: rounding to four decimals does,
 by less, in cells of up to 100 Å."""
+CELLS_KEPT = 256
+"""Known crystals that are held in their smallest cells, about 1 kB an atom, for others that may be the same."""
 
 
 class Fingerprints(NamedTuple):
@@ -72,6 +75,8 @@ class Known:
         for crystal in np.argsort(self.fingerprints.volumes, kind="stable").tolist():
             members[self.fingerprints.compositions[crystal]].append(crystal)
         self.by_volume = {key: np.array(crystals) for key, crystals in members.items()}
+        self.smallest = lru_cache(CELLS_KEPT)(self._smallest)
+        """Gives a known crystal, by its position, in its smallest cell."""
 
     def find(self, batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int64]:
         """Return (B,) the first known crystal that each of a batch is, -1 where there is none."""
@@ -116,12 +121,16 @@ class Known:
 
     def _first_same(self, batch: CrystalBatch, crystal: int, candidates: NDArray[np.int64]) -> int:
         """Return the first of some known crystals that a crystal is, -1 if it is none of them."""
-        same = (
-            candidate
-            for candidate in candidates.tolist()
-            if same_structure(batch, crystal, self.batch, candidate)
-        )
-        return next(same, -1)
+        own = batch.slice(crystal, crystal + 1)
+        smallest = cache(partial(_smallest_cell, own))
+        for candidate in candidates.tolist():
+            known = self.batch.slice(candidate, candidate + 1)
+            if _equal(own, known) or _matcher().fit(smallest(), self.smallest(candidate)):
+                return candidate
+        return -1
+
+    def _smallest(self, known: int) -> Structure:
+        return _smallest_cell(self.batch.slice(known, known + 1))
 
 
 def group_duplicates(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int64]:
@@ -129,15 +138,13 @@ def group_duplicates(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int6
     return Known(batch, contacts).group()
 
 
-def same_structure(batch: CrystalBatch, crystal: int, other: CrystalBatch, candidate: int) -> bool:
-    """Return whether two crystals have the same numbers, or StructureMatcher takes them for one."""
-    one, two = batch.slice(crystal, crystal + 1), other.slice(candidate, candidate + 1)
-    equal = (
+def _equal(one: CrystalBatch, two: CrystalBatch) -> bool:
+    """Return whether two batches of one crystal have the same numbers."""
+    return (
         np.array_equal(one.lattice, two.lattice)
         and np.array_equal(one.atomic_numbers, two.atomic_numbers)
         and np.array_equal(one.frac_coords, two.frac_coords)
     )
-    return equal or bool(_matcher().fit(_primitive(one), _primitive(two)))
 
 
 def _matcher() -> StructureMatcher:
@@ -152,7 +159,7 @@ def _matcher() -> StructureMatcher:
     )
 
 
-def _primitive(crystal: CrystalBatch) -> Structure:
+def _smallest_cell(crystal: CrystalBatch) -> Structure:
     """Return a batch of one crystal in its smallest cell."""
     from pymatgen.core.structure import Structure
 
