@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError
+from emrl_ray.config.base import window_text
 from emrl_ray.model import Card
 
 P_IN_WINDOW, P_ALL = "p_in_window", "p_all"
@@ -33,9 +33,7 @@ class Objective(NamedTuple):
     @property
     def window_text(self) -> str | None:
         """The window as LOW:HIGH, an open end empty."""
-        if self.window is None:
-            return None
-        return ":".join("" if math.isinf(end) else f"{end:g}" for end in self.window)
+        return window_text(self.window)
 
 
 def refuse_the_same(

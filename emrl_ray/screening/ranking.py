@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import KNOWN_ID
+from emrl_ray.crystals.tables import KNOWN_ID, float_column
 from emrl_ray.screening.filters import DOMAIN, EXCLUDED_BY, KNOWN
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW, suffix
 
@@ -110,12 +110,12 @@ def ranked_rows(predictions: pa.Table, number: int, ranking: Ranking) -> tuple[p
 
     `number` is that of the table's file. Nulls and NaN are not ranked.
     """
-    prediction = _numbers(predictions.column("prediction"))
+    prediction = float_column(predictions, "prediction")
     if ranking.window is None:
         score = prediction if ranking.largest else -prediction
         tie = np.zeros(len(score))
     else:
-        score = _numbers(predictions.column(ranking.probability))
+        score = float_column(predictions, ranking.probability)
         tie = _distance_to_middle(prediction, *ranking.window)
     excluded: Counter[str] = Counter()
     allowed = np.ones(len(score), bool)
@@ -155,11 +155,6 @@ def select(table: pa.Table, top: int) -> pa.Table:
         *((name, "ascending") for name in ("tie", "id", "file", "row")),
     ]
     return table.take(pc.select_k_unstable(table, top, sort_keys=keys))  # type: ignore[call-overload]
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return a numeric column with NaN for null."""
-    return column.cast(pa.float64()).to_numpy()
 
 
 def _distance_to_middle(
