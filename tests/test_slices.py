@@ -92,6 +92,15 @@ def test_a_plan_covers_every_row_once_and_in_order(tmp_path):
     assert starts == [0, 4, 8, 10, 14, 18, 20, 24, 28, 30, 34]
 
 
+def test_slices_of_large_crystals_are_smaller(tmp_path):
+    atoms = [2] * 20 + [50] * 10 + [1]
+    numbers = pa.array([[8] * count for count in atoms], pa.list_(pa.uint8()))
+    pq.write_table(pa.table({"atomic_numbers": numbers}), tmp_path / "t.parquet", row_group_size=10)
+    plan = plan_rows(str(tmp_path), 8, most_atoms=100)
+    assert [piece.stop - piece.start for piece in plan] == [8, 2, 8, 2, 2, 2, 2, 2, 2, 1]
+    assert [piece.first_row for piece in plan] == [0, 8, 10, 18, 20, 22, 24, 26, 28, 30]
+
+
 def test_a_commit_leaves_counts_and_no_leftovers(output):
     counts = Worker(output, {})(PIECES[0])
     assert counts.balanced

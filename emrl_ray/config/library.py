@@ -60,7 +60,7 @@ class LibraryConfig(Resumable, ClusterOptions):
     """Draw prototypes from part K/N of the compositions only; different parts have no composition in common."""
     label: Literal["none", "ewald"] = "none"
     """Exact property to add: the Ewald electrostatic energy per atom (eV/atom) of the formal charges."""
-    block_rows: int = 2048
+    block_rows: int = 8192
     """Crystals that are written together."""
 
     def __post_init__(self) -> None:

@@ -63,8 +63,8 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """With which the intervals hold the true value."""
     top: int = 100
     """Rows of the shortlist."""
-    block_rows: int = 4096
-    """Crystals that are computed and committed together."""
+    block_rows: int = 8192
+    """Most crystals that are computed and committed together; large ones are fewer, so that it takes a second."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)

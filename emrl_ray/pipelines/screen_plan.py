@@ -29,6 +29,9 @@ from emrl_ray.screening.objectives import Objective, refuse_the_same
 MANY_READINGS = 16
 """Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
 
+ATOMS_OF_A_SECOND = 400_000
+"""Atoms in cells that a CPU predicts in about a second, with intervals, domain and neighbours."""
+
 
 class Run(NamedTuple):
     """The parts of a run's folder."""
@@ -100,7 +103,7 @@ def prepare(config: ScreenConfig) -> Plan:
 def _pieces(config: ScreenConfig) -> list[RowSlice]:
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
-    pieces = plan_rows(config.crystals, config.block_rows)
+    pieces = plan_rows(config.crystals, config.block_rows, ATOMS_OF_A_SECOND)
     if not pieces:
         raise ConfigError(f"{config.crystals}: the table has no rows")
     if own := own_columns(schema):

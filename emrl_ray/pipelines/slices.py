@@ -10,6 +10,7 @@ is done twice.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import traceback
@@ -58,10 +59,11 @@ class SliceReport(NamedTuple):
     """Largest resident memory of that process so far, bytes."""
 
 
-def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
-    """Return the slices of a Parquet table, at most `rows_per_slice` rows each, in order.
+def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowSlice]:
+    """Return the slices of a Parquet table, in order.
 
-    Raises ValueError, in one line, if a file is no Parquet file, or has not what the first one has.
+    Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
+    atoms together are so much smaller that on average they have no more. Raises ValueError, in one line, if a file is no Parquet file, or has not what the first one has.
     """
     files = table_files(table)
     with ThreadPoolExecutor(max_workers=16) as readers:
@@ -73,12 +75,24 @@ def plan_rows(table: str, rows_per_slice: int) -> list[RowSlice]:
         uri = _uri(table, file)
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
-            for start in range(0, rows, rows_per_slice):
-                stop = min(start + rows_per_slice, rows)
+            parts = max(1, math.ceil(_atoms(metadata.row_group(group)) / most_atoms))
+            step = max(1, min(most_rows, math.ceil(rows / parts)))
+            for start in range(0, rows, step):
+                stop = min(start + step, rows)
                 name = f"slice-{len(slices):06d}"
                 slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
             first_row += rows
     return slices
+
+
+def _atoms(group: pq.RowGroupMetaData) -> int:
+    """Return how many atoms the crystals of a row group have; 0 in a table that does not tell."""
+    columns = (group.column(index) for index in range(group.num_columns))
+    return sum(
+        column.num_values
+        for column in columns
+        if column.path_in_schema.startswith("atomic_numbers.")
+    )
 
 
 def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) -> None:
