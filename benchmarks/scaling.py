@@ -1,0 +1,84 @@
+"""How the handing out of work scales: slices that wait, on 8 to 64 logical CPUs of this machine.
+
+    python benchmarks/scaling.py --seconds 1
+
+A logical CPU is a worker process of Ray's. The compute of a slice is replaced by a wait of as long as a real
+one takes, so that the real cores are left to Ray, and what falls short of N workers' pace is overhead: of
+the driver, of the scheduler, of the commits. Two things of it belong to this machine and are told apart: its cores
+start all workers, where each node of a cluster starts its own, and they carry all workers' commits and Ray's
+processes beside the driver.
+
+weak     as many slices a CPU on 8, 16, 32 and 64 CPUs
+strong   the same slices on 8, 16, 32 and 64 CPUs
+rows     10^5 to 3·10^6 rows on 32 CPUs
+short    slices of a quarter of the time on 64 CPUs: where the driver's pace ends
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from arguments import RESULTS
+
+from emrl_ray.crystals.storage import locate, write_json
+from emrl_ray.machine import description, versions
+
+CPUS = (8, 16, 32, 64)
+A_CPU = 40
+"""Slices a CPU of the weak series."""
+ALL = 1280
+"""Slices of the strong series."""
+ROWS = 8192
+"""Crystals a slice."""
+LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
+
+
+def main() -> None:
+    """Measure each case in a process of its own, and write the figures as they come."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a slice takes")
+    seconds = parser.parse_args().seconds
+    found: dict[str, Any] = {"machine": description(), "versions": versions(), "rows_a_slice": ROWS}
+    cases = [("weak", cpus, A_CPU * cpus, seconds) for cpus in CPUS]
+    cases += [("rows", 32, -(-rows // ROWS), seconds) for rows in LIBRARIES]
+    cases += [("strong", cpus, ALL, seconds) for cpus in CPUS]
+    cases += [("short", 64, A_CPU * 64, seconds / 4)]
+    for series, cpus, slices, each in cases:
+        figures = measured(cpus, slices, each)
+        print(series, figures, flush=True)
+        found.setdefault(series, []).append(figures)
+        write_json(found, locate(RESULTS / "scaling.json"))
+
+
+def measured(cpus: int, slices: int, seconds: float) -> dict[str, Any]:
+    """Return the figures of one case."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = subprocess.run(
+            [
+                *(sys.executable, Path(__file__).with_name("scaling_case.py")),
+                *(str(cpus), str(slices), str(seconds), str(ROWS), folder),
+            ],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": _paths()},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def _paths() -> str:
+    """Return the path on which workers find `waiting`."""
+    return os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A worker whose slices take a set time and no CPU: what is left of a run is the cost of handing out work."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from emrl_ray.crystals.accounting import Counts
+from emrl_ray.resuming.output import Output
+
+
+class Wait(NamedTuple):
+    """A slice that takes `seconds`."""
+
+    name: str
+    rows: int
+    seconds: float
+
+
+class WaitingWorker:
+    """Waits, and commits a row for the slice."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
+    def __call__(self, piece: Wait) -> Counts:
+        """Wait out the seconds of the slice; the commit is a part of them."""
+        began = time.monotonic()
+        rows = pa.table({"rows": [piece.rows]})
+        counts = self.output.commit(piece.name, rows, [], rows.num_rows)
+        time.sleep(max(0.0, piece.seconds - (time.monotonic() - began)))
+        return Counts(piece.rows, piece.rows, Counter()) if counts.balanced else counts
