@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from emrl_ray.config import ConfigError
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 COPY_BYTES = 1 << 20
@@ -117,7 +115,12 @@ def leftovers(folder: Location) -> list[Location]:
     """Return the files directly in `folder` that a killed writer had not yet moved in place."""
     selector = fs.FileSelector(folder.path, allow_not_found=True)
     names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.is_file]
-    return [folder / name for name in names if re.fullmatch(ASIDE_NAME, name)]
+    return [folder / name for name in names if is_aside(name)]
+
+
+def is_aside(name: str) -> bool:
+    """Return whether a file of this name was being written and not yet moved in place."""
+    return re.fullmatch(ASIDE_NAME, name) is not None
 
 
 def table_files(uri: str | os.PathLike[str]) -> list[Location]:
@@ -237,35 +240,6 @@ def read_json(source: Location) -> Any:
     return json.loads(source.read_bytes())
 
 
-def check_file_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if no file can be written there; `out` is the user's word for it.
-
-    What an object store allows is not known before it is tried.
-    """
-    if place.info.type == fs.FileType.Directory:
-        raise ConfigError(f"--out {out}: is a folder, give a file")
-    _check_folder_of(place.path.rpartition("/")[0] or "/", place, out)
-
-
-def check_folder_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
-    if place.is_file():
-        raise ConfigError(f"--out {out}: is a file, give a folder")
-    _check_folder_of(place.path, place, out)
-
-
-def _check_folder_of(path: str, place: Location, out: str) -> None:
-    if not isinstance(place.filesystem, fs.LocalFileSystem):
-        return
-    nearest = pathlib.Path(path)
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise ConfigError(f"--out {out}: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
-
-
 def remove(place: Location) -> None:
     """Delete a file or a folder with all that is in it; nothing there is fine."""
     kind = place.info.type
@@ -275,13 +249,18 @@ def remove(place: Location) -> None:
         place.filesystem.delete_file(place.path)
 
 
+def aside_of(target: Location) -> Location:
+    """Return a neighbour of `target` that no other writer has, with a name of pattern `ASIDE_NAME`."""
+    parent, name = target.path.rsplit("/", 1)
+    return Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
+
+
 class _Aside:
     """Context: a neighbour of `target` to write to, moved to `target` on success, else removed."""
 
     def __init__(self, target: Location) -> None:
-        parent, name = target.path.rsplit("/", 1)
         self.target = target
-        self.aside = Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
+        self.aside = aside_of(target)
 
     def __enter__(self) -> Location:
         parent = self.target.path.rsplit("/", 1)[0]

@@ -17,10 +17,10 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
-    check_folder_place,
     list_files,
     locate,
     read_json,

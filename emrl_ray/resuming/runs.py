@@ -7,10 +7,11 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
-    check_folder_place,
+    is_aside,
     names_in,
     read_json,
     remove,
@@ -87,7 +88,7 @@ class Job(NamedTuple):
         check_folder_place(self.folder, self.folder.path)
         names = names_in(self.folder)
         if self.record not in names:
-            if names - set(besides):
+            if {name for name in names if not is_aside(name)} - set(besides):
                 raise ConfigError(
                     f"{self.folder.path} holds files but no {self.record} that tells whose they "
                     "are: use another --out"
