@@ -26,20 +26,10 @@ from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
 from tests.killed_screen import kill_once
-from tests.tiny_model import make_model, random_crystals, write_library
+from tests.tiny_model import broken, make_model, random_crystals, write_library
 
 ROWS = 300
 LIMITS = Limits(max_atoms=5, max_pairs=400_000, min_distance=0.3)
-
-
-def broken(crystals: pa.Table) -> pa.Table:
-    """Give some rows faults: 10 a flat cell, 20 no elements, 30 non-finite coordinates."""
-    rows = crystals.to_pylist()
-    rows[10]["lattice"] = [0.0] * 9
-    rows[20]["atomic_numbers"] = None
-    rows[30]["frac_coords"][0] = float("nan")
-    rows[40]["lattice"] = [100.0, 0, 0, 0, 100, 0, 0, 0, 100]
-    return pa.Table.from_pylist(rows, schema=crystals.schema)
 
 
 @pytest.fixture(scope="module")

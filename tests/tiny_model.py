@@ -44,6 +44,16 @@ def random_crystals(count: int, seed: int = 0, prefix: str = "c") -> pa.Table:
     )
 
 
+def broken(crystals: pa.Table) -> pa.Table:
+    """Give some rows faults: 10 a flat cell, 20 no elements, 30 non-finite coordinates."""
+    rows = crystals.to_pylist()
+    rows[10]["lattice"] = [0.0] * 9
+    rows[20]["atomic_numbers"] = None
+    rows[30]["frac_coords"][0] = float("nan")
+    rows[40]["lattice"] = [100.0, 0, 0, 0, 100, 0, 0, 0, 100]
+    return pa.Table.from_pylist(rows, schema=crystals.schema)
+
+
 def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0, **options: Any) -> str:
     """Write a model with random network weights and fitted heads; return its folder.
 

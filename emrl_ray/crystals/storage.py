@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
@@ -15,11 +16,24 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from pyarrow import fs
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 COPY_BYTES = 1 << 20
 MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
+ATTEMPTS = 6
+"""Tries at a write before its error counts; the pauses between them add up to some 3 s."""
+LASTING = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+}
+"""Errors of storage that the next moment does not cure."""
 ASIDE_NAME = r"\..+\.[0-9a-f]{8}"
 """Pattern of the names that files have while they are written."""
 
@@ -169,16 +183,24 @@ def iter_tables(uri: str | os.PathLike[str]) -> Iterator[pa.Table]:
         yield pq.read_table(file.path, filesystem=file.filesystem)
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Return whether an error of storage may be gone at the next try."""
+    return isinstance(error, OSError) and error.errno not in LASTING
+
+
+_repeated = retry(
+    retry=retry_if_exception(_may_pass),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_exponential(multiplier=0.1, max=2.0) + wait_random(0, 0.1),
+    reraise=True,
+)
+
+
 def write_parquet(table: pa.Table, target: Location) -> None:
     """Write a table under another name, then move it in place: readers see all of it or nothing."""
-    with _Aside(target) as aside:
-        pq.write_table(
-            table,
-            aside.path,
-            filesystem=aside.filesystem,
-            compression="zstd",
-            row_group_size=ROW_GROUP_ROWS,
-        )
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    write_bytes(content.getvalue(), target)
 
 
 def write_csv(table: pa.Table, target: Location) -> None:
@@ -190,11 +212,12 @@ def write_csv(table: pa.Table, target: Location) -> None:
                 for value in table.column(index).to_pylist()
             ]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
-        pcsv.write_csv(table, stream)
+    content = pa.BufferOutputStream()
+    pcsv.write_csv(table, content)
+    write_bytes(content.getvalue(), target)
 
 
-@contextmanager
+@contextlib.contextmanager
 def parquet_writer(target: Location, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Context: a Parquet file that is written table by table, aside, and moved in place at its end."""
     with (
@@ -206,7 +229,7 @@ def parquet_writer(target: Location, schema: pa.Schema) -> Iterator[pq.ParquetWr
         yield writer
 
 
-@contextmanager
+@contextlib.contextmanager
 def csv_writer(target: Location, schema: pa.Schema) -> Iterator[pcsv.CSVWriter]:
     """Context: a CSV file that is written table by table, aside, and moved in place at its end."""
     with (
@@ -217,8 +240,12 @@ def csv_writer(target: Location, schema: pa.Schema) -> Iterator[pcsv.CSVWriter]:
         yield writer
 
 
-def write_bytes(content: bytes, target: Location) -> None:
-    """Write a file under another name, then move it in place."""
+@_repeated
+def write_bytes(content: bytes | pa.Buffer, target: Location) -> None:
+    """Write a file, in one write, under another name, then move it in place.
+
+    A write or move that fails is tried again, unless its error is one that lasts (a full disk).
+    """
     with _Aside(target) as aside, aside.filesystem.open_output_stream(aside.path) as stream:
         stream.write(content)
 
@@ -268,7 +295,9 @@ class _Aside:
         return self.aside
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.aside.filesystem.move(self.aside.path, self.target.path)
-        else:
-            remove(self.aside)
+        try:
+            if kind is None:
+                self.aside.filesystem.move(self.aside.path, self.target.path)
+        finally:
+            with contextlib.suppress(OSError):  # what stays is no output, and a job's end sweeps it
+                remove(self.aside)

@@ -51,22 +51,22 @@ def fetch(config: FetchConfig) -> FetchResult:
     config = replace(config, out=absolute(config.out))
     folder, output = locate(config.out), Output(config.out, f"{config.out}/_rejects")
     job = _job(config, folder)
-    job.check(config.overwrite)
-    if not config.overwrite and _is_finished(folder, output):
-        print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
-        return _result(config, read_json(folder / PLAN), _counts(output), began)
-    asker = Asker(config.attempts, config.patience)
-    source = _source(config, asker)
-    plan = source.plan(_earlier_plan(config, folder))
-    job.open(config.overwrite)
-    write_json(plan, folder / PLAN)
-    pieces = _fetch(source, plan, output)
-    reject_repeated_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
-    result = _result(config, plan, _counts(output), began)
-    output.sweep()
-    write_json(_manifest(config, job, plan, len(pieces), result), folder / MANIFEST)
-    _summarize(result, plan, asker.repeats)
-    return result
+    with job.held(config.overwrite):
+        if not config.overwrite and _is_finished(folder, output):
+            print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            return _result(config, read_json(folder / PLAN), _counts(output), began)
+        asker = Asker(config.attempts, config.patience)
+        source = _source(config, asker)
+        plan = source.plan(_earlier_plan(config, folder))
+        job.open(config.overwrite)
+        write_json(plan, folder / PLAN)
+        pieces = _fetch(source, plan, output)
+        reject_repeated_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
+        result = _result(config, plan, _counts(output), began)
+        output.sweep()
+        write_json(_manifest(config, job, plan, len(pieces), result), folder / MANIFEST)
+        _summarize(result, plan, asker.repeats)
+        return result
 
 
 def _job(config: FetchConfig, folder: Location) -> Job:

@@ -42,31 +42,33 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
     folder = locate(config.out)
     output = Output(config.out, f"{config.out}/_rejects")
     inputs = {"crystals": table_fingerprint(config.crystals)}
-    Job("featurize", folder, asdict(config), inputs).open(config.overwrite)
-    pieces = plan_rows(config.crystals, config.block_rows)
-    usage = Usage()
-    connect(config.address)
-    with usage.timed("featurize"):
-        counts = run_slices(
-            pieces,
-            output,
-            FeaturizeWorker,
-            (Limits.of(config, config.cutoff), output, inputs["crystals"]),
-            workers=config.workers,
-            cpus_per_worker=config.cpus_per_worker,
-            progress=Progress("featurize"),
-            observe=usage.observe,
-        )
-    output.sweep()
-    manifest = {
-        "counts": counts._asdict(),
-        "bytes": sum(file.info.size for file in list_files(folder, ".parquet")),
-        "throughput": usage.throughput("featurize"),
-        "peak_memory_bytes": usage.peak_memory_bytes(),
-    }
-    write_json(manifest, folder / MANIFEST)
-    _summarize(counts, manifest)
-    return FeaturizeResult(config.out, counts)
+    job = Job("featurize", folder, asdict(config), inputs)
+    with job.held(config.overwrite):
+        job.open(config.overwrite)
+        pieces = plan_rows(config.crystals, config.block_rows)
+        usage = Usage()
+        connect(config.address)
+        with usage.timed("featurize"):
+            counts = run_slices(
+                pieces,
+                output,
+                FeaturizeWorker,
+                (Limits.of(config, config.cutoff), output, inputs["crystals"]),
+                workers=config.workers,
+                cpus_per_worker=config.cpus_per_worker,
+                progress=Progress("featurize"),
+                observe=usage.observe,
+            )
+        output.sweep()
+        manifest = {
+            "counts": counts._asdict(),
+            "bytes": sum(file.info.size for file in list_files(folder, ".parquet")),
+            "throughput": usage.throughput("featurize"),
+            "peak_memory_bytes": usage.peak_memory_bytes(),
+        }
+        write_json(manifest, folder / MANIFEST)
+        _summarize(counts, manifest)
+        return FeaturizeResult(config.out, counts)
 
 
 def _check_columns(crystals: str) -> None:

@@ -78,29 +78,30 @@ def ingest(config: IngestConfig) -> IngestResult:
     listing = list_sources(config.sources, [config.out, *filter(None, [config.targets])])
     targets = _read_targets(config)
     job = Job("ingest", locate(config.out), asdict(config), _inputs(config, listing))
-    plan = _plan(config, listing, job)
-    task = _task(config, plan, targets)
-    job.open(config.overwrite, {STAGING})
-    if _is_finished(config, plan, output):
-        print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
-        remove(locate(config.out) / STAGING)
-        return IngestResult(config.out, _counts(plan.slices, output), time.monotonic() - began)
-    connect(config.address)
-    run_slices(
-        plan.slices,
-        output,
-        IngestWorker,
-        (task, output),
-        workers=config.workers,
-        cpus_per_worker=config.cpus_per_worker,
-        progress=Progress("ingest"),
-    )
-    ids = reject_repeated_ids(plan.slices, output, source_of)
-    counts = _counts(plan.slices, output)
-    passed_over = listing.passed_over + plan.passed_over
-    result = IngestResult(config.out, counts, time.monotonic() - began)
-    _finish(config, result, _inputs(config, listing), passed_over.count)
-    _summarize(result, passed_over, _without_crystal(targets, ids, output))
+    with job.held(config.overwrite, {STAGING}):
+        plan = _plan(config, listing)
+        task = _task(config, plan, targets)
+        job.open(config.overwrite, {STAGING})
+        if _is_finished(config, plan, output):
+            print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            remove(locate(config.out) / STAGING)
+            return IngestResult(config.out, _counts(plan.slices, output), time.monotonic() - began)
+        connect(config.address)
+        run_slices(
+            plan.slices,
+            output,
+            IngestWorker,
+            (task, output),
+            workers=config.workers,
+            cpus_per_worker=config.cpus_per_worker,
+            progress=Progress("ingest"),
+        )
+        ids = reject_repeated_ids(plan.slices, output, source_of)
+        counts = _counts(plan.slices, output)
+        passed_over = listing.passed_over + plan.passed_over
+        result = IngestResult(config.out, counts, time.monotonic() - began)
+        _finish(config, result, _inputs(config, listing), passed_over.count)
+        _summarize(result, passed_over, _without_crystal(targets, ids, output))
     return result
 
 
@@ -131,9 +132,8 @@ def _read_targets(config: IngestConfig) -> Targets | None:
     )
 
 
-def _plan(config: IngestConfig, listing: Listing, job: Job) -> Plan:
-    """Return the slices, once it is sure that the output folder is one that we may write to."""
-    job.check(config.overwrite, {STAGING})
+def _plan(config: IngestConfig, listing: Listing) -> Plan:
+    """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
     plan = plan_slices(
         listing,
         f"{config.out}/{STAGING}",

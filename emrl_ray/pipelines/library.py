@@ -84,20 +84,20 @@ def library(config: LibraryConfig) -> LibraryResult:
     refuse_input_as_output(config.out, **named)
     inputs = {name: _checked(path) for name, path in named.items() if path is not None}
     job = Job("library", folder, asdict(config), inputs)
-    job.check(config.overwrite)
-    candidates = candidates_of(config)
-    job.open(config.overwrite)
-    _account_for_parents(candidates, config.out)
-    chosen = _choose(config, candidates)
-    output = Output(config.out, f"{config.out}/{REJECTS}")
-    marked = config.known is not None and config.known_crystals == "mark"
-    blocks = _blocks(chosen, config.block_rows, marked)
-    _run(config, candidates, CrystalWorker, blocks, output, config.label != "none", "crystals")
-    output.sweep()
-    result = LibraryResult(config.out, chosen.counts, candidates.combinations)
-    content = {"counts": result.counts._asdict(), "combinations": result.combinations}
-    write_json(content, folder / MANIFEST)
-    _summarize(result, config.count)
+    with job.held(config.overwrite):
+        candidates = candidates_of(config)
+        job.open(config.overwrite)
+        _account_for_parents(candidates, config.out)
+        chosen = _choose(config, candidates)
+        output = Output(config.out, f"{config.out}/{REJECTS}")
+        marked = config.known is not None and config.known_crystals == "mark"
+        blocks = _blocks(chosen, config.block_rows, marked)
+        _run(config, candidates, CrystalWorker, blocks, output, config.label != "none", "crystals")
+        output.sweep()
+        result = LibraryResult(config.out, chosen.counts, candidates.combinations)
+        content = {"counts": result.counts._asdict(), "combinations": result.combinations}
+        write_json(content, folder / MANIFEST)
+        _summarize(result, config.count)
     return result
 
 

@@ -31,7 +31,7 @@ from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output
 
 ATTEMPTS = 4
-"""Workers that may die on a slice before it is given up."""
+"""Workers that may die on a slice before the others are done first."""
 
 
 class RowSlice(NamedTuple):
@@ -122,14 +122,21 @@ class _Apply:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         (piece,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
         try:
-            return {"report": [json.dumps(self._report(piece))], "error": [""]}
+            return _reported(report=json.dumps(self._report(piece)))
+        except OSError as error:
+            return _reported(storage=f"{piece.name}: {' '.join(str(error).split())}")
         except Exception:
-            return {"report": [""], "error": [f"{piece.name} failed\n{traceback.format_exc()}"]}
+            return _reported(bug=f"{piece.name} failed\n{traceback.format_exc()}")
 
     def _report(self, piece: Any) -> tuple[Any, ...]:
         began = time.monotonic()
         counts = self.worker(piece)
         return piece.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
+
+
+def _reported(report: str = "", storage: str = "", bug: str = "") -> dict[str, list[str]]:
+    """Return the row that tells the driver what came of a slice: one of the three."""
+    return {"report": [report], "storage": [storage], "bug": [bug]}
 
 
 def _parse_report(text: str) -> SliceReport:
@@ -185,11 +192,35 @@ def _reports(
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece as it is done, in any order.
 
-    Raises RuntimeError at once if a worker raises. A piece on which one worker after another dies
-    does not keep the others from being done; it is named in the RuntimeError that comes after them.
+    Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
+    RuntimeError if a worker raises anything else, both at once. A piece on which one worker after
+    another dies, or whose worker's node goes, does not keep the others from being done; it is tried
+    anew after them, and once nothing more can be done it is named in a RuntimeError.
     """
-    if not pieces:
-        return
+    unfinished = {piece.name: piece for piece in pieces}
+    while unfinished:
+        before = len(unfinished)
+        for report in _reports_of_pass(
+            list(unfinished.values()), build, arguments, workers, cpus_per_worker, gpus_per_worker
+        ):
+            del unfinished[report.name]
+            yield report
+        if len(unfinished) == before:
+            raise RuntimeError(
+                f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, and as often "
+                "again after all other slices were done, for want of memory or in compiled code"
+            )
+
+
+def _reports_of_pass(
+    pieces: Sequence[Named],
+    build: Callable[..., SliceWorker],
+    arguments: Sequence[Any],
+    workers: int | None,
+    cpus_per_worker: float,
+    gpus_per_worker: float,
+) -> Iterator[SliceReport]:
+    """Yield the report of each piece that is done; those on which workers died are left out."""
     pool = (
         ray.data.ActorPoolStrategy(size=min(workers, len(pieces)))
         if workers
@@ -216,18 +247,14 @@ def _reports(
         )
     dataset.context.enable_progress_bars = False
     dataset.context.max_errored_blocks = -1  # an exception of ours comes as a row: these are deaths
-    unfinished = {piece.name for piece in pieces}
     for row in dataset.iter_rows():
-        if row["error"]:
-            raise RuntimeError(row["error"])
-        report = _parse_report(row["report"])
-        unfinished.remove(report.name)
-        yield report
-    if unfinished:
-        raise RuntimeError(
-            f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, for want of "
-            "memory or in compiled code; all other slices are done"
-        )
+        if row["storage"]:
+            raise OSError(
+                f"{row['storage']}; what is done stays, and the same call goes on from there"
+            )
+        if row["bug"]:
+            raise RuntimeError(row["bug"])
+        yield _parse_report(row["report"])
 
 
 def _free_places(most: int, cpus_per_worker: float) -> int:

@@ -65,17 +65,25 @@ def train(config: TrainConfig) -> TrainResult:
         config, out=absolute(config.out), crystals=absolute(config.crystals), init=init
     )
     _check(config)
-    folder, work = locate(config.out), f"{config.out}/{WORK}"
+    folder = locate(config.out)
     dataset = table_fingerprint(config.crystals)
     inputs = {"crystals": dataset}
     if config.graphs:
         inputs["graphs"] = table_fingerprint(config.graphs)
     if config.init:
         inputs["init"] = folder_fingerprint(config.init)
-    Job("train", folder, asdict(config), inputs).open(config.overwrite)
-    if (folder / CARD).exists():
-        print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
-        return TrainResult(config.out, read_card(config.out))
+    job = Job("train", folder, asdict(config), inputs)
+    with job.held(config.overwrite):
+        job.open(config.overwrite)
+        if (folder / CARD).exists():
+            print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            return TrainResult(config.out, read_card(config.out))
+        return _train(config, dataset)
+
+
+def _train(config: TrainConfig, dataset: str) -> TrainResult:
+    """Train in a folder that is ours; `dataset` is the fingerprint of the crystals."""
+    folder, work = locate(config.out), f"{config.out}/{WORK}"
     connect(config.address)
     _check_resources(config)
     graphs = config.graphs or _featurize(config, f"{work}/graphs")

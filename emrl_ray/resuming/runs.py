@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from emrl_ray.crystals.storage import (
     remove,
     write_json,
 )
+from emrl_ray.resuming.lock import LOCK, Lock
 
 RECORD = "_run.json"
 """Whose an output folder is: the verb and its options, written there first."""
@@ -61,6 +63,16 @@ class Job(NamedTuple):
     called: Mapping[str, str] = {}
     """What the user calls inputs whose names in the record are no options."""
 
+    @contextmanager
+    def held(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
+        """Context: the folder is one that this job may write to, and no other call writes to it.
+
+        Raises ConfigError as `check` does, and LockedError as `Lock` does.
+        """
+        self.check(overwrite, besides)
+        with Lock(self.folder, self.verb):
+            yield
+
     def open(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
         """Return whether an earlier call goes on; else make the folder this job's own.
 
@@ -69,7 +81,7 @@ class Job(NamedTuple):
         """
         self.check(overwrite, besides)
         if overwrite:
-            for name in sorted(names_in(self.folder) - {self.record, *besides}):
+            for name in sorted(names_in(self.folder) - {self.record, LOCK, *besides}):
                 if any(fnmatch(name, pattern) for pattern in WRITTEN):
                     remove(self.folder / name)
             remove(self.folder / self.record)  # last: it guards the rest
@@ -86,7 +98,7 @@ class Job(NamedTuple):
         verb with other options or inputs.
         """
         check_folder_place(self.folder, self.folder.path)
-        names = names_in(self.folder)
+        names = names_in(self.folder) - {LOCK}
         if self.record not in names:
             if {name for name in names if not is_aside(name)} - set(besides):
                 raise ConfigError(

@@ -1,0 +1,140 @@
+"""One call at a time writes to a folder; who is gone is recognised, whoever lives is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from emrl_ray.config import ConfigError
+from emrl_ray.crystals.storage import locate
+from emrl_ray.resuming import lock as module
+from emrl_ray.resuming.lock import LOCK, Lock, LockedError
+from emrl_ray.resuming.runs import RECORD, Job
+
+HOLD = """
+import sys, time
+from emrl_ray.crystals.storage import locate
+from emrl_ray.resuming.lock import Lock
+with Lock(locate(sys.argv[1]), "screen"):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Beats and silences that a test can wait for."""
+    monkeypatch.setattr(module, "BEAT", 0.1)
+    monkeypatch.setattr(module, "SILENCE", 2.0)
+
+
+def elsewhere(folder: Path, **changed: object) -> dict[str, object]:
+    """Write a lock as another machine's call would have, and return it."""
+    owner = {"verb": "screen", "host": "node-7", "machine": "node-7 b p", "process": 11}
+    owner |= {"began": 1.0, "since": "2026-01-01T00:00:00+00:00", "token": "t", "beat": 3}
+    (folder / LOCK).write_text(json.dumps(owner | changed))
+    return owner | changed
+
+
+def test_a_folder_in_use_is_refused_in_one_line_that_names_the_owner(tmp_path, holder):
+    with pytest.raises(LockedError, match=rf"in use: screen \(process {holder.pid} on .*stop it"):
+        Lock(locate(tmp_path), "screen").__enter__()
+    assert json.loads((tmp_path / LOCK).read_text())["process"] == holder.pid
+
+
+def test_the_lock_of_a_killed_owner_on_this_machine_is_taken_over_at_once(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    began = time.monotonic()
+    with Lock(locate(tmp_path), "screen"):
+        assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
+    assert time.monotonic() - began < module.SILENCE / 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_id_that_was_given_out_again_is_not_the_owner(tmp_path):
+    elsewhere(tmp_path, machine=module._machine(), process=os.getppid(), began=1.0)
+    with Lock(locate(tmp_path), "screen"):
+        assert (tmp_path / LOCK).exists()
+
+
+def test_the_lock_of_another_machine_is_taken_over_after_a_silence(tmp_path, short, capsys):
+    elsewhere(tmp_path)
+    with Lock(locate(tmp_path), "screen"):
+        pass
+    assert "locked by screen (process 11 on node-7): waiting up to 2 s" in capsys.readouterr().out
+
+
+def test_the_lock_of_another_machine_that_still_beats_is_left_alone(tmp_path, short):
+    elsewhere(tmp_path)
+    beat = threading.Timer(0.5, lambda: elsewhere(tmp_path, beat=4))
+    beat.start()
+    with pytest.raises(LockedError, match="process 11 on node-7"):
+        Lock(locate(tmp_path), "screen").__enter__()
+    beat.join()
+    assert json.loads((tmp_path / LOCK).read_text())["beat"] == 4
+
+
+def test_an_owner_beats_while_it_works(tmp_path, short):
+    with Lock(locate(tmp_path), "screen"):
+        seen = set()
+        while len(seen) < 3:
+            seen.add(json.loads((tmp_path / LOCK).read_text())["beat"])
+            time.sleep(0.05)
+
+
+def test_a_call_whose_lock_was_taken_over_is_interrupted(tmp_path, short):
+    def work() -> None:
+        with Lock(locate(tmp_path), "screen"):
+            elsewhere(tmp_path)
+            time.sleep(30)
+
+    with pytest.raises(LockedError, match="process 11 on node-7"):
+        work()
+    assert json.loads((tmp_path / LOCK).read_text())["process"] == 11  # it is theirs
+
+
+def test_a_call_that_loses_the_race_for_a_new_lock_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.time, "sleep", lambda _: elsewhere(tmp_path))
+    with pytest.raises(LockedError, match="process 11 on node-7"):
+        Lock(locate(tmp_path), "screen").__enter__()
+
+
+def test_a_job_that_is_refused_leaves_no_folder(tmp_path):
+    job = Job("train", locate(tmp_path / "new"), {}, {})
+    with pytest.raises(ConfigError), job.held(False):
+        raise ConfigError("nothing to train on")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_lock_alone_makes_no_folder_foreign_and_overwriting_leaves_it(tmp_path):
+    job = Job("train", locate(tmp_path), {"epochs": 1}, {})
+    with job.held(False):
+        assert job.open(False) is False
+        assert job.open(True) is False
+        assert {file.name for file in tmp_path.iterdir()} == {RECORD, LOCK}
+    elsewhere(tmp_path, machine=module._machine(), process=os.getppid())
+    (tmp_path / RECORD).unlink()
+    with job.held(False):
+        assert job.open(False) is False
