@@ -296,6 +296,7 @@ sys.exit(cli.run("screen", sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_script_for_slurm_runs_a_verb_on_the_nodes_and_leaves_nothing_behind(tmp_path):
     """Slurm's commands are stand-ins that start what they are given here; the two nodes of Ray are real."""

@@ -127,14 +127,7 @@ def list_files(folder: Location, suffix: str = "") -> list[Location]:
 
 def leftovers(folder: Location) -> list[Location]:
     """Return the files directly in `folder` that a killed writer had not yet moved in place."""
-    selector = fs.FileSelector(folder.path, allow_not_found=True)
-    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.is_file]
-    return [folder / name for name in names if is_aside(name)]
-
-
-def is_aside(name: str) -> bool:
-    """Return whether a file of this name was being written and not yet moved in place."""
-    return re.fullmatch(ASIDE_NAME, name) is not None
+    return [folder / name for name in names_in(folder) if re.fullmatch(ASIDE_NAME, name)]
 
 
 def table_files(uri: str | os.PathLike[str]) -> list[Location]:
@@ -286,18 +279,20 @@ class _Aside:
     """Context: a neighbour of `target` to write to, moved to `target` on success, else removed."""
 
     def __init__(self, target: Location) -> None:
-        self.target = target
-        self.aside = aside_of(target)
+        self.target, self.aside = target, aside_of(target)
 
     def __enter__(self) -> Location:
-        parent = self.target.path.rsplit("/", 1)[0]
-        self.target.filesystem.create_dir(parent, recursive=True)
+        if isinstance(self.target.filesystem, fs.LocalFileSystem):  # an object store needs none
+            self.target.filesystem.create_dir(self.target.path.rsplit("/", 1)[0], recursive=True)
         return self.aside
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        moved = False
         try:
             if kind is None:
                 self.aside.filesystem.move(self.aside.path, self.target.path)
+                moved = True
         finally:
-            with contextlib.suppress(OSError):  # what stays is no output, and a job's end sweeps it
-                remove(self.aside)
+            if not moved:
+                with contextlib.suppress(OSError):  # what stays is no output: a job's end sweeps it
+                    remove(self.aside)
