@@ -1,7 +1,8 @@
-# make demo: the whole journey on this machine.   make test: lint, types and tests.
+# make demo: the whole journey on this machine.   make test: lint, types and tests.   make slow: the longer tests.
 # make bench: speed against the usual ways.   make bench-growth: growth of the cost.
 # make bench-methods: the methods of the paper and more, on its data sets (hours); it goes on where it stopped.
 # make bench-trust: intervals, domain, shortlists, and what they cost.
+# make bench-autoscaling: nodes over time under a screen.
 # Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
 
 PYTHON ?= python3
@@ -9,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust data format setup clean
+.PHONY: demo test slow lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust bench-autoscaling \
+	data format setup clean
 
 demo: setup
 	$(BIN)/emrl-ray demo --out demo-run
@@ -28,6 +30,9 @@ rooms: setup
 
 unit: setup
 	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest
+
+slow: setup
+	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow
 
 data:
 	@test -d "$(EMRL_RAY_DATA)/data" || \
@@ -60,6 +65,9 @@ bench-trust: data setup
 bench-cif: data setup
 	$(BIN)/python benchmarks/cif_speed.py
 	$(BIN)/python benchmarks/fuzz_cif.py
+
+bench-autoscaling: setup
+	$(BIN)/python benchmarks/autoscaling.py
 
 format: setup
 	$(BIN)/ruff format .

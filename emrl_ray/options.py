@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 C = TypeVar("C")
+FOLDERS = {"out", "model"}
+"""Options whose value other paths begin with."""
 
 
 def parse(
@@ -38,7 +40,18 @@ def parse(
         found = _parser(kind, given, f"emrl-ray {name}").parse_args(words).as_dict()
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
+    _refuse_queries(found)
     return kind(**{key: found[key] for key in known})
+
+
+def _refuse_queries(options: Mapping[str, Any]) -> None:
+    """Raise ConfigError, in one line, for a URI with ?OPTIONS below which other paths will lie."""
+    for name in FOLDERS & options.keys():
+        if "?" in str(options[name]) and "://" in str(options[name]):
+            raise ConfigError(
+                f"--{name} {options[name]}: takes no ?OPTIONS; where an object store is, tell by "
+                "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+            )
 
 
 def read_yaml(file: str) -> dict[str, Any]:
@@ -63,13 +76,22 @@ def read_yaml(file: str) -> dict[str, Any]:
             f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), None
         )
     try:
-        content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader)
+        content = yaml.load(_content(file).decode(), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else one_line(str(error))
+        why = getattr(error, "strerror", None) or one_line(str(error))
         raise ConfigError(f"--config {file}: {why}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
     return content
+
+
+def _content(file: str) -> bytes:
+    """Return what a file holds, local or in an object store."""
+    if "://" not in file:
+        return Path(file).read_bytes()
+    from emrl_ray.crystals.storage import locate
+
+    return locate(file).read_bytes()
 
 
 def _unaliased(kind: type, words: Sequence[str]) -> list[str]:

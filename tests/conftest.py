@@ -8,6 +8,10 @@ os.environ["RAY_AUTH_MODE"] = "disabled"  # before any import of ray: a test Ray
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+from tests.object_store import reserve_endpoint
+
+reserve_endpoint()  # before any Ray starts: its workers inherit the environment
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.mp_server import MPServer
+    from tests.object_store import Bucket
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 NO_DATA = f"needs the data sets of development: {DATA_VARIABLE} is not set"
@@ -58,6 +63,23 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The S3 server that ``s3://`` means in all tests; its address."""
+    from tests.object_store import serving
+
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def bucket(object_store: str, request: pytest.FixtureRequest) -> Bucket:
+    """A bucket for the tests of a module."""
+    from tests.object_store import Bucket
+
+    return Bucket(request.module.__name__.rpartition(".")[2].replace("_", "-"))
 
 
 @pytest.fixture(scope="session")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import psutil
 import pytest
 import yaml
+from fake_cluster import answering, free_ports, stop
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError
@@ -28,15 +26,8 @@ from tests.tiny_model import make_model, random_crystals, write_library
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+MOST_BYTES = 2_000_000
+"""That a job uploads; Ray takes a hundred times as much."""
 
 
 @pytest.fixture(scope="module")
@@ -64,36 +55,9 @@ def head() -> Iterator[str]:
             start_new_session=True,
         )
         try:
-            yield answering(f"http://127.0.0.1:{dashboard}", process)
+            yield answering(f"http://127.0.0.1:{dashboard}", process, timeout=60)
         finally:
             stop(process)
-
-
-def answering(address: str, process: subprocess.Popen[bytes]) -> str:
-    """Wait until the jobs API answers, and return its address."""
-    from ray.job_submission import JobSubmissionClient
-
-    end = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, "the head did not start"
-        try:
-            JobSubmissionClient(address).list_jobs()
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
-        else:
-            return address
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill the head and what it started, and nothing else."""
-    started = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGKILL)
-    for each in started:  # those that made a group of their own
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait(timeout=15)
 
 
 class Job(NamedTuple):
@@ -219,3 +183,20 @@ def test_a_job_is_its_verb(verb):
     )
     assert result.returncode == 2
     assert result.stderr == f"emrl-ray {verb}: --no-such-option: no such option; see --help\n"
+
+
+def test_what_a_job_brings_along_is_small_and_all_that_it_needs(tmp_path):
+    """Ray's own packing of the working directory: the package with its data, the entry points, no more."""
+    from ray._private.runtime_env.packaging import create_package
+
+    package = tmp_path / "package.zip"
+    create_package(str(ROOT), package, include_gitignore=True, logger=logging.getLogger("packing"))
+
+    packed = {name for name in zipfile.ZipFile(package).namelist() if not name.endswith("/")}
+    assert not {"tests", "docs", "benchmarks", "deploy"} & {name.split("/")[0] for name in packed}
+    for folder in ("emrl_ray", "jobs"):
+        files = [file for file in (ROOT / folder).rglob("*") if file.is_file()]
+        assert {
+            str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts
+        } <= packed
+    assert package.stat().st_size < MOST_BYTES

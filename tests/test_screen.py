@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
@@ -32,6 +25,7 @@ from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
+from tests.killed_screen import kill_once
 from tests.tiny_model import broken, make_model, random_crystals, write_library
 
 ROWS = 300
@@ -282,22 +276,14 @@ def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config,
         screen(altered(config, out=str(tmp_path / "run")))
 
 
-DRIVER = """
-import json, sys
-import ray
-from emrl_ray.config import ScreenConfig
-from emrl_ray.pipelines.screen import screen
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-         object_store_memory=200_000_000)
-screen(ScreenConfig(**json.loads(sys.argv[1])))
-"""
-
-
 def test_a_driver_killed_half_way_and_called_again_ends_as_an_undisturbed_run(
     run, config, library, tmp_path
 ):
     killed = tmp_path / "killed"
-    kill_after(killed / "predictions", 5, vars(config) | {"out": str(killed), "workers": 1})
+    kill_once(
+        lambda: len(parquets(killed / "predictions")) >= 5,
+        vars(config) | {"out": str(killed), "workers": 1},
+    )
     survivors = {file.name: file.stat().st_mtime_ns for file in parquets(killed / "predictions")}
     assert 5 <= len(survivors) < 61
     assert not (killed / "manifest.json").exists()
@@ -322,29 +308,3 @@ def assert_same(one: Path, other: Path) -> None:
 
 def parquets(folder: Path) -> list[Path]:
     return [file for file in folder.glob("*.parquet") if not file.name.startswith(".")]
-
-
-def kill_after(folder: Path, slices: int, options: dict[str, object]) -> None:
-    """Run a screen in a process of its own and SIGKILL it once `slices` slices are there."""
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, json.dumps(options)],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    started = psutil.Process(driver.pid)
-    try:
-        deadline = time.monotonic() + 120
-        while len(parquets(folder)) < slices:
-            assert driver.poll() is None, "the driver ended by itself"
-            assert time.monotonic() < deadline, "no slices appeared"
-            time.sleep(0.005)
-    finally:
-        children = started.children(recursive=True)
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, timeout=30)

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError
+from emrl_ray.crystals.places import check_file_place
 from emrl_ray.crystals.storage import (
     Location,
-    check_file_place,
     csv_writer,
     locate,
     remove,

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import pathlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from emrl_ray.config import ConfigError
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 
 COPY_BYTES = 1 << 20
@@ -129,9 +127,7 @@ def list_files(folder: Location, suffix: str = "") -> list[Location]:
 
 def leftovers(folder: Location) -> list[Location]:
     """Return the files directly in `folder` that a killed writer had not yet moved in place."""
-    selector = fs.FileSelector(folder.path, allow_not_found=True)
-    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.is_file]
-    return [folder / name for name in names if re.fullmatch(ASIDE_NAME, name)]
+    return [folder / name for name in names_in(folder) if re.fullmatch(ASIDE_NAME, name)]
 
 
 def table_files(uri: str | os.PathLike[str]) -> list[Location]:
@@ -264,35 +260,6 @@ def read_json(source: Location) -> Any:
     return json.loads(source.read_bytes())
 
 
-def check_file_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if no file can be written there; `out` is the user's word for it.
-
-    What an object store allows is not known before it is tried.
-    """
-    if place.info.type == fs.FileType.Directory:
-        raise ConfigError(f"--out {out}: is a folder, give a file")
-    _check_folder_of(place.path.rpartition("/")[0] or "/", place, out)
-
-
-def check_folder_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
-    if place.is_file():
-        raise ConfigError(f"--out {out}: is a file, give a folder")
-    _check_folder_of(place.path, place, out)
-
-
-def _check_folder_of(path: str, place: Location, out: str) -> None:
-    if not isinstance(place.filesystem, fs.LocalFileSystem):
-        return
-    nearest = pathlib.Path(path)
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise ConfigError(f"--out {out}: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
-
-
 def remove(place: Location) -> None:
     """Delete a file or a folder with all that is in it; nothing there is fine."""
     kind = place.info.type
@@ -302,23 +269,30 @@ def remove(place: Location) -> None:
         place.filesystem.delete_file(place.path)
 
 
+def aside_of(target: Location) -> Location:
+    """Return a neighbour of `target` that no other writer has, with a name of pattern `ASIDE_NAME`."""
+    parent, name = target.path.rsplit("/", 1)
+    return Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
+
+
 class _Aside:
     """Context: a neighbour of `target` to write to, moved to `target` on success, else removed."""
 
     def __init__(self, target: Location) -> None:
-        parent, name = target.path.rsplit("/", 1)
-        self.target = target
-        self.aside = Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
+        self.target, self.aside = target, aside_of(target)
 
     def __enter__(self) -> Location:
-        parent = self.target.path.rsplit("/", 1)[0]
-        self.target.filesystem.create_dir(parent, recursive=True)
+        if isinstance(self.target.filesystem, fs.LocalFileSystem):  # an object store needs none
+            self.target.filesystem.create_dir(self.target.path.rsplit("/", 1)[0], recursive=True)
         return self.aside
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        moved = False
         try:
             if kind is None:
                 self.aside.filesystem.move(self.aside.path, self.target.path)
+                moved = True
         finally:
-            with contextlib.suppress(OSError):  # what stays is no output, and a job's end sweeps it
-                remove(self.aside)
+            if not moved:
+                with contextlib.suppress(OSError):  # what stays is no output: a job's end sweeps it
+                    remove(self.aside)

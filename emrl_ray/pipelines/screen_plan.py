@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
-    check_folder_place,
     locate,
     table_schema,
 )

@@ -105,8 +105,10 @@ def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) 
 
 
 def _uri(table: str, file: Location) -> str:
-    scheme = table.split("://")[0] + "://" if "://" in table else ""
-    return scheme + file.path
+    if "://" not in table:
+        return file.path
+    uri, question, query = table.partition("?")
+    return f"{uri.split('://')[0]}://{file.path}{question}{query}"
 
 
 def read_slice(piece: RowSlice) -> pa.Table:

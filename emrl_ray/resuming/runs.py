@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import (
+    ASIDE_NAME,
     Location,
     absolute,
-    check_folder_place,
     names_in,
     read_json,
     remove,
@@ -99,7 +101,8 @@ class Job(NamedTuple):
         check_folder_place(self.folder, self.folder.path)
         names = names_in(self.folder) - {LOCK}
         if self.record not in names:
-            if names - set(besides):
+            begun = {name for name in names if re.fullmatch(ASIDE_NAME, name)}
+            if names - begun - set(besides):
                 raise ConfigError(
                     f"{self.folder.path} holds files but no {self.record} that tells whose they "
                     "are: use another --out"

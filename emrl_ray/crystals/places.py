@@ -1,0 +1,57 @@
+"""Whether an output may be written to where it was asked for: found out before any work."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from pyarrow import fs
+
+from emrl_ray.config import ConfigError
+from emrl_ray.crystals.storage import Location, aside_of
+
+PROBE = "probe"
+"""What the name of a file that is written to try is made of."""
+
+
+def check_file_place(place: Location, out: str) -> None:
+    """Raise ConfigError, in one line, if no file can be written there; `out` is the user's word for it."""
+    folder = Location(place.filesystem, place.path.rpartition("/")[0] or "/")
+    _check_store(folder, out)
+    if place.info.type == fs.FileType.Directory:
+        raise ConfigError(f"--out {out}: is a folder, give a file")
+    _check_local(folder, out)
+
+
+def check_folder_place(place: Location, out: str) -> None:
+    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
+    _check_store(place, out)
+    if place.is_file():
+        raise ConfigError(f"--out {out}: is a file, give a folder")
+    _check_local(place, out)
+
+
+def _check_store(folder: Location, out: str) -> None:
+    """Write a file and delete it: what an object store allows is not known before it is tried."""
+    if isinstance(folder.filesystem, fs.LocalFileSystem):
+        return
+    probe = aside_of(folder / PROBE)
+    try:
+        with probe.filesystem.open_output_stream(probe.path):
+            pass
+        probe.filesystem.delete_file(probe.path)
+    except OSError as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"--out {out}: nothing can be written there ({why})") from None
+
+
+def _check_local(folder: Location, out: str) -> None:
+    if not isinstance(folder.filesystem, fs.LocalFileSystem):
+        return
+    nearest = pathlib.Path(folder.path)
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"--out {out}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
