@@ -1,6 +1,7 @@
 # make demo: the whole journey on this machine.   make test: lint, types and tests.   make slow: the longer tests.
 # make bench: speed against the usual ways.   make bench-growth: growth of the cost.
 # make bench-methods: the methods of the paper and more, on its data sets (hours); it goes on where it stopped.
+# make chaos: faults and what they cost, twenty runs whose processes are killed (half an hour).
 # make bench-trust: intervals, domain, shortlists, and what they cost.
 # make bench-autoscaling: nodes over time under a screen.
 # Each makes the virtual environment it needs first; PYTHON names the interpreter to make it with.
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust bench-autoscaling \
+.PHONY: demo test slow chaos lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust bench-autoscaling \
 	data format setup clean
 
 demo: setup
@@ -33,6 +34,13 @@ unit: setup
 
 slow: setup
 	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow
+
+FAULTS := benchmarks/results/faults.jsonl
+
+chaos: setup
+	rm -f $(FAULTS)
+	RAY_AUTH_MODE=disabled EMRL_RAY_FIGURES=$(FAULTS) timeout 1800 $(BIN)/python -m pytest -m "" \
+		tests/test_screen_faults.py tests/test_chaos.py
 
 data:
 	@test -d "$(EMRL_RAY_DATA)/data" || \

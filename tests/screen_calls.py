@@ -16,8 +16,8 @@ import psutil
 from emrl_ray.crystals.storage import read_table
 
 ROOT = Path(__file__).parent.parent
-RECOVERY_VARIABLE = "EMRL_RAY_RECOVERY"
-"""File that gets a line of JSON with the recovery time of each fault."""
+FIGURES_VARIABLE = "EMRL_RAY_FIGURES"
+"""File that gets a line of JSON with what each fault cost; `make chaos` sets it."""
 PATIENCE = 240.0
 """Seconds in which a call must get to where a test waits for it."""
 
@@ -58,6 +58,18 @@ class Call:
             assert self._process.poll() is None, self._process.communicate()[0]
             assert time.monotonic() < end, "no slices appeared"
             time.sleep(0.002)
+
+    def runs_until(self, moment: float) -> bool:
+        """Wait until a moment of the monotonic clock; return whether the call still runs then."""
+        while time.monotonic() < moment:
+            if self._process.poll() is not None:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def slices(self) -> list[Path]:
+        """Return the prediction files that are there."""
+        return slices_of(self.out)
 
     def kill(self) -> None:
         """SIGKILL the driver, and the Ray that it started for itself if it did."""
@@ -108,7 +120,11 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def recovered(fault: str, began: float) -> None:
     """Note the seconds since a fault, at the end of the run that survived it."""
-    if file := os.environ.get(RECOVERY_VARIABLE):
+    noted({"fault": fault, "seconds": round(time.monotonic() - began, 2)})
+
+
+def noted(figures: Mapping[str, Any]) -> None:
+    """Add a line to the file of figures, if one is asked for."""
+    if file := os.environ.get(FIGURES_VARIABLE):
         with Path(file).open("a") as stream:
-            line = {"fault": fault, "seconds": round(time.monotonic() - began, 2)}
-            stream.write(json.dumps(line) + "\n")
+            stream.write(json.dumps(figures) + "\n")
