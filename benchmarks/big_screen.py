@@ -1,0 +1,209 @@
+"""What Ray costs a large screen, what its driver needs, and what a resumed run does again.
+
+    python benchmarks/big_screen.py --data DATA --model MODEL --out FOLDER
+
+The candidates are written down as often as wanted, with a number behind their ids.
+
+share    screens 1,105,340 rows, and then computes the same slices in as many plain processes as there were
+         workers, without Ray: what the screen takes longer, without the start of Ray, is Ray's share
+memory   screens of 10^5 to 3·10^6 rows: the peak memory of the driver, of a process each
+resume   screens a million rows, kills the driver once half the slices are there, and calls again
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from arguments import RESULTS, data_parser
+
+from emrl_ray.config import ScreenConfig
+from emrl_ray.crystals.storage import (
+    list_files,
+    locate,
+    parquet_writer,
+    read_json,
+    read_table,
+    remove,
+    write_json,
+)
+from emrl_ray.machine import available_cpus, description, versions
+from emrl_ray.pipelines.screen import ScreenWorker
+from emrl_ray.pipelines.screen_plan import prepare
+
+LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
+SHARE_ROWS, RESUME_ROWS = 1_105_340, 1_000_000
+FILE_ROWS = 262_144
+SERIES = ("share", "memory", "resume")
+
+
+def main() -> None:
+    """Measure, and write the figures as they come."""
+    parser = data_parser(__doc__, model="folder of the model", out="folder for libraries and runs")
+    parser.add_argument("--window", default="-2:-1.5", help="LOW:HIGH of the screens")
+    parser.add_argument("--series", nargs="+", default=SERIES, choices=SERIES)
+    words = parser.parse_args()
+    file = locate(RESULTS / "big_screen.json")
+    found: dict[str, Any] = read_json(file) if file.exists() else {}
+    found |= {"machine": description(), "versions": versions()}
+    measures = {"share": share, "memory": memory, "resume": resume}
+    for name in words.series:
+        found[name] = measures[name](words.data, words.model, words.window, Path(words.out))
+        print(name, json.dumps(found[name]), flush=True)
+        write_json(found, file)
+
+
+def library(data: str, rows: int, out: Path) -> str:
+    """Return a table of the first `rows` of the candidates, written down again and again."""
+    folder = out / f"library-{rows}"
+    if (folder / "done").exists():
+        return str(folder / "crystals")
+    candidates = read_table(f"{data}/candidates.parquet")
+    written = 0
+    for copy in itertools.count():
+        if written == rows:
+            break
+        part = candidates.slice(0, rows - written)
+        ids = pc.binary_join_element_wise(part.column("id").cast(pa.string()), str(copy), "-")
+        part = part.set_column(0, "id", ids)
+        place = locate(folder / "crystals" / f"copy-{copy:03d}.parquet")
+        with parquet_writer(place, part.schema) as writer:
+            for start in range(0, part.num_rows, 8192):
+                writer.write_table(part.slice(start, 8192))
+        written += part.num_rows
+    (folder / "done").touch()
+    return str(folder / "crystals")
+
+
+def screened(model: str, crystals: str, window: str, run: Path) -> dict[str, Any]:
+    """Screen in a process of its own; return its manifest, and its wall seconds as `wall`."""
+    began = time.monotonic()
+    subprocess.run(_command(model, crystals, window, run), env=_environment(), check=True)
+    wall = time.monotonic() - began
+    return {**read_json(locate(run / "manifest.json")), "wall": round(wall, 2)}
+
+
+def _command(model: str, crystals: str, window: str, run: Path) -> list[str | Path]:
+    return [
+        *(sys.executable, "-m", "emrl_ray", "screen", model, crystals),
+        *("--target-window", window, "--out", run),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "RAY_AUTH_MODE": "disabled"}
+
+
+def share(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
+    """Return the seconds of a screen by stage, those of its slices without Ray, and Ray's share."""
+    crystals = library(data, SHARE_ROWS, out)
+    run = out / "share"
+    remove(locate(run))
+    manifest = screened(model, crystals, window, run)
+    seconds = manifest["seconds"]
+    plain = without_ray(model, crystals, window, out / "plain")
+    own = seconds["predict"] - plain
+    return {
+        "rows": manifest["counts"]["rows_in"],
+        "slices": manifest["counts"]["slices"],
+        "seconds": seconds,
+        "wall": manifest["wall"],
+        "throughput": manifest["throughput"],
+        "peak_memory_bytes": manifest["peak_memory_bytes"],
+        "predict_without_ray": round(plain, 2),
+        "share_of_predict": round(own / seconds["predict"], 4),
+        "share_of_all_but_start": round(own / (sum(seconds.values()) - seconds["start"]), 4),
+    }
+
+
+def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
+    """Return the seconds in which plain processes compute the slices of a screen."""
+    remove(locate(run))
+    config = ScreenConfig(model=model, crystals=crystals, target_window=window, out=str(run))
+    cpus = available_cpus()
+    context = multiprocessing.get_context("spawn")
+    began = time.monotonic()
+    workers = [context.Process(target=compute, args=(config, first, cpus)) for first in range(cpus)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    return time.monotonic() - began
+
+
+def compute(config: ScreenConfig, first: int, step: int) -> None:
+    """Compute every `step`-th slice from the `first` on."""
+    plan = prepare(config)
+    worker = ScreenWorker(config, plan.objectives, plan.filters, plan.run.output)
+    for piece in plan.pieces[first::step]:
+        worker(piece)
+
+
+def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]]:
+    """Return the peak memory of the driver for libraries of several sizes."""
+    found = []
+    for rows in LIBRARIES:
+        run = out / f"memory-{rows}"
+        remove(locate(run))
+        manifest = screened(model, library(data, rows, out), window, run)
+        found.append(
+            {
+                "rows": manifest["counts"]["rows_in"],
+                "driver_mib": manifest["peak_memory_bytes"]["driver"] >> 20,
+                "largest_worker_mib": manifest["peak_memory_bytes"]["largest_worker"] >> 20,
+                "seconds": manifest["seconds"],
+            }
+        )
+        print(found[-1], flush=True)
+        remove(locate(run))
+    return found
+
+
+def resume(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
+    """Return the wall seconds of a whole run, and of the rest of one that was killed half-way."""
+    crystals = library(data, RESUME_ROWS, out)
+    whole, killed = out / "whole", out / "killed"
+    for run in (whole, killed):
+        remove(locate(run))
+    manifest = screened(model, crystals, window, whole)
+    slices = manifest["counts"]["slices"]
+    _kill_half_way(_command(model, crystals, window, killed), killed, slices // 2)
+    there = len(list_files(locate(killed / "predictions"), ".parquet"))
+    again = screened(model, crystals, window, killed)
+    same = all(
+        (whole / name).read_bytes() == (killed / name).read_bytes()
+        for name in sorted(str(file.relative_to(whole)) for file in whole.glob("*/*.parquet"))
+    )
+    return {
+        "rows": manifest["counts"]["rows_in"],
+        "slices": slices,
+        "slices_there": there,
+        "whole": manifest["wall"],
+        "rest": again["wall"],
+        "ratio": round(again["wall"] / manifest["wall"], 3),
+        "same_files": same,
+    }
+
+
+def _kill_half_way(command: list[str | Path], run: Path, slices: int) -> None:
+    driver = subprocess.Popen(command, env=_environment(), start_new_session=True)
+    while len(list_files(locate(run / "predictions"), ".parquet")) < slices:
+        assert driver.poll() is None, "the driver ended by itself"
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    time.sleep(15)  # its Ray notices, and ends
+
+
+if __name__ == "__main__":
+    main()
