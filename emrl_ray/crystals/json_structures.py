@@ -17,11 +17,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emrl_ray.crystals.cif import OCCUPANCY_TOLERANCE, lattice_of
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.numbers import is_full, lattice_of, vectors
 from emrl_ray.crystals.tables import RejectReason
 
 ID_NAMES = ("id", "jid", "material_id")
@@ -114,11 +113,12 @@ def _pymatgen(content: Mapping[str, Any]) -> Crystal:
     numbers = [_atomic_number(_only(site["species"])) for site in sites]
     lattice = content["lattice"]
     if "matrix" in lattice:
-        vectors = _matrix(lattice["matrix"])
+        cell = vectors(lattice["matrix"], 3, RejectReason.BAD_CELL)
     else:
-        vectors = lattice_of([float(lattice[name]) for name in CELL])
-    coords = _coordinates([site["abc"] for site in sites], len(sites))
-    return Crystal(vectors, np.array(numbers, np.uint8), coords)
+        cell = lattice_of([float(lattice[name]) for name in CELL])
+    listed = [site["abc"] for site in sites]
+    coords = vectors(listed, len(sites), RejectReason.BAD_COORDINATES)
+    return Crystal(cell, np.array(numbers, np.uint8), coords)
 
 
 def _jarvis(content: Mapping[str, Any]) -> Crystal:
@@ -126,16 +126,16 @@ def _jarvis(content: Mapping[str, Any]) -> Crystal:
     if not elements:
         raise ReadError(RejectReason.NO_ATOMS)
     numbers = [_atomic_number(str(name).strip()) for name in elements]
-    vectors = _matrix(content["lattice_mat"])
-    coords = _coordinates(content["coords"], len(numbers))
+    cell = vectors(content["lattice_mat"], 3, RejectReason.BAD_CELL)
+    coords = vectors(content["coords"], len(numbers), RejectReason.BAD_COORDINATES)
     if content.get("cartesian"):
-        coords = coords @ np.linalg.inv(vectors)
-    return Crystal(vectors, np.array(numbers, np.uint8), coords)
+        coords = coords @ np.linalg.inv(cell)
+    return Crystal(cell, np.array(numbers, np.uint8), coords)
 
 
 def _only(species: list[dict[str, Any]]) -> str:
     """Return the one species that fills a site."""
-    if len(species) != 1 or abs(species[0].get("occu", 1) - 1) > OCCUPANCY_TOLERANCE:
+    if len(species) != 1 or not is_full(species[0].get("occu", 1)):
         shares = ", ".join(f"{part['element']} {part.get('occu', 1)}" for part in species)
         raise ReadError(RejectReason.DISORDERED, f"a site of {shares}")
     return str(species[0]["element"])
@@ -146,28 +146,6 @@ def _atomic_number(species: str) -> int:
     if number is None:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"species {species[:40]!r}")
     return number
-
-
-def _matrix(rows: Any) -> NDArray[np.float64]:
-    try:
-        found = np.array(rows, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (3, 3) or not np.isfinite(found).all():
-        raise ReadError(RejectReason.BAD_CELL, "the lattice is not three vectors of finite numbers")
-    return found
-
-
-def _coordinates(rows: Any, atoms: int) -> NDArray[np.float64]:
-    try:
-        found = np.array(rows, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (atoms, 3):
-        raise ReadError(
-            RejectReason.BAD_COORDINATES, f"not three numbers for each of {atoms} atoms"
-        )
-    return found
 
 
 def _text(value: Any) -> str | None:
