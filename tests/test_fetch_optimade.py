@@ -201,6 +201,7 @@ def test_after_the_last_try_what_came_stays_and_the_same_command_goes_on(server,
     assert server.asked("page_offset") == ["20", "30"]
     server.requests.clear()
     assert cli.main(["fetch", *words]) == 0
+    assert cli.main(["fetch", *words, f"--optimade={given['optimade']}/"]) == 0
     assert server.requests == []
     other = [word for word in words if not word.startswith("--filter")] + ["--filter=nelements=3"]
     assert cli.main(["fetch", *other]) == 2

@@ -7,7 +7,6 @@ everything it would read the whole database from S3, whatever the endpoint: so i
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -129,7 +128,7 @@ def connect(config: FetchConfig, asker: Asker) -> Client:
     session = Session(
         config.parallel,
         config.request_timeout,
-        {"x-api-key": key, "user-agent": f"emrl-ray Python/{platform.python_version()}"},
+        {"x-api-key": key},
         f"the server does not take the key in MP_API_KEY; keys are at {KEYS_AT}",
         SPLIT,
     )

@@ -6,9 +6,7 @@ link that came with it: a fetch that was interrupted goes on from there.
 
 from __future__ import annotations
 
-import platform
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin
@@ -22,7 +20,7 @@ from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
-from emrl_ray.fetching.optimade_entries import property_columns, read_entry
+from emrl_ray.fetching.optimade_entries import read_entry, structure_columns
 from emrl_ray.fetching.rows import tabulate
 from emrl_ray.fetching.session import Session, TransientError
 from emrl_ray.fetching.source import Plan, Progress, with_origin
@@ -55,9 +53,8 @@ class Optimade:
         self.config, self.asker = config, asker
         self.url = structures_url(config.optimade or "")
         self.limits = Limits.of(config, config.cutoff)
-        agent = {"user-agent": f"emrl-ray Python/{platform.python_version()}"}
         denied = "the server does not let us in"
-        self.session = Session(1, config.request_timeout, agent, denied)
+        self.session = Session(1, config.request_timeout, {}, denied)
 
     def plan(self, earlier: Plan | None) -> Plan:
         """Return origin, number of structures and properties; see `Source`."""
@@ -69,7 +66,7 @@ class Optimade:
                 f"--filter {self.config.filter}: no structure of {self.url} is like that"
             )
         properties = self._properties() if self.config.fields else {}
-        property_columns(self.config.fields, properties, None)
+        structure_columns(self.config.fields, properties, None)
         origin = {
             "source": _name(answer.meta),
             "endpoint": self.url,
@@ -86,7 +83,7 @@ class Optimade:
 
     def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
         """Commit one page after another; see `Source`."""
-        columns = property_columns(self.config.fields, plan["properties"], self.config.theory)
+        columns = structure_columns(self.config.fields, plan["properties"], self.config.theory)
         pages, counts = _pages_there(output)
         first = self._query(self.config.block_rows, [*STRUCTURE_FIELDS, *self.config.fields])
         link = _next_of(output, pages[-1]) if pages else first
@@ -167,11 +164,9 @@ def _pages_there(output: Output) -> tuple[list[Page], Counts]:
     """Return the pages that were committed without a gap from the first on, and their counts."""
     done = output.done()
     pages: list[Page] = []
-    counts = Counts(0, 0, Counter())
     while (page := Page(f"slice-{len(pages):06d}")).name in done:
         pages.append(page)
-        counts += done[page.name]
-    return pages, counts
+    return pages, Counts.total(done[page.name] for page in pages)
 
 
 def _next_of(output: Output, page: Page) -> str:

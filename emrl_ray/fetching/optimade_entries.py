@@ -29,15 +29,13 @@ def read_entry(resource: Mapping[str, Any], fields: Sequence[str]) -> Entry:
     )
 
 
-def property_columns(
+def structure_columns(
     names: Sequence[str], properties: Mapping[str, Any], theory: str | None
 ) -> pa.Schema:
     """Return the columns of the properties `names`; `properties` are those that the server has.
 
     Raises ConfigError, in one line, for a name that is none of them or no number, truth or text.
     """
-    if len({*names}) < len(names):
-        raise ConfigError(f"--fields {' '.join(names)}: give each once")
     return pa.schema([_column(name, properties, theory) for name in names])
 
 

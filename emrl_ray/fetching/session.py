@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Never
@@ -53,7 +54,8 @@ class Session(requests.Session):
         self.timeout = timeout
         self.denied = denied
         self.passed = passed
-        self.headers.update(headers)
+        agent = f"emrl-ray Python/{platform.python_version()}"
+        self.headers.update({"user-agent": agent, **headers})
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("http://", adapter)
         self.mount("https://", adapter)

@@ -8,7 +8,6 @@ used twice, the driver settles at the end. The manifest, written last, makes the
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
@@ -194,7 +193,7 @@ def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
 def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
     """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
     done = output.done()
-    counts = sum(done.values(), start=Counts(0, 0, Counter()))
+    counts = Counts.total(done.values())
     if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
         raise RuntimeError(f"rows were lost: {account('ingest', counts)}")
     return counts

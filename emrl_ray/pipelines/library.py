@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -229,16 +229,12 @@ def _run_here(
 ) -> None:
     """Compute the pieces that are not there yet in this process."""
     done = output.done()
-    total = _sum(done[piece.name] for piece in pieces if piece.name in done)
+    total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
     missing = [piece for piece in pieces if piece.name not in done]
     progress(len(pieces) - len(missing), len(pieces), total)
     for finished, piece in enumerate(missing, len(pieces) - len(missing) + 1):
         total += worker(piece)
         progress(finished, len(pieces), total)
-
-
-def _sum(counts: Iterable[Counts]) -> Counts:
-    return sum(counts, Counts(0, 0, Counter()))
 
 
 def _summarize(result: LibraryResult, count: int) -> None:
