@@ -15,7 +15,7 @@ import pyarrow as pa
 from emrl_ray.crystals.archives import read_span
 from emrl_ray.crystals.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, flaw_of
-from emrl_ray.crystals.csv_files import printable, records
+from emrl_ray.crystals.csv_files import records
 from emrl_ray.crystals.names import id_of
 from emrl_ray.crystals.parquet_files import crystals_of, id_column_of, is_optimade, read_rows
 from emrl_ray.crystals.parser_pool import Document, ParserPool
@@ -37,6 +37,7 @@ from emrl_ray.crystals.tables import (
     RejectReason,
     Stage,
 )
+from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits, validate
 
 BUFFER_BYTES = 1 << 18

@@ -19,7 +19,7 @@ from emrl_ray.crystals.archives import (
     members,
 )
 from emrl_ray.crystals.ase_files import database_rows
-from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, printable, records
+from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, records
 from emrl_ray.crystals.further import FurtherColumns
 from emrl_ray.crystals.json_files import Entry, JsonFile
 from emrl_ray.crystals.json_structures import further_columns
@@ -41,6 +41,7 @@ from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
 from emrl_ray.crystals.storage import Location, locate, read_footer, root_of
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.crystals.texts import printable
 
 BUFFER_BYTES = 1 << 20
 SLICES_PER_ROW_GROUP = 16

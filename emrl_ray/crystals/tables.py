@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.texts import printable
 
 CRYSTAL_SCHEMA = pa.schema(
     [
@@ -84,7 +85,7 @@ def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
     """Return the rejects as a table with `REJECT_SCHEMA`, one row each."""
     rows = list(rejects)
     return pa.table(
-        {name: [str(getattr(row, name)) for row in rows] for name in Reject._fields},
+        {name: [printable(str(getattr(row, name))) for row in rows] for name in Reject._fields},
         schema=REJECT_SCHEMA,
     )
 
@@ -104,7 +105,7 @@ def crystals_table(
     columns, fields = columns or {}, fields or {}
     offsets = batch.offsets.astype(np.int32)
     arrays = [
-        pa.array(ids, pa.string()),
+        pa.array(map(printable, ids), pa.string()),
         pa.array(formulas, pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(batch.lattice.reshape(-1)), 9),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(batch.atomic_numbers)),

@@ -71,10 +71,13 @@ def fetch(config: FetchConfig) -> FetchResult:
 
 def _in_full(config: FetchConfig) -> FetchConfig:
     """Return the options in the form in which two calls of the same meaning are the same."""
-    urls = {name: getattr(config, name) for name in ("endpoint", "optimade")}
-    bare = {name: url if url is None else url.rstrip("/") for name, url in urls.items()}
-    ids = None if config.ids is None else absolute(config.ids)
-    return replace(config, out=absolute(config.out), ids=ids, **bare)
+    return replace(
+        config,
+        out=absolute(config.out),
+        ids=None if config.ids is None else absolute(config.ids),
+        endpoint=None if config.endpoint is None else config.endpoint.rstrip("/"),
+        optimade=None if config.optimade is None else config.optimade.rstrip("/"),
+    )
 
 
 def _job(config: FetchConfig, folder: Location) -> Job:

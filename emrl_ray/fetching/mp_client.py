@@ -86,7 +86,10 @@ class Client:
     def count(self, query: Query) -> int:
         """Return how many materials there are."""
         one = {"_limit": 1, "_fields": "material_id"}
-        return self._ask(lambda: int(self._rester.count({**query.criteria(), **one})))
+        found = self._ask(lambda: self._rester.count({**query.criteria(), **one}))
+        if type(found) is not int or found < 0:
+            raise TransientError(f"{self.endpoint}: a malformed answer, of {found!r} materials")
+        return found
 
     def page(self, query: Query, number: int, rows: int, fields: Sequence[str]) -> list[Any]:
         """Return page `number` (from 1), of `rows` materials each, sorted by id."""
@@ -110,7 +113,7 @@ class Client:
             return ask()
         except MPRestError as error:
             message = " ".join(str(error).split())
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of its reading of JSON
             raise TransientError(
                 f"{self.endpoint}: a malformed answer ({type(error).__name__}: {error})"
             ) from None

@@ -18,6 +18,7 @@ from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.storage import locate
+from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.optimade_entries import read_entry, structure_columns
@@ -62,22 +63,24 @@ class Optimade:
             return earlier
         answer = self.asker(lambda: self._get(self._query(1, ["nelements"])))
         if not answer.data:
+            if self.config.filter is None:
+                raise ConfigError(f"--all: {self.url} has no structures")
             raise ConfigError(
                 f"--filter {self.config.filter}: no structure of {self.url} is like that"
             )
         properties = self._properties() if self.config.fields else {}
         structure_columns(self.config.fields, properties, None)
         origin = {
-            "source": _name(answer.meta),
+            "source": f"OPTIMADE ({_told(answer.meta, 'provider', 'name') or 'unnamed'})",
             "endpoint": self.url,
-            "database_version": (answer.meta.get("database") or {}).get("version"),
+            "database_version": _told(answer.meta, "database", "version"),
             "query": {"filter": self.config.filter},
             "fields": self.config.fields,
         }
         total = answer.meta.get("data_returned")
         return {
             "origin": origin,
-            "total": total if isinstance(total, int) else None,
+            "total": total if type(total) is int and total >= 0 else None,
             "properties": {name: properties[name] for name in self.config.fields},
         }
 
@@ -131,10 +134,15 @@ class Optimade:
         data, links, meta = body.get("data"), body.get("links") or {}, body.get("meta") or {}
         if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
             raise TransientError(f"{self.url}: a malformed answer, without a list of data")
-        link = links.get("next")
-        link = link.get("href") if isinstance(link, dict) else link
-        link = urljoin(url, link) if link and data else ""
-        return Answer(data, link, meta)
+        link = links.get("next") if isinstance(links, dict) else links
+        link = (link.get("href") if isinstance(link, dict) else link) or ""
+        if not isinstance(link, str) or not isinstance(meta, dict):
+            raise TransientError(f"{self.url}: a malformed answer, its links or meta are none")
+        if link and not data:
+            raise TransientError(f"{self.url}: an empty page with a link to a next one")
+        if not link and meta.get("more_data_available") is True:
+            raise TransientError(f"{self.url}: more data is there, and no link to the next page")
+        return Answer(data, _joined(url, link), meta)
 
     def _properties(self) -> dict[str, Any]:
         """Return what the server says of the properties of its structures, by their names."""
@@ -155,9 +163,19 @@ def structures_url(base: str) -> str:
     return f"{base}/structures" if versioned else f"{base}/v1/structures"
 
 
-def _name(meta: dict[str, Any]) -> str:
-    """Return the name of the provider of an answer."""
-    return f"OPTIMADE ({(meta.get('provider') or {}).get('name') or 'unnamed'})"
+def _joined(url: str, link: str) -> str:
+    """Return a link of the answer at `url` in full; raises TransientError if it is none."""
+    try:
+        return urljoin(url, printable(link)) if link else ""
+    except ValueError as error:
+        raise TransientError(f"{link[:80]}: no link to a next page ({error})") from None
+
+
+def _told(meta: dict[str, Any], part: str, name: str) -> str | None:
+    """Return a text in a part of what an answer says of itself; None if there is none."""
+    found = meta.get(part)
+    text = found.get(name) if isinstance(found, dict) else None
+    return printable(text) if isinstance(text, str) else None
 
 
 def _pages_there(output: Output) -> tuple[list[Page], Counts]:
