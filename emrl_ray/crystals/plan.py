@@ -23,7 +23,7 @@ from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, record
 from emrl_ray.crystals.further import FurtherColumns
 from emrl_ray.crystals.json_files import Entry, JsonFile
 from emrl_ray.crystals.json_structures import further_columns
-from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of
+from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of, plain
 from emrl_ray.crystals.packed import Packer
 from emrl_ray.crystals.parquet_files import check_table, further_fields
 from emrl_ray.crystals.pieces import (
@@ -138,15 +138,13 @@ class _Planner:
 
     def _items(self, file: SourceFile, place: Location, root: str) -> Iterator[tuple[Item, str]]:
         """Yield the members of an archive that hold crystals, each with its name in the archive."""
-        for name, span in members(place):
-            kind, shown = kind_of(name), printable(name)
-            if is_hidden(name):
-                continue
-            if isinstance(kind, Format):
-                source = f"{file.path}/{shown}"
+        for name, span in members(place, file.path):
+            shown = plain(printable(name))
+            kind, source = kind_of(shown), f"{file.path}/{shown}"
+            if isinstance(kind, Format) and not is_hidden(shown):
                 yield Item(id_of(shown), source, kind, root, place.path, span), name
             else:
-                self.passed_over.add(f"{file.path}/{shown}")
+                self.passed_over.add(source)
 
     def _json_member(
         self, file: SourceFile, place: Location, item: Item, name: str

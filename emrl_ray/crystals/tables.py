@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -116,13 +116,15 @@ def crystals_table(
     return pa.Table.from_arrays(arrays, schema=pa.schema([*CRYSTAL_SCHEMA, *extra]))
 
 
-def check_crystal_schema(schema: pa.Schema, source: str) -> None:
+def check_crystal_schema(
+    schema: pa.Schema, source: str, optional: Collection[str] = ("formula",)
+) -> None:
     """Raise ValueError, in one line, unless `schema` has the columns of a crystals table.
 
-    32- and 64-bit offsets are both accepted, as are float and integer types that cast without loss.
+    Those that are `optional` may be missing, or of any type. 32- and 64-bit offsets are both accepted, as are float and integer types that cast without loss.
     """
     for field in CRYSTAL_SCHEMA:
-        if field.name == "formula":
+        if field.name in optional:
             continue
         if field.name not in schema.names:
             raise ValueError(

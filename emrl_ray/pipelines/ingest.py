@@ -133,14 +133,15 @@ def _read_targets(config: IngestConfig) -> Targets | None:
 
 def _plan(config: IngestConfig, listing: Listing) -> Plan:
     """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
-    plan = plan_slices(
-        listing,
-        f"{config.out}/{STAGING}",
-        config.files_per_slice,
-        CsvColumns(config.cif_column, config.id_column),
-    )
-    if not plan.slices:
-        raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    staging = f"{config.out}/{STAGING}"
+    columns = CsvColumns(config.cif_column, config.id_column)
+    try:
+        plan = plan_slices(listing, staging, config.files_per_slice, columns)
+        if not plan.slices:
+            raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    except (ValueError, ImportError):
+        remove(locate(staging))
+        raise
     return plan
 
 
