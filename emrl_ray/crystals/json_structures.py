@@ -3,15 +3,13 @@
 A structure is pymatgen's dict (`lattice`, `sites`) or JARVIS's (`lattice_mat`, `coords`, `elements`, `cartesian`). An
 entry is a structure, or a mapping of columns, one of which holds the structure: `structure`, `atoms`, or the
 only one. Its id is its `id`, `jid` or `material_id`; further columns are its numbers, texts and
-truth values, with JARVIS's "na" for none; lists and mappings are passed over. A file is an entry, a list of
-them, a mapping of ids to them, or a table (`columns`, `data`).
+truth values, with JARVIS's "na" for none; lists and mappings are passed over. How entries make a file, `json_files` says.
 
 A reader of our own for both, since what is read is a few lists; tests compare with pymatgen.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -22,27 +20,42 @@ from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.numbers import is_full, lattice_of, vectors
 from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.texts import printable
 
 ID_NAMES = ("id", "jid", "material_id")
 STRUCTURE_NAMES = ("structure", "atoms")
 MISSING = ("na",)
 """What JARVIS writes where it has no value."""
+NO_STRUCTURE = "no structure (lattice and sites, or lattice_mat and coords)"
 CELL = ("a", "b", "c", "alpha", "beta", "gamma")
-
-
-def read_json(text: str) -> list[Crystal | Flaw]:
-    """Return the crystals of a JSON file, in order."""
-    return [attempt(_crystal, key, entry) for key, entry in _entries(json.loads(text))]
 
 
 def read_structure(content: Any) -> Crystal:
     """Return the crystal of a structure's dict; raises ReadError for what is none."""
     if not _is_structure(content):
-        raise ReadError(
-            RejectReason.UNREADABLE,
-            "not a structure (lattice and sites, or lattice_mat and coords)",
-        )
+        raise ReadError(RejectReason.UNREADABLE, NO_STRUCTURE)
     return _pymatgen(content) if "sites" in content else _jarvis(content)
+
+
+def read_entry(entry: Any, name: str | None, number: int) -> Crystal | Flaw:
+    """Return the crystal of an entry that its file calls `name`, or `number` where that is None."""
+    own = own_id(entry) or name
+    found = attempt(_crystal, entry)
+    return found._replace(id=own, number=number)
+
+
+def has_structure(entry: Any) -> bool:
+    """Return whether an entry is a structure or has one in a column."""
+    return _is_structure(entry) or (
+        isinstance(entry, dict) and any(map(_is_structure, entry.values()))
+    )
+
+
+def own_id(entry: Any) -> str | None:
+    """Return the id that an entry brings; None if it brings none."""
+    if not isinstance(entry, dict) or _is_structure(entry):
+        return None
+    return next((text for name in ID_NAMES if (text := _text(entry.get(name)))), None)
 
 
 def further_columns(entry: Any) -> dict[str, str]:
@@ -53,38 +66,18 @@ def further_columns(entry: Any) -> dict[str, str]:
         name = _structure_name(entry)
     except ReadError:
         return {}
-    missing = MISSING if "lattice_mat" in (entry[name] or ()) else ()
-    texts = {key: _text(value) for key, value in entry.items() if key != name}
+    missing = MISSING if "lattice_mat" in entry[name] else ()
+    texts = {printable(key): _text(value) for key, value in entry.items() if key and key != name}
     return {key: "" if text in missing else text for key, text in texts.items() if text is not None}
 
 
-def _entries(content: Any) -> list[tuple[str | None, Any]]:
-    """Return (key, entry) of the entries of a file."""
-    if isinstance(content, list):
-        return [(None, entry) for entry in content]
-    if not isinstance(content, dict):
-        return [(None, content)]
-    if {"columns", "data"} <= content.keys():
-        labels = content.get("index") or []
-        keys = [label if isinstance(label, str) else None for label in labels]
-        keys += [None] * (len(content["data"]) - len(keys))
-        rows = content["data"]
-        return [
-            (key, dict(zip(content["columns"], row, strict=True)))
-            for key, row in zip(keys, rows, strict=True)
-        ]
-    alone = {"@class", "lattice", "sites", "jid", *STRUCTURE_NAMES} & content.keys()
-    return [(None, content)] if alone else list(content.items())
-
-
-def _crystal(key: str | None, entry: Any) -> Crystal:
+def _crystal(entry: Any) -> Crystal:
     if not isinstance(entry, dict):
         raise ReadError(RejectReason.UNREADABLE, f"{type(entry).__name__} is no structure")
     if _is_structure(entry):
-        return read_structure(entry)._replace(id=key)
+        return read_structure(entry)
     crystal = read_structure(entry[_structure_name(entry)])
-    own = next((str(entry[name]) for name in ID_NAMES if _text(entry.get(name))), key)
-    return crystal._replace(id=own, values=further_columns(entry))
+    return crystal._replace(values=further_columns(entry))
 
 
 def _is_structure(value: Any) -> bool:
@@ -95,14 +88,14 @@ def _is_structure(value: Any) -> bool:
 
 def _structure_name(entry: Mapping[str, Any]) -> str:
     """Return the column that holds the structure."""
-    found = [name for name in STRUCTURE_NAMES if name in entry]
+    found = [name for name in STRUCTURE_NAMES if _is_structure(entry.get(name))]
     found = found or [name for name, value in entry.items() if _is_structure(value)]
     if len(found) > 1 and found[0] not in STRUCTURE_NAMES:
         raise ReadError(RejectReason.UNREADABLE, f"several structures: {', '.join(found)}")
     if not found:
-        raise ReadError(
-            RejectReason.UNREADABLE, "no structure (lattice and sites, or lattice_mat and coords)"
-        )
+        named = [name for name in STRUCTURE_NAMES if name in entry]
+        detail = f"{named[0]!r} is {NO_STRUCTURE}" if named else NO_STRUCTURE
+        raise ReadError(RejectReason.UNREADABLE, detail)
     return found[0]
 
 
@@ -150,8 +143,8 @@ def _atomic_number(species: str) -> int:
 
 def _text(value: Any) -> str | None:
     """Return a value of a column as text, empty for none; None for a list or a mapping."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float, str)) else None
+    return printable(str(value)) if isinstance(value, (int, float, str)) else None

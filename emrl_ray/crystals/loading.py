@@ -115,10 +115,11 @@ class Loader:
             document = content.document
             entries = [document] if isinstance(document, Flaw) else next(results)
             for number, entry in enumerate(entries, 1):
-                row_id = content.id if len(entries) == 1 else f"{content.id}#{number}"
+                label = number if entry.number is None else entry.number
+                row_id = content.id if len(entries) == 1 else f"{content.id}#{label}"
                 outcome = self._checked(entry)
                 if isinstance(outcome, Flaw):
-                    rejects.append(Reject(row_id, content.source, Stage.READ, *outcome))
+                    rejects.append(outcome.reject(outcome.id or row_id, content.source, Stage.READ))
                 else:
                     own = outcome.values.get(self.csv_columns.id) or outcome.id
                     values = outcome.values or content.fields
@@ -135,7 +136,7 @@ class Loader:
         if not unknown:
             return entry
         detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
-        return Flaw(RejectReason.UNSUPPORTED, detail)
+        return Flaw(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
 
     def _records(self, piece: RecordSlice) -> Iterator[Content]:
         place = within(piece.root, piece.path)
@@ -171,11 +172,8 @@ class Loader:
         further = table.select([n for n in self.columns.names if n in table.column_names])
         taken = {n: further.column(n).take(good).combine_chunks() for n in further.column_names}
         rejects = [
-            Reject(
-                (ids[row].as_py() if ids is not None else "") or "",
-                sources[row],
-                Stage.READ,
-                *entry,
+            entry.reject(
+                (ids[row].as_py() if ids is not None else "") or "", sources[row], Stage.READ
             )
             for row, entry in enumerate(entries)
             if isinstance(entry, Flaw)

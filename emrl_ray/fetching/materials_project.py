@@ -127,7 +127,7 @@ class MaterialsProject:
         version = plan["origin"]["database_version"]
         unknown = Flaw(RejectReason.UNKNOWN_ID, f"version {version} of the database has no such id")
         rejects = [
-            Reject(line.text, str(self.config.ids), Stage.READ, *(line.flaw or unknown))
+            (line.flaw or unknown).reject(line.text, str(self.config.ids), Stage.READ)
             for line in lines.lines
             if line.id not in found
         ]

@@ -43,7 +43,7 @@ def tabulate(
         if isinstance(found, Crystal):
             found = _misfit(entry.values, columns) or found
         if isinstance(found, Flaw):
-            rejects.append(Reject(entry.id, source, Stage.READ, *found))
+            rejects.append(found.reject(entry.id, source, Stage.READ))
         else:
             crystals.append(found)
             kept.append(entry)
