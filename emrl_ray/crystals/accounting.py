@@ -47,11 +47,16 @@ def account(verb: str, counts: Counts) -> str:
 
 def balance(counts: Counts) -> str:
     """Return what became of rows: rows in = rows out + rejects, by reason."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejects.most_common())
     return (
         f"{counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
-        f"{counts.rejects.total():,} rejects{f' ({reasons})' if reasons else ''}"
+        f"{counts.rejects.total():,} rejects{in_brackets(counts.rejects)}"
     )
+
+
+def in_brackets(rejects: Counter[str]) -> str:
+    """Return the reasons of rejects with their numbers, the commonest first; nothing of none."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
+    return f" ({reasons})" if reasons else ""
 
 
 def closing(verb: str, counts: Counts, passed_over: int) -> list[str]:
