@@ -50,13 +50,14 @@ class RecordedSearch(Searcher):
         return {"number": trial.number, "reported": trial.epoch, "values": values}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell the sampler."""
-        self.sampler.on_trial_result(trial_id, result)
+        """Tell the sampler of a score."""
+        if METRIC in result:
+            self.sampler.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the sampler."""
+        """Tell the sampler that a trial is over."""
         self.sampler.on_trial_complete(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:

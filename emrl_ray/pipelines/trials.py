@@ -10,6 +10,7 @@ CPUs of a killed training back. A trial that ASHA gives up is told so, and ends 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Set
@@ -39,6 +40,7 @@ A share of a CPU would be missing where the trainings of all trials take all CPU
 ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the search; it goes on when called again
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the records hold what Tune's loggers would
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # one that was told to end may have nothing to report
     "RAY_AIR_NEW_OUTPUT": "0",  # silence, where the newer form prints a table all the same
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -91,6 +93,7 @@ def run_trials(
 
     os.environ.update(ENVIRONMENT)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # our lines show where it is
     missing, storage = config.trials - len(records.over), f"{absolute(work)}/tune"
     stops: Any = ray.remote(num_cpus=0)(_Stops).remote()
     plan = Plan(config, rows, work, stops)
@@ -160,17 +163,18 @@ class _Recorder(tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **_: Any
     ) -> None:
         known = self._known(trial)
-        if known.state != TrialState.RUNNING:
-            return  # it was told to end and has not heard it yet
+        if known.state != TrialState.RUNNING or METRIC not in result:
+            return  # it was told to end and has not heard it yet, or it ended without another score
         if FAILED in result:
             self._end(known.failed(result[FAILED]))
             return
         report = {name: result[name] for name in REPORTED}
         now = known.reported(report, result["time_this_iter_s"])
-        self.records.write(now)
         print_line(f"tune: {_described(now)}: epoch {now.epoch}, validation MAE {now.mae:.4f}")
-        if known.number in self.stopped:
+        if now.number in self.stopped or now.epoch >= self.epochs:
             self._end(now.ended(self.epochs))
+        else:
+            self.records.write(now)
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any

@@ -18,6 +18,8 @@ MARKS = {TrialState.FINISHED: ("o", "#1b5e9b"), TrialState.STOPPED: ("x", "#c257
 """Marker and colour of the trials that have an error."""
 BEST = "#111111"
 SCALE = "viridis_r"
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+"""What lies behind a label, so that lines do not cross it."""
 WIDE, PANEL, COLUMNS = 8.4, (2.8, 2.3), 3
 """Width of a whole figure, size of a panel (inches), and panels in a row."""
 SPREAD = 0.05
@@ -77,6 +79,7 @@ def _draw_errors(axes: Axes, search: Search, name: str) -> None:
             color=color,
             s=26,
             linewidths=1.3,
+            clip_on=False,
             label=str(state),
         )
     best = search.best
@@ -176,7 +179,13 @@ def parallel_svg(search: Search) -> str:
 
 
 def _beside(side: str) -> dict[str, Any]:
-    return {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": "x-small"}
+    return {
+        "textcoords": "offset points",
+        "ha": side,
+        "va": "center",
+        "fontsize": "x-small",
+        "bbox": PAPER,
+    }
 
 
 def importance_svg(importances: Mapping[str, float]) -> str:
@@ -201,7 +210,6 @@ def courses_svg(search: Search) -> str:
     with style():
         from matplotlib.figure import Figure
 
-        low, high = _error_range(search)
         figure = Figure(figsize=(WIDE / 1.3, 3.2), layout="constrained")
         axes = figure.add_subplot()
         for trial in search.trials:
@@ -221,8 +229,7 @@ def courses_svg(search: Search) -> str:
         while rung < search.config.epochs:
             axes.axvline(rung, color="#888888", linewidth=0.8, linestyle=":")
             rung *= search.config.reduction
-        first = [trial.reports[0]["validation_mae"] for trial in scored(search)]
-        axes.set_ylim(low, max(high, min(max(first, default=high), WORST * low)))
+        axes.set_ylim(*_course_range(search))
         axes.set_xlabel("epoch")
         axes.set_ylabel(_error_label(search))
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
@@ -230,8 +237,18 @@ def courses_svg(search: Search) -> str:
 
 
 def _error_range(search: Search) -> tuple[float, float]:
-    """Return the least and the largest error that figures show, with some room."""
-    errors = [trial.mae for trial in scored(search) if trial.mae is not None]
+    """Return the least and the largest last error that figures show, with some room."""
+    return _shown_range([_shown_error(trial) for trial in scored(search)])
+
+
+def _course_range(search: Search) -> tuple[float, float]:
+    """Return the same of the errors at all validations."""
+    return _shown_range(
+        [report["validation_mae"] for trial in scored(search) for report in trial.reports]
+    )
+
+
+def _shown_range(errors: Sequence[float]) -> tuple[float, float]:
     low = min(errors)
     high = min(max(errors), WORST * low)
     room = SPREAD * (high - low) or SPREAD * abs(high) or 1.0

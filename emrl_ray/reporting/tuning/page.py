@@ -124,8 +124,8 @@ def _figures(search: Search) -> list[str]:
                 "Importance",
                 figure(
                     importance_svg(search.importances),
-                    "fANOVA: the share of the variance of the last validation error that an option "
-                    "explains by itself. Of few trials it is a hint, and trials that were stopped "
+                    "fANOVA: how much of the variance of the last validation error an option explains by "
+                    "itself, as a share of what all of them do. Of few trials it is a hint, and trials that were stopped "
                     "count with the error they were stopped at.",
                 ),
             )
@@ -142,6 +142,7 @@ def _figures(search: Search) -> list[str]:
 def _trials(search: Search) -> str:
     names = list(search.config.space)
     head = ["Trial", "State", "Epochs", "Validation MAE", *(n.replace("_", " ") for n in names)]
+    any_failed = any(trial.reason for trial in search.trials)
     order = sorted(search.trials, key=lambda trial: _rank(trial, search.best))
     rows = [
         [
@@ -151,12 +152,12 @@ def _trials(search: Search) -> str:
             _error(trial, search),
             *(_value(trial.values[name]) for name in names),
             f"{trial.seconds:.0f} s",
-            trial.reason or "",
+            *([trial.reason or ""] if any_failed else []),
         ]
         for trial in order
     ]
     caption = "The best trial first, then by validation error; those that failed come last."
-    return table(caption, [*head, "Time", "Reason"], rows)
+    return table(caption, [*head, "Time", *(["Reason"] if any_failed else [])], rows)
 
 
 def _rank(trial: Trial, best: Trial | None) -> tuple[bool, bool, float]:
