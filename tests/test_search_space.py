@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
+from emrl_ray import cli
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.spaces import Choice, Range
 from emrl_ray.options import parse, read_yaml
 from emrl_ray.presets import PRESETS
+from emrl_ray.tuning.outcome import best_yaml
+from emrl_ray.tuning.records import Trial
 
+TRIAL = Trial(0, {"margin": 0.1, "l2": 1e-5}).reported({"epoch": 100, "validation_mae": 0.2}, 1.0)
 PLACE = {"crystals": "c", "target": "gap", "out": "o"}
 
 
@@ -152,3 +159,24 @@ def test_a_space_of_another_kind_in_yaml_is_one_clear_line(tmp_path):
     with pytest.raises(ConfigError) as caught:
         from_words("--config", str(tmp_path / "tune.yaml"))
     assert str(caught.value) == "--margin True: must be a value, a list of values or a range"
+
+
+def test_the_examples_of_the_page_are_valid(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "tuning.md").read_text()
+    blocks = dict.fromkeys(("sh", "yaml"), "")
+    for language, block in re.findall(r"```(sh|yaml)\n(.*?)```", page, re.DOTALL):
+        blocks[language] += block
+    lines = blocks["sh"].replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("emrl-ray")]
+    assert [verb for verb, *_ in commands] == ["tune", "train", "tune"]
+    (tmp_path / "best.yaml").write_text(
+        best_yaml(config(search=["margin", "l2"]), TRIAL, "graphs", None)
+    )
+    for verb, *words in commands:
+        at = [str(tmp_path / "best.yaml") if word == "search/best.yaml" else word for word in words]
+        parse(cli.VERBS[verb].config, at, name=verb)
+    (tmp_path / "tune.yaml").write_text(blocks["yaml"])
+    found = parse(TuneConfig, ["--config", str(tmp_path / "tune.yaml")], name="tune")
+    assert set(found.space) == {"margin", "learning_rate", "l2", "width", "network"}
+    for name in ("margin", "learning_rate", "l2", "batch_size", "cutoff", "width"):
+        assert f"| `{name}` |" in page
