@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -62,13 +61,15 @@ def kept(out: Path) -> dict[str, bytes]:
 def ran_through(crystals: Path, out: Path) -> dict[str, bytes]:
     """Search with a driver that is killed once; return what was over when it was."""
     command = [sys.executable, "-m", "emrl_ray", "tune", *words(options(crystals, out))]
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
-        while not kept(out):
-            assert driver.poll() is None, "the search ended before it was killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        driver.send_signal(signal.SIGKILL)
+        try:
+            while not kept(out):
+                assert driver.poll() is None, "the search ended before it was killed"
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            driver.kill()
     before = kept(out)
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
@@ -87,7 +88,7 @@ def search(crystals, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     return out, ran_through(crystals, out)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_search_whose_driver_was_killed_loses_no_trial(search):
     out, before = search
     assert 0 < len(before) < TRIALS
