@@ -224,6 +224,7 @@ def _explain(message: str, kind: type) -> str:
         expected = entries[key[1]].type.replace(" | None", "")
         kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
         kinds |= {"str": "text", "list[str]": "a list of text"}
+        kinds |= {"Space": "a value, a list of values or a range"}
         meant = kinds.get(expected) or expected.replace("Literal", "one of ")
         option = entries[key[1]].metadata.get("alias", _dashed(key[1]))
         return f"--{option} {value[1] if value else ''}: must be {meant}"

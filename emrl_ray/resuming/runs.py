@@ -38,11 +38,12 @@ WRITTEN = (
         "manifest.json",
         "report.html",
     ),  # runs
+    *("graphs", "trials", "trials.parquet", "trials.csv", "best.yaml"),  # searches
 )
 """Names of what the verbs write into their output folders."""
 PLACEMENT = {
     *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
-    *("max_failures", "checkpoint_every", "overwrite"),
+    *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
     *("parallel", "attempts", "patience", "request_timeout"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""
