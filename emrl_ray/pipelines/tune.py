@@ -68,13 +68,20 @@ def tune(config: TuneConfig) -> TuneResult:
     """Search; called again with the same options it goes on, and every trial is run to its end once."""
     config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
     _check(config)
+    folder = locate(config.out)
+    job = Job("tune", folder, asdict(config), {"crystals": table_fingerprint(config.crystals)})
+    with job.held(config.overwrite):
+        job.open(config.overwrite)
+        if (folder / SEARCH_MANIFEST).exists():
+            print(f"tune: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            return _announced(config.out, read_json(folder / SEARCH_MANIFEST))
+        return _tune(config, job)
+
+
+def _tune(config: TuneConfig, job: Job) -> TuneResult:
+    """Search in a folder that is ours."""
     began = time.monotonic()
-    folder, work, graphs = locate(config.out), f"{config.out}/{WORK}", f"{config.out}/graphs"
-    inputs = {"crystals": table_fingerprint(config.crystals)}
-    Job("tune", folder, asdict(config), inputs).open(config.overwrite)
-    if (folder / SEARCH_MANIFEST).exists():
-        print(f"tune: {config.out} is finished, nothing to do (--overwrite starts anew)")
-        return _announced(config.out, read_json(folder / SEARCH_MANIFEST))
+    folder, work, graphs = job.folder, f"{config.out}/{WORK}", f"{config.out}/graphs"
     connect(config.address)
     check_resources(config)
     _featurize(config, graphs)
@@ -91,7 +98,7 @@ def tune(config: TuneConfig) -> TuneResult:
         labels.unit,
         rows.counts(),
     )
-    manifest = _manifest(search, graphs, inputs, time.monotonic() - began)
+    manifest = _manifest(search, graphs, dict(job.inputs), time.monotonic() - began)
     _write(search, graphs, folder, manifest)
     print(account("tune", counts))
     return _announced(config.out, manifest)
