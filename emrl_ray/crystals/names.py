@@ -6,7 +6,7 @@
 | `*.xyz`, `*.extxyz` | extended XYZ | `id` of the frame, else stem |
 | `*.json` | structures as pymatgen or JARVIS writes them, or a table of them | their own, else stem |
 | `*.vasp`, `*.poscar`, `POSCAR*`, `CONTCAR*` | POSCAR | stem; folder if it is just POSCAR or CONTCAR |
-| `vasprun.xml*`, `*vasprun.xml` | the run of VASP | what else is in the name, else the folder |
+| `vasprun.xml*`, `*_vasprun.xml` | the run of VASP | what else is in the name, else the folder |
 | `*.csv` | a CIF a row, and further columns | the id column, else a hash of the CIF |
 | `*.parquet` | crystals, or structures as OPTIMADE names them | the id column, else a hash of the row |
 | `*.db` | ASE database | stem and number of the row |
