@@ -215,7 +215,7 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
                 curve[-1]["validation_mae"] = validator.mae(trainer)
             _report(trainer, curve)
         if scoring is not None:
-            scoring.check(communicator)
+            scoring.check(trainer)
 
     try:
         trainer.run(after_epoch)

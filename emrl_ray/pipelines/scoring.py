@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import ray.train
-import torch
 
-from emrl_ray.networks.communicator import Communicator
+from emrl_ray.training import Trainer
 
 
 class Scoring(NamedTuple):
@@ -20,9 +20,9 @@ class Scoring(NamedTuple):
     unwanted: Callable[[], bool]
     """Whether the training is to end, asked after each epoch."""
 
-    def check(self, communicator: Communicator) -> None:
+    def check(self, trainer: Trainer) -> None:
         """Raise Unwanted, on all workers or on none, if one of them hears that the training is to end."""
-        if communicator.gather(torch.tensor([self.unwanted()]), 0).any():
+        if trainer.gathered(np.array([self.unwanted()], np.int64)).any():
             raise Unwanted
 
 

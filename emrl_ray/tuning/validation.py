@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from emrl_ray.config import TrainConfig
@@ -39,7 +38,7 @@ class Validator:
                 threads,
             )
             own = self._embed(representation, self.own, trainer.epoch)
-            known = trainer.communicator.gather(torch.from_numpy(own), 0).numpy()
+            known = trainer.gathered(own).numpy()
             head = HEADS[self.head](seed=self.config.seed, threads=threads)
             head.fit(known, trainer.targets.numpy())
             found = head.predict(self._embed(representation, self.held_out, trainer.epoch))
