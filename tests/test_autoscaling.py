@@ -11,6 +11,7 @@ from emrl_ray.crystals.storage import locate, read_json
 NODES = 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_submitted_screen_grows_the_cluster_from_nothing_and_leaves_nothing(tmp_path):
     run = tmp_path / "run"
