@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library"),
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
     "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
+    "tune": Verb(config.TuneConfig, "emrl_ray.pipelines.tune:tune"),
     "predict": Verb(config.PredictConfig, "emrl_ray.predicting:predict"),
     "evaluate": Verb(config.EvaluateConfig, "emrl_ray.reporting.evaluation.evaluate:evaluate"),
     "embed": Verb(config.EmbedConfig, "emrl_ray.embedding:embed"),

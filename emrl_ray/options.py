@@ -224,8 +224,10 @@ def _explain(message: str, kind: type) -> str:
         expected = entries[key[1]].type.replace(" | None", "")
         kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
         kinds |= {"str": "text", "list[str]": "a list of text"}
+        kinds |= {"Space": "a value, a list of values or a range"}
         meant = kinds.get(expected) or expected.replace("Literal", "one of ")
-        return f"--{_dashed(key[1])} {value[1] if value else ''}: must be {meant}"
+        option = entries[key[1]].metadata.get("alias", _dashed(key[1]))
+        return f"--{option} {value[1] if value else ''}: must be {meant}"
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", message):
         return f"{unknown[1]}: no such option{near(unknown[1], options)}; see --help"
     if missing := re.match(r"the following arguments are required: (.*)", message):
@@ -234,6 +236,8 @@ def _explain(message: str, kind: type) -> str:
             for name in missing[1].split(", ")
         ]
         return f"missing {', '.join(wanted)}; see --help"
+    for short, name in _aliases(kind).items():
+        message = message.replace(f"argument --{_dashed(name)}:", f"argument --{short}:")
     return one_line(message)
 
 

@@ -104,10 +104,10 @@ class Trainer:
         for module in self.network.modules():
             if isinstance(module, WeightedBatchNorm):
                 module.communicator = communicator
-        self.targets = self._gathered(shard.targets)
+        self.targets = self.gathered(shard.targets)
         self.mean, self.deviation = self.targets.mean(), self.targets.std(correction=0)
-        self.starts = self._gathered(np.array([shard.start])).numpy()
-        self.n_pairs = self._gathered(self.shard.graphs.pairs.n_pairs).numpy()
+        self.starts = self.gathered(np.array([shard.start])).numpy()
+        self.n_pairs = self.gathered(self.shard.graphs.pairs.n_pairs).numpy()
         trained = [self.network, self.readout] if self.loss.readout else [self.network]
         self.parameters = [
             part for module in trained for part in module.parameters() if part.requires_grad
@@ -120,8 +120,8 @@ class Trainer:
         self.epoch = 0
         self.scheduler = self._make_schedule()
 
-    def _gathered(self, values: NDArray) -> Tensor:
-        """Return the values (n,) of all workers' rows."""
+    def gathered(self, values: NDArray) -> Tensor:
+        """Return the values (n, ...) of all workers' rows, on the CPU."""
         return self.communicator.gather(torch.tensor(values, device=self.device), 0).cpu()
 
     def _make_schedule(self) -> torch.optim.lr_scheduler.LRScheduler:

@@ -10,7 +10,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from tests.object_store import reserve_endpoint
 
-reserve_endpoint()  # before any Ray starts: its workers inherit the environment
+PLACE_OF_STORE = reserve_endpoint()  # before any Ray starts: its workers inherit the environment
 
 import shutil
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def object_store() -> Iterator[str]:
     """The S3 server that ``s3://`` means in all tests; its address."""
     from tests.object_store import serving
 
-    with serving() as address:
+    with serving(PLACE_OF_STORE) as address:
         yield address
 
 

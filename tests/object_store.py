@@ -23,29 +23,32 @@ KEYS = {
 }
 
 
-def reserve_endpoint() -> None:
+def reserve_endpoint() -> socket.socket:
     """Say in the environment where the server will be, so that a Ray that starts now knows it.
 
-    No test can reach another object store then, nor use keys of whoever runs it.
+    No test can reach another object store then, nor use keys of whoever runs it. Until the server
+    starts, the socket that is returned keeps its port from everybody else.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        os.environ[ENDPOINT] = f"http://127.0.0.1:{free.getsockname()[1]}"
+    place = socket.create_server(("127.0.0.1", 0))
+    os.environ[ENDPOINT] = f"http://127.0.0.1:{place.getsockname()[1]}"
     os.environ.update(KEYS)
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         os.environ.pop(name, None)
+    return place
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Context: the server runs; yields its address."""
+def serving(place: socket.socket) -> Iterator[str]:
+    """Context: the server runs where `reserve_endpoint` said; yields its address."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    address = os.environ[ENDPOINT]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(address.rpartition(":")[2]))
+    host, port = place.getsockname()
+    place.close()
+    server = ThreadedMotoServer(ip_address=host, port=port)
     server.start()
     try:
-        yield address
+        yield os.environ[ENDPOINT]
     finally:
         server.stop()
 

@@ -46,6 +46,13 @@ def structure(number: int) -> dict[str, Any]:
     }
 
 
+def _asked(attributes: Any, names: list[str]) -> Any:
+    """Return the attributes of a structure that are asked for, or what stands in their place."""
+    if not isinstance(attributes, dict):
+        return attributes
+    return {name: value for name, value in attributes.items() if name in names}
+
+
 class OptimadeServer(WebServer):
     """A database of structures; the only filter that it refuses is `nonsense`."""
 
@@ -54,34 +61,33 @@ class OptimadeServer(WebServer):
         super().__init__()
         self.structures = [structure(number) for number in range(count)]
         self.link = link
+        self.properties: Any = PROPERTIES
+        self.changes: dict[str, Any] = {}
+        """What answers with structures have in place of what they should have."""
+        self.page_limit_max: int | None = None
+        """The largest page that is not refused."""
 
     def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, Any]:
         """Return status and JSON of the answer to a request."""
         meta = {"provider": {"name": "Example"}, "api_version": "1.2.0"}
         if path == "/optimade/v1/info/structures":
-            return 200, {"data": {"properties": PROPERTIES}, "meta": meta}
+            return 200, {"data": {"properties": self.properties}, "meta": meta}
         if path != "/optimade/v1/structures":
             return 404, {"errors": [{"detail": "no such endpoint"}]}
         if query.get("filter") == "nonsense":
             return 400, {"errors": [{"detail": "cannot parse the filter"}]}
+        if self.page_limit_max and int(query["page_limit"]) > self.page_limit_max:
+            return 403, {"errors": [{"detail": f"page_limit is at most {self.page_limit_max}"}]}
         start, rows = int(query.get("page_offset", 0)), min(int(query["page_limit"]), 50)
         names = query["response_fields"].split(",")
         data = [
-            {
-                **each,
-                "attributes": {k: v for k, v in each.get("attributes", {}).items() if k in names},
-            }
+            {**each, "attributes": _asked(each.get("attributes", {}), names)}
             for each in self.structures[start : start + rows]
         ]
         more = start + rows < len(self.structures)
         meta |= {"data_returned": len(self.structures), "more_data_available": more}
-        return 200, {
-            "data": data,
-            "meta": meta,
-            "links": {
-                "next": self._next(path, {**query, "page_offset": start + rows}) if more else None
-            },
-        }
+        link = self._next(path, {**query, "page_offset": start + rows}) if more else None
+        return 200, {"data": data, "meta": meta, "links": {"next": link}} | self.changes
 
     def _next(self, path: str, query: dict[str, Any]) -> Any:
         link = f"{path}?{urlencode(query)}"

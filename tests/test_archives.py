@@ -55,9 +55,21 @@ def test_the_members_of_an_archive_are_its_crystals(tmp_path, kind):
     assert crystals.column("id").to_pylist() == [f"c{number}" for number in range(5)]
     assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8]
     assert rejects == [("big", RejectReason.EMPTY)]
-    assert plan.passed_over.paths == [f"{path}/id_prop.csv"]
+    assert plan.passed_over.paths == [f"{path}/id_prop.csv", f"{path}/._d/c0.cif"]
     assert source_of(plan.slices[0], "c1") == f"{path}/d/c1.cif"
     assert [piece.name for piece in plan.slices] == ["slice-000000", "slice-000001"]
+
+
+def test_members_are_read_whatever_folder_they_are_said_to_be_in(tmp_path):
+    named = ["./a.cif", "../b.cif", "/c.cif", "./d/./e.cif", "./POSCAR", "./.f.cif", "d/_g/h.cif"]
+    content = {name: POSCAR if name == "./POSCAR" else NACL for name in named}
+    tar(tmp_path / "x.tgz", [(name, text.encode()) for name, text in content.items()], "w:gz")
+    crystals, rejects, plan = load(tmp_path, tmp_path / "x.tgz")
+    assert list(edges(crystals)) == ["a", "b", "c", "e", "POSCAR"]
+    assert rejects == []
+    assert source_of(plan.slices[0], "a") == f"{tmp_path}/x.tgz/a.cif"
+    assert plan.passed_over.count == 2
+    assert plan.passed_over.paths[0] == f"{tmp_path}/x.tgz/.f.cif"
 
 
 def test_an_archive_holds_files_of_all_kinds(tmp_path):
@@ -103,7 +115,7 @@ def test_a_compressed_tar_is_unpacked_once(tmp_path):
     assert staged.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "header", "gzip", "zip", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "header", "gzip", "zip", "empty", "emptied"])
 def test_a_damaged_archive_is_refused_in_one_line(tmp_path, damage):
     path = tmp_path / ("x.zip" if damage == "zip" else "x.tar.gz" if damage == "gzip" else "x.tar")
     tar(path, MEMBERS, "w")
@@ -112,8 +124,11 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path, damage):
         content = content[:1024] + b"\7" * 512 + content[1536:]
     elif damage == "gzip":
         content = gzip.compress(content)
-    path.write_bytes(b"" if damage == "empty" else content[: len(content) // 3])
-    with pytest.raises(ValueError, match="damaged archive") as caught:
+    content = b"" if damage == "empty" else content[: len(content) // 3]
+    if damage == "emptied":
+        path, content = tmp_path / "x.tar.gz", gzip.compress(b"")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{path}: damaged archive") as caught:
         load(tmp_path, path)
     assert "\n" not in str(caught.value)
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from autoscaling import small_screen, watch_screen
+from fake_cluster import fake_cluster
 
 from emrl_ray.crystals.storage import locate, read_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NODES = 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_submitted_screen_grows_the_cluster_from_nothing_and_leaves_nothing(tmp_path: Path):
-    from autoscaling import small_screen, watch_screen
-    from fake_cluster import fake_cluster
-
+def test_a_submitted_screen_grows_the_cluster_from_nothing_and_leaves_nothing(tmp_path):
     run = tmp_path / "run"
     options = {**small_screen(tmp_path, 400), "out": str(run), "workers": NODES, "block_rows": 50}
     with fake_cluster(NODES) as address:

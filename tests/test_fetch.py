@@ -13,7 +13,7 @@ from crystal_files import structure
 import emrl_ray
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.storage import read_json, read_table, table_schema
+from emrl_ray.crystals.storage import locate, read_json, read_table, table_schema
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.fetching.fetch import fetch
 from emrl_ray.fetching.id_files import read_ids
@@ -25,8 +25,6 @@ pytestmark = pytest.mark.usefixtures("mp_key")
 
 
 def read_json_of(out: Path):
-    from emrl_ray.crystals.storage import locate
-
     return read_json(locate(out) / "_manifest.json")
 
 
@@ -77,6 +75,7 @@ def test_a_table_holds_the_properties_with_units_and_where_it_comes_from(mp_serv
             lambda m: {"Li", "O"} <= set(m["elements"]),
         ),
         ({"exclude_elements": ["Li", "O"]}, lambda m: not {"Li", "O"} & set(m["elements"])),
+        ({"chemsys": ["Li-O,K-Li"]}, lambda m: m["chemsys"] in ("Li-O", "K-Li")),
         ({"chemsys": ["Li-O", "K-Li"]}, lambda m: m["chemsys"] in ("Li-O", "K-Li")),
     ],
 )
@@ -113,6 +112,8 @@ def test_files_of_ids(tmp_path):
         ("\ufeffid\nmp-1\n", None, ["mp-1"]),
         ("mp-1,0.5\nmp-2,1\n", None, ["mp-1", "mp-2"]),
         ("a,b\n1,mp-1\n2\n", "b", ["mp-1", ""]),
+        ("mp-1\n \t \n  # no\nmp-2\n , \n", None, ["mp-1", "mp-2"]),
+        (" \nid,a\nmp-1,2\n", None, ["mp-1"]),
     ]:
         file.write_text(text)
         assert read_ids(str(file), column) == expected
@@ -133,6 +134,16 @@ def test_another_query_on_the_same_folder_is_refused(mp_server, tmp_path):
         fetched(mp_server, out, band_gap="0:2")
     fetched(mp_server, out, band_gap="0:2", overwrite=True, parallel=2, attempts=2)
     assert max(read_table(out).column("band_gap").to_pylist()) == 2
+
+
+def test_the_same_query_in_other_words_is_the_same(mp_server, tmp_path, monkeypatch, capsys):
+    (tmp_path / "ids").write_text("mp-1\nmp-2\n")
+    monkeypatch.chdir(tmp_path)
+    fetched(mp_server, tmp_path / "out", ids="ids", fields=["band_gap,volume"])
+    given = {"ids": str(tmp_path / "ids"), "fields": ["band_gap", "volume"]}
+    fetched(mp_server, tmp_path / "out", **given, endpoint=f"{mp_server.url}/")
+    assert "is finished, nothing to do" in capsys.readouterr().out
+    assert {"band_gap", "volume"} <= {*table_schema(tmp_path / "out").names}
 
 
 def test_a_crystal_that_comes_twice_is_kept_once(mp_server, tmp_path):

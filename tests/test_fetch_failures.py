@@ -154,11 +154,52 @@ def test_a_database_that_has_changed_is_not_mixed_with_what_it_was(mp_server, tm
 def test_a_wrong_key_is_said_in_one_line(mp_server, tmp_path, monkeypatch):
     monkeypatch.setenv("MP_API_KEY", "f" * 32)
     with pytest.raises(
-        PermissionError, match=r"401 Unauthorized: the server does not take the key"
+        PermissionError,
+        match=r"401 Unauthorized: the server does not take the key.*; it says: Unauthorized$",
     ):
         fetched(mp_server, tmp_path / "out", all=True)
     assert not (tmp_path / "out").exists()
     assert len(mp_server.requests) <= 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"data": [{"material_id": "mp-1", "band_gap": float("inf")}]}, "JSONDecodeError"),
+        ({"data": [], "meta": []}, "AttributeError"),
+        ({"data": [], "meta": {"total_doc": -1}}, "of -1 materials"),
+        ({"data": [], "meta": {"total_doc": 2.5}}, "of 2.5 materials"),
+        ({"data": 5}, "TypeError"),
+        ({"data": {"a": 1}, "meta": {"total_doc": None}}, "TypeError"),
+    ],
+)
+@pytest.mark.parametrize("which", ["_limit=1", "_page=2"])
+def test_an_answer_that_the_client_cannot_read_is_asked_for_again(
+    mp_server, tmp_path, content, said, which
+):
+    whole, broken = mp_server.answer, [True]
+
+    def answer(path, query, headers):
+        found = whole(path, query, headers)
+        asked = "&".join(f"{key}={value}" for key, value in query.items())
+        return (200, content) if broken[0] and which in asked.split("&") else found
+
+    mp_server.answer = answer
+    with pytest.raises(ConnectionError, match=r"malformed|has 0 materials") as raised:
+        fetched(mp_server, tmp_path / "out", all=True, attempts=2, parallel=1)
+    assert "after 2 tries" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert which == "_page=2" or said in str(raised.value)
+    assert not (tmp_path / "out" / "_manifest.json").exists()
+    broken[0] = False
+    assert fetched(mp_server, tmp_path / "out", all=True).counts == (60, 60, {})
+
+
+def test_a_whole_number_that_float64_rounds_is_kept(mp_server, tmp_path):
+    mp_server.materials[0]["band_gap"] = 2**60 + 1
+    assert fetched(mp_server, tmp_path / "out", all=True).counts == (60, 60, {})
+    table = read_table(tmp_path / "out")
+    assert table.column("band_gap")[0].as_py() == float(2**60 + 1)
 
 
 def test_a_server_that_is_not_there_is_said_in_one_line(tmp_path):

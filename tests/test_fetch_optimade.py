@@ -201,6 +201,7 @@ def test_after_the_last_try_what_came_stays_and_the_same_command_goes_on(server,
     assert server.asked("page_offset") == ["20", "30"]
     server.requests.clear()
     assert cli.main(["fetch", *words]) == 0
+    assert cli.main(["fetch", *words, f"--optimade={given['optimade']}/"]) == 0
     assert server.requests == []
     other = [word for word in words if not word.startswith("--filter")] + ["--filter=nelements=3"]
     assert cli.main(["fetch", *other]) == 2
@@ -231,6 +232,94 @@ def test_what_the_server_refuses_is_said_in_one_line(server, tmp_path, asked, er
 def test_a_filter_that_nothing_meets_is_said_in_one_line(tmp_path):
     with OptimadeServer(0) as server, pytest.raises(ConfigError, match="no structure of http"):
         fetched(server, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"links": 5}, "its links or meta are none"),
+        ({"links": {"next": 5}}, "its links or meta are none"),
+        ({"links": {"next": {"href": 7}}}, "its links or meta are none"),
+        ({"links": {"next": "http://[x"}}, "no link to a next page"),
+        ({"meta": ["x"]}, "its links or meta are none"),
+        ({"links": {}}, "more data is there, and no link to the next page"),
+        ({"data": []}, "an empty page with a link to a next one"),
+    ],
+)
+def test_an_answer_of_another_form_is_asked_for_again(server, tmp_path, changes, said):
+    whole = server.answer
+
+    def answer(path, query, headers):
+        status, content = whole(path, query, headers)
+        return status, content | (changes if query.get("page_offset") == "20" else {})
+
+    server.answer = answer
+    with pytest.raises(ConnectionError, match=rf"{said}.*, after 3 tries; what came .* 2 slices"):
+        fetched(server, tmp_path / "out", attempts=3)
+    assert server.asked("page_offset") == ["10", "20", "20", "20"]
+    assert not (tmp_path / "out" / "_manifest.json").exists()
+    changes.clear()
+    assert fetched(server, tmp_path / "out").counts == (35, 35, {})
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"provider": "text", "database": ["x"], "data_returned": "many"},
+        {"provider": {"name": 5}, "database": {"version": {}}, "data_returned": -1},
+        {"provider": {"name": "\ud800x"}, "database": {"version": "\udc00"}},
+        None,
+    ],
+)
+def test_what_a_server_says_of_itself_in_another_form_does_no_harm(server, tmp_path, meta):
+    server.changes = {"meta": meta}
+    assert fetched(server, tmp_path / "out").counts == (35, 35, {})
+    (out,) = {table_schema(tmp_path / "out").metadata[b"emrl_ray.origin"]}
+    assert json.loads(out)["source"].startswith("OPTIMADE (")
+
+
+def test_properties_in_another_form_do_no_harm(server, tmp_path):
+    server.properties = {
+        "_exmpl_gap": {"type": ["number", "null"], "unit": ["eV"]},
+        "_exmpl_note": {"type": ["string", "null"], "x-optimade-unit": "\ud800"},
+        "_exmpl_direct": "boolean",
+        "_exmpl_any": {"type": ["string", "number", "null"]},
+        "_exmpl_odd": {"type": {"a": 1}},
+    }
+    with pytest.raises(ConfigError, match=r"choose from _exmpl_gap, _exmpl_note$"):
+        fetched(server, tmp_path / "out", fields=["_exmpl_direct"])
+    server.structures[3]["attributes"] = "text"
+    server.structures[4]["attributes"] |= {"_exmpl_gap": 2**60 + 1, "_exmpl_note": "a\ud800"}
+    server.structures[5]["attributes"]["_exmpl_gap"] = 10**400
+    server.structures[6]["id"] = "\ud800x"
+    server.structures[7] |= {"id": "\udfffy", "attributes": {}}
+    result = fetched(server, tmp_path / "out", fields=["_exmpl_gap", "_exmpl_note"])
+    assert result.counts == (35, 32, {"unreadable": 3})
+    table = read_table(tmp_path / "out")
+    rows = {row["id"]: row for row in table.to_pylist()}
+    assert rows["ex-4"]["_exmpl_gap"] == float(2**60 + 1)
+    assert rows["ex-4"]["_exmpl_note"] == "a\\ud800"
+    assert "\\ud800x" in rows
+    rejects = read_table(tmp_path / "out" / "_rejects").to_pylist()
+    assert [row["id"] for row in rejects] == ["ex-3", "ex-5", "\\udfffy"]
+
+
+def test_a_page_that_is_too_large_is_refused_in_the_servers_own_words(server, tmp_path):
+    server.page_limit_max = 8
+    with pytest.raises(
+        PermissionError, match=r"403 .*; it says: page_limit is at most 8; give fewer --block-rows"
+    ):
+        fetched(server, tmp_path / "out")
+    again = fetched(server, tmp_path / "out", block_rows=8, overwrite=True)
+    assert again.counts == (35, 35, {})
+
+
+def test_a_database_without_structures_is_said_in_one_line(tmp_path):
+    with (
+        OptimadeServer(0) as server,
+        pytest.raises(ConfigError, match=r"^--all: http.* has no str"),
+    ):
+        fetched(server, tmp_path / "out", filter=None, all=True)
 
 
 def test_pages_that_lead_back_end_the_fetch(server, tmp_path):

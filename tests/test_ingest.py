@@ -1,5 +1,6 @@
 """Ingest on a local Ray: bad files, duplicates, targets, resume, refusals, and the data of HOIP."""
 
+import gzip
 import importlib
 import json
 import shutil
@@ -135,6 +136,13 @@ def test_one_job_reads_all_formats_rejects_what_is_bad_and_goes_on(
     assert "22 rows in = 6 rows out + 16 rejects (" in said
     manifest = read_json(locate(tmp_path / "out" / "_manifest.json"))
     assert manifest["counts"]["rejects"] == dict(Counter(reason for _, reason in found))
+
+
+def test_an_archive_that_cannot_be_read_leaves_nothing(tmp_path):
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/x.tar.gz: damaged archive \(empty file\)"):
+        ingest(config(tmp_path, tmp_path / "x.tar.gz"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, ray_session, capsys):

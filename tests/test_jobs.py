@@ -170,7 +170,7 @@ def test_a_wrong_nightly_configuration_stops_before_any_work(tmp_path, steps, co
     assert steps.calls == []
 
 
-@pytest.mark.parametrize("verb", ["ingest", "featurize", "train", "screen"])
+@pytest.mark.parametrize("verb", ["ingest", "featurize", "train", "tune", "screen"])
 def test_a_job_is_its_verb(verb):
     assert verb in cli.VERBS
     result = subprocess.run(

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from crystal_files import NACL, edges, jarvis, load, readers, structure, written
 
+from emrl_ray.crystals.pieces import source_of
+from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format, read_document
+from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
 
 
@@ -84,6 +87,91 @@ def test_a_table_in_a_folder_is_a_reject_that_says_to_name_it(tmp_path):
         RejectReason.UNSUPPORTED,
         RejectReason.UNKNOWN_ELEMENT,
     }
+
+
+ODD = [
+    {"id": "a", "atoms": 2, "structure": structure(4.0), "": 1.5, "gap": float("inf")},
+    {"id": "b", "atoms": 2},
+    {"id": "c", "structure": float("nan")},
+    {"id": "d", "structure": [1], "atoms": jarvis(5.0), "gap": 2},
+    {"id": "\ud800e", "structure": structure(6.0), "note\udfff": "x\ud800", "gap": 10**400},
+]
+
+
+def test_what_is_no_structure_under_its_name_is_a_reject(tmp_path):
+    large = json.dumps([*ODD, {"id": 7, "structure": structure(7.0), "gap": "large"}])
+    odd = large.replace('"large"', "1" + "0" * 5000)
+    crystals, rejects, plan = load(tmp_path, written(tmp_path / "t.json", odd), files_per_slice=9)
+    assert edges(crystals) == {"a": 4, "d": 5, "\\ud800e": 6, "7": 7}
+    assert crystals.column("gap").to_pylist() == [None, 2, None, None]
+    assert crystals.column("note\\udfff").to_pylist() == [None, None, "x\\ud800", None]
+    assert "" not in crystals.column_names
+    assert rejects == [(row_id, RejectReason.UNREADABLE) for row_id in "bc"]
+    assert source_of(plan.slices[0], "d") == f"{tmp_path}/t.json entry d"
+
+
+LAYOUTS = {
+    "columns first": {"info": {"a": 1}, "structure": structure(4.0)},
+    "an id first": {"mp-1": structure(4.0), "mp-2": {"structure": structure(5.0, "X")}},
+    "a broken one first": {"mp-1": {"b": 1}, "mp-2": None, "mp-3": structure(4.0)},
+    "no object first": {"a": None, "mp-1": structure(4.0)},
+    "labels of a table": {
+        "index": [3, 0, "x"],
+        "columns": ["structure"],
+        "data": [[structure(4.0)], [structure(5.0, "X")], [structure(6.0)]],
+    },
+    "labels and a row too long": {
+        "index": [3, 5],
+        "columns": ["structure"],
+        "data": [[structure(4.0)], [structure(5.0), 1]],
+    },
+    "ids of their own": [
+        {"id": "a", "structure": structure(4.0)},
+        {"id": "b", "structure": structure(5.0, "X")},
+    ],
+    "an entry": {"id": "a", "atoms": jarvis(4.0)},
+    "an entry in a list": [{"structure": structure(4.0, "X")}],
+    "nothing": {},
+    "no structures": {"a": {"b": 1}, "c": {"d": 2}},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_file_is_read_in_a_folder_as_where_it_is_named(tmp_path, layout, start):
+    file = written(tmp_path / "in" / "t.json", start + json.dumps(LAYOUTS[layout]))
+    named, rejects, _ = load(tmp_path, file)
+    met, rejects_there, _ = load(tmp_path, file.parent)
+    assert edges(named) == edges(met)
+    assert rejects == rejects_there
+    if layout == "labels of a table":
+        assert list(edges(met)) == ["t#3", "x"]
+        assert rejects == [("t#0", RejectReason.UNKNOWN_ELEMENT)]
+    if layout == "columns first":
+        assert list(edges(met)) == ["t"]
+
+
+def test_a_file_without_structures_is_one_reject(tmp_path):
+    record = {"config": {"out": "x"}, "counts": {"rows_in": 5}, "machine": {"cores": 2}}
+    for name, content in (("a", record), ("b", [record] * 9), ("c", [1, 2, 3])):
+        written(tmp_path / "in" / f"{name}.json", json.dumps(content))
+    written(tmp_path / "in" / "d.cif", NACL)
+    expected = [(name, RejectReason.UNREADABLE) for name in "abc"]
+    assert load(tmp_path, tmp_path / "in")[1] == expected
+    files = [tmp_path / "in" / f"{name}.json" for name in "abc"]
+    assert load(tmp_path, *files, tmp_path / "in" / "d.cif", files_per_slice=2)[1] == expected
+
+
+def test_an_id_that_an_entry_brings_has_its_file_as_source(tmp_path):
+    entries = [{"id": f"own-{number}", "structure": structure()} for number in range(2)]
+    for name in "abcd":
+        written(tmp_path / "in" / f"{name}.json", json.dumps(entries))
+    listing = list_sources([str(tmp_path / "in" / "a.json")])
+    (piece,) = plan_slices(listing, str(tmp_path), 9).slices
+    assert source_of(piece, "own-1") == f"{tmp_path}/in/a.json entry own-1"
+    (piece,) = plan_slices(list_sources([str(tmp_path / "in")]), str(tmp_path), 9).slices
+    files = " or ".join(f"{tmp_path}/in/{name}.json" for name in "abc")
+    assert source_of(piece, "own-1") == f"{files} or ..."
 
 
 JARVIS = [

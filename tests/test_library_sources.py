@@ -120,11 +120,34 @@ def test_known_crystals_are_marked_or_dropped_at_whatever_volume(tmp_path):
     dropped = make(tmp_path / "dropped", known=known, known_crystals="drop", **sites)
     assert dropped.counts.rejects == {"known": 2}
     assert read_table(dropped.crystals).equals(plain.take([0, 2, 3, 4, 6, 7]))
+    few = make(tmp_path / "few", known=known, known_crystals="drop", max_atoms=5, **sites)
+    assert few.counts.rejects == {"known": 2}  # their cells have more than five atoms
     everything = write_crystals(
         tmp_path / "all.parquet", CrystalBatch.from_arrow(plain), list("abcdefgh")
     )
-    with pytest.raises(ConfigError, match=r"no candidate is left: .* \(known 8\)"):
+    with pytest.raises(ConfigError, match=r"no candidate is left: 8 rows in = .* \(known 8\)"):
         make(tmp_path / "none", known=everything, known_crystals="drop", **sites)
+
+
+def test_known_crystals_that_no_candidate_can_be_are_counted(tmp_path, parents, capsys):
+    table = read_table(parents)
+    empty = table.slice(0, 1).set_column(
+        3, table.schema.field(3), pa.array([[]], table.schema.field(3).type)
+    )
+    write_parquet(pa.concat_tables([table, empty]), locate(tmp_path / "known.parquet"))
+    make(tmp_path / "library", parents=parents, known=str(tmp_path / "known.parquet"))
+    said = capsys.readouterr().out
+    assert "library: known: 5 rows in = 4 rows out + 1 rejects (no_atoms 1)" in said
+    rejects = read_table(tmp_path / "library" / "_rejects" / "known.parquet")
+    assert rejects["id"].to_pylist() == ["a"]
+
+
+def test_crystals_none_of_which_can_be_a_parent_are_said_with_the_reasons(tmp_path):
+    batch = random_batch(3)
+    copper = batch._replace(atomic_numbers=np.full_like(batch.atomic_numbers, 29))
+    file = write_crystals(tmp_path / "p.parquet", copper, list("abc"))
+    with pytest.raises(ConfigError, match=r"parent: 3 read, 0 usable \(no_oxidation_states 3\)$"):
+        make(tmp_path / "library", parents=file)
 
 
 def test_a_library_is_the_same_here_and_on_workers(tmp_path, parents, ray_session):
@@ -147,6 +170,9 @@ def test_a_killed_substitution_goes_on_and_ends_the_same(tmp_path, parents):
     write_crystals(tmp_path / "parents.parquet", random_batch(3), list("abc"))
     with pytest.raises(ConfigError, match="what --from names is not what it was"):
         make(tmp_path / "killed", **options)
+    other = write_crystals(tmp_path / "other.parquet", random_batch(2), list("ab"))
+    with pytest.raises(ConfigError, match=r"--from was '[^;]+/other.parquet'\): use --overwrite"):
+        make(tmp_path / "killed", **{**options, "parents": other})
 
 
 def test_crystals_that_are_no_parents_are_rejects(tmp_path, parents, capsys):
@@ -180,6 +206,9 @@ def test_filters_hold_for_prototypes(tmp_path):
         ({"tolerance": "1:0.8"}, "--tolerance 1:0.8: give LOW:HIGH"),
         ({"parents": "p", "strain": 0.1}, "--strain 0.1: needs prototypes"),
         ({"parents": "p", "part": "1/2"}, "--part 1/2: needs prototypes"),
+        ({"parents": "p", "seed": 1}, "--seed 1: needs prototypes"),
+        ({"a": ["Cs"], "b": ["Pb"], "x": ["I"], "seed": 1}, "--seed 1: needs prototypes"),
+        ({"parents": "p", "strain": 0.0}, "--strain 0.0: needs prototypes"),
         ({"known_crystals": "drop"}, "--known-crystals drop: needs --known"),
         ({"max_elements": 0}, "--max-elements 0: must be at least 1"),
         ({"max_atoms": 0}, "--max-atoms 0: must be at least 1"),
@@ -198,6 +227,10 @@ def test_options_that_contradict_each_other_are_one_clear_line(options, said):
         ({"exclude_elements": ["Xx"]}, "--exclude-elements Xx: no such element"),
         ({"only_elements": ["O"]}, "leave no combination of prototype and ions"),
         ({"only_elements": ["O"], "exclude_elements": ["O"]}, "all of them are excluded as well"),
+        (
+            {"a": ["Cs"], "b": ["Pb"], "x": ["I"], "max_atoms": 4},
+            "--tolerance, --octahedral, --max-elements, --max-atoms or the elements leave none",
+        ),
         ({"a": ["Cs"], "b": ["Pd2"], "x": ["I"]}, "--b Pd2: no such element"),
         ({"parents": "missing.parquet"}, "missing.parquet: no such Parquet file"),
         ({"known": "missing.parquet"}, "missing.parquet: no such Parquet file"),
@@ -216,5 +249,10 @@ def test_from_is_the_parents_on_the_command_line(tmp_path):
     words = ["--from", "p", "--out", "o", "--exclude-elements", "Pb"]
     config = parse(LibraryConfig, words)
     assert (config.parents, config.source) == ("p", "substitution")
+    for words in (["--out", "o", "--from"], ["--out", "o", "--parents"]):
+        with pytest.raises(ConfigError, match=r"^argument --from: expected one argument"):
+            parse(LibraryConfig, words)
+    with pytest.raises(ConfigError, match=r"^--from \[1, 2\]: must be text"):
+        parse(LibraryConfig, [], {"from": [1, 2], "out": "o"})
     sites = parse(LibraryConfig, ["--out", "o", "--a", "Cs,Rb", "--b", "Pb", "--x", "I"])
     assert (sites.a, sites.source) == (["Cs", "Rb"], "perovskites")

@@ -38,6 +38,7 @@ from tests.object_store import Bucket, permitted
 from tests.tiny_model import random_crystals
 
 IONS = ("Li", "Na", "K", "Rb", "Cs"), ("F", "Cl", "Br", "I"), (4.0, 4.4, 4.8)
+pytestmark = pytest.mark.timeout(600)
 ROWS, SLICES = 240, 48
 """Of the library that is screened."""
 

@@ -75,6 +75,7 @@ def test_a_killed_worker_costs_what_it_was_computing(place, cluster, undisturbed
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_takes_nothing_with_it(place, cluster, undisturbed):
     lost = cluster.add_node(num_cpus=2, object_store_memory=100_000_000)
     call = Call(options(place, "node", cluster.address))
@@ -167,6 +168,7 @@ def preloaded(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_too_much_memory_is_replaced(place, undisturbed):
     memory = psutil.virtual_memory()
     meal = place / "meal"

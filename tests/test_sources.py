@@ -12,6 +12,9 @@ from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.fetching.fetch import PLAN
+from emrl_ray.resuming.lock import LOCK
+from emrl_ray.resuming.runs import MANIFEST, RECORD
 
 
 def names(listing, folder):
@@ -80,6 +83,27 @@ def test_other_files_of_a_folder_are_passed_over_and_named(tmp_path):
         "id_prop.csv",
         "notes.txt",
     ]
+
+
+def test_what_our_verbs_write_of_themselves_is_no_crystal(tmp_path):
+    records = {RECORD, MANIFEST, LOCK, PLAN, "run.json", "manifest.json"}
+    write(tmp_path, "a.cif", "b.json", *(f"runs/{name}" for name in records))
+    listing = list_sources([str(tmp_path)])
+    assert names(listing, tmp_path) == ["a.cif", "b.json"]
+    assert listing.passed_over.count == len(records)
+
+
+def test_a_name_that_is_no_utf8_is_passed_over_and_named(tmp_path):
+    write(tmp_path, "a.cif", "b/c.cif")
+    file = os.fsdecode(b"\xff.cif")
+    write(tmp_path, file)
+    (tmp_path / "b" / os.fsdecode(b"d\xfe")).mkdir()
+    for source in (str(tmp_path), f"{tmp_path}/**/*.cif"):
+        listing = list_sources([source])
+        assert names(listing, tmp_path) == ["a.cif", "b/c.cif"]
+        assert listing.passed_over.paths == [f"{tmp_path}/\ufffd.cif", f"{tmp_path}/b/d\ufffd"]
+    with pytest.raises(ValueError, match=r"its name is no UTF-8, rename it$"):
+        list_sources([str(tmp_path / file)])
 
 
 def test_a_csv_is_a_source_where_it_is_named(tmp_path):

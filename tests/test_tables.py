@@ -68,6 +68,12 @@ def test_a_csv_without_the_columns_is_refused_in_one_line(tmp_path, header, colu
         load(tmp_path, tmp_path / "t.csv", columns=columns)
 
 
+def test_a_table_without_crystals_is_refused_with_the_columns_that_it_has(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"column 'lattice' is missing \(it has x\)$"):
+        load(tmp_path, tmp_path / "t.parquet")
+
+
 def test_a_crystals_table_keeps_what_read_it(tmp_path):
     table = pa.table(
         {

@@ -50,6 +50,11 @@ def test_a_file_with_a_header_may_have_columns_of_text(written):
         ("", [], "is empty"),
         ("a\nb\n", [], "no values beside the ids"),
         ("a,1\nb,x\n", [], "row 2: 'x' is no number"),
+        (
+            ",Composition,MaterialId\n0,NaCl,0a\n",
+            [],
+            "column 'id', or another that --id-column names",
+        ),
         ("name,gap\na,1\n", [], "row 1: 'gap' is no number .and a header needs a column 'id'"),
         ("a,1\nb,1,2\n", [], "row 2 has 3 fields, not 2"),
         ("a,1\nb,2\na,3\n", [], "'a' has targets twice, entries 1 and 3"),

@@ -17,6 +17,7 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.losses import draw_triplets
 from emrl_ray.networks.communicator import ProcessGroup, SingleProcess
 from emrl_ray.training import Shard, Trainer, batch_bounds, make_network
+from emrl_ray.tuning.validation import Validator
 
 ROWS = 50
 SUPERVISED = {"network": "cgcnn", "loss": "l1_distance"}
@@ -38,10 +39,30 @@ def make_trainer(rank=0, world_size=1, **options) -> Trainer:
     config = TrainConfig(crystals="", target="y", out="", **settings)
     graphs = Graphs.from_crystals(random_batch(ROWS, seed=5), 5.0)
     targets = np.random.default_rng(6).random(ROWS)
-    first, last = ROWS * rank // world_size, ROWS * (rank + 1) // world_size
-    shard = Shard(graphs.take(np.arange(first, last)), targets[first:last], first)
+    shard = share(Shard(graphs, targets, 0), rank, world_size)
     network = make_network(config, default_csv(), 0)
     return Trainer(network, shard, config, ProcessGroup() if world_size > 1 else SingleProcess())
+
+
+def share(rows: Shard, rank: int, world_size: int) -> Shard:
+    """Return the rows of one worker of several."""
+    count = len(rows.targets)
+    first, last = count * rank // world_size, count * (rank + 1) // world_size
+    return Shard(rows.graphs.take(np.arange(first, last)), rows.targets[first:last], first)
+
+
+def validation_score(rank=0, world_size=1) -> float:
+    """Return the score of an untrained network, whose heads see the rows of all workers."""
+    trainer = make_trainer(rank, world_size)
+    rows, held_out = (
+        Shard(Graphs.from_crystals(random_batch(count, seed), 5.0), targets, 0)
+        for seed, count, targets in (
+            (5, ROWS, np.random.default_rng(6).random(ROWS)),
+            (9, 20, np.random.default_rng(10).random(20)),
+        )
+    )
+    own = share(rows, rank, world_size)
+    return Validator(trainer.options, "linear", own, held_out).mae(trainer)
 
 
 def first_step(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -69,6 +90,7 @@ def on_worker(rank: int, port: int, folder: str) -> None:
     for name, options in SHARED.items():
         step = first_step(make_trainer(rank, 2, **options))
         torch.save((step, whole_run(make_trainer(rank, 2, **options))), f"{folder}/{name}-{rank}")
+    torch.save(validation_score(rank, 2), f"{folder}/score-{rank}")
     dist.destroy_process_group()
 
 
@@ -96,6 +118,13 @@ def test_two_workers_learn_what_one_learns(two_workers, name):
             assert (value - their_step[part]).abs().max() < 1e-9, part
         for part, value in run.items():
             assert (value - their_run[part]).abs().max() < 1e-9, part
+
+
+def test_two_workers_come_to_the_score_of_one(two_workers):
+    alone = validation_score()
+    scores = [torch.load(two_workers / f"score-{rank}") for rank in range(2)]
+    assert scores == pytest.approx([alone, alone], rel=1e-4)
+    assert scores[0] == scores[1]
 
 
 def test_a_batch_may_have_no_row_of_a_worker():

@@ -19,6 +19,7 @@ from emrl_ray.config.learning import (
 )
 from emrl_ray.config.library import LibraryConfig
 from emrl_ray.config.screening import DemoConfig, ReportConfig, ScreenConfig
+from emrl_ray.config.tuning import TuneConfig
 from emrl_ray.config.using import (
     EmbedConfig,
     EvaluateConfig,
@@ -52,5 +53,6 @@ __all__ = [
     "Resumable",
     "ScreenConfig",
     "TrainConfig",
+    "TuneConfig",
     "positional",
 ]

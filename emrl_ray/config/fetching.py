@@ -48,7 +48,7 @@ class FetchConfig(Resumable, CrystalLimits):
     id_column: str | None = None
     """Column of the ids in a CSV (default: material_id, mp_id or id, else the first)."""
     chemsys: list[str] = field(default_factory=list)
-    """Chemical systems, such as Li-Fe-O or Si-*."""
+    """Chemical systems, such as Li-Fe-O or Si-*; here and in the other lists a comma separates as a space does."""
     elements: list[str] = field(default_factory=list)
     """Elements that a crystal must have, all of them, as Li O or Li,O."""
     exclude_elements: list[str] = field(default_factory=list)
@@ -92,13 +92,15 @@ class FetchConfig(Resumable, CrystalLimits):
 
     def __post_init__(self) -> None:
         CrystalLimits.__post_init__(self)
-        for name in ("elements", "exclude_elements"):
+        for name in ("chemsys", "elements", "exclude_elements", "fields"):
             setattr(self, name, symbols(getattr(self, name)))
         for name in ("attempts", "block_rows"):
             at_least(name, getattr(self, name), 1)
         for name in ("cutoff", "patience", "request_timeout"):
             above(name, getattr(self, name), 0)
         between("parallel", self.parallel, 1, 8)
+        if len({*self.fields}) < len(self.fields):
+            raise ConfigError(f"--fields {' '.join(self.fields)}: give each once")
         self.ranges()
         if self.optimade is None:
             self._check_materials_project()

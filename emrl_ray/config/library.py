@@ -112,10 +112,11 @@ class LibraryConfig(Resumable, ClusterOptions):
             "octahedral": ("perovskites", "--a, --b and --x"),
             "strain": ("prototypes", "prototypes, so neither --from nor --a, --b, --x"),
             "part": ("prototypes", "prototypes, so neither --from nor --a, --b, --x"),
+            "seed": ("prototypes", "prototypes, so neither --from nor --a, --b, --x"),
         }
         for name, (source, wanted) in needs.items():
             value = getattr(self, name)
-            if value not in (None, "1/1") and source != self.source:
+            if value != getattr(type(self), name) and source != self.source:
                 raise ConfigError(f"--{name} {value}: needs {wanted}")
 
     def parts(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -18,6 +18,11 @@ class Counts(NamedTuple):
     def of(cls, fields: Mapping[str, Any]) -> Counts:
         """Return the counts whose fields came through JSON."""
         return cls(fields["rows_in"], fields["rows_out"], Counter(fields["rejects"]))
+
+    @classmethod
+    def total(cls, counts: Iterable[Counts]) -> Counts:
+        """Return the sums of all; zeros of none."""
+        return sum(counts, cls(0, 0, Counter()))
 
     def __add__(self, other: object) -> Counts:
         """Return the sums of both."""
@@ -37,11 +42,21 @@ class Counts(NamedTuple):
 
 def account(verb: str, counts: Counts) -> str:
     """Return the line that ends every verb: rows in = rows out + rejects, by reason."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejects.most_common())
+    return f"{verb}: {balance(counts)}"
+
+
+def balance(counts: Counts) -> str:
+    """Return what became of rows: rows in = rows out + rejects, by reason."""
     return (
-        f"{verb}: {counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
-        f"{counts.rejects.total():,} rejects{f' ({reasons})' if reasons else ''}"
+        f"{counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
+        f"{counts.rejects.total():,} rejects{in_brackets(counts.rejects)}"
     )
+
+
+def in_brackets(rejects: Counter[str]) -> str:
+    """Return the reasons of rejects with their numbers, the commonest first; nothing of none."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejects.most_common())
+    return f" ({reasons})" if reasons else ""
 
 
 def closing(verb: str, counts: Counts, passed_over: int) -> list[str]:

@@ -68,10 +68,10 @@ class Member(NamedTuple):
     span: Span
 
 
-def members(archive: Location) -> Iterator[Member]:
+def members(archive: Location, source: str) -> Iterator[Member]:
     """Yield the files of a .tar or .zip archive in its order; folders and links are no files.
 
-    Raises ValueError, in one line, for an archive that is damaged.
+    Raises ValueError, in one line, for an archive that is damaged, which people know as `source`.
     """
     try:
         with archive.filesystem.open_input_file(archive.path) as stream:
@@ -80,7 +80,7 @@ def members(archive: Location) -> Iterator[Member]:
             else:
                 yield from _tar_members(stream)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive.path}: damaged archive ({error})") from None
+        raise ValueError(f"{source}: damaged archive ({error})") from None
 
 
 def decompressed(file: Location, staging: Location) -> Location:

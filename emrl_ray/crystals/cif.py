@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from contextlib import suppress
 from functools import lru_cache
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, by_electronegativity
+from emrl_ray.crystals.numbers import is_full, lattice_of
 from emrl_ray.crystals.tables import RejectReason
 
 CELL_TAGS = tuple(
@@ -42,7 +42,6 @@ SITE_COLUMNS = (
 )
 SITE_TAGS = {name: f"_atom_site_{name}" for name in SITE_COLUMNS}
 MMCIF_CATEGORIES = ("_atom_site.", "_cell.", "_chem_comp_atom.")
-OCCUPANCY_TOLERANCE = 1e-3
 SPECIAL_POSITION_TOLERANCE = 0.1
 """Å between images of a site that are one."""
 IDENTITY = "x,y,z"
@@ -114,25 +113,6 @@ def _cell_value(block: gemmi.cif.Block, tag: str) -> float:
     return gemmi.cif.as_number(value)
 
 
-def lattice_of(parameters: list[float]) -> NDArray[np.float64]:
-    """Return the lattice (3, 3) of a, b, c (Å), α, β, γ (degrees); raises ReadError if there is none."""
-    a, b, c, *degrees = parameters
-    if not (all(map(math.isfinite, parameters)) and min(parameters) > 0 and max(degrees) < 180):
-        raise ReadError(RejectReason.BAD_CELL, f"cell parameters {parameters}")
-    cosines = [math.cos(math.radians(angle)) for angle in degrees]
-    sines = [math.sin(math.radians(angle)) for angle in degrees]
-    cosine = (cosines[0] * cosines[1] - cosines[2]) / (sines[0] * sines[1])  # of γ*
-    if not abs(cosine) < 1:
-        raise ReadError(RejectReason.BAD_CELL, f"no cell has the angles {degrees}")
-    return np.array(
-        [
-            [a * sines[1], 0.0, a * cosines[1]],
-            [-b * sines[0] * cosine, b * sines[0] * math.sqrt(1 - cosine**2), b * cosines[0]],
-            [0.0, 0.0, c],
-        ]
-    )
-
-
 def _check_sites(columns: dict[str, list[str]]) -> None:
     """Raise ReadError unless the listed sites are there, real and full."""
     named = columns["type_symbol"] or columns["label"]
@@ -145,7 +125,7 @@ def _check_sites(columns: dict[str, list[str]]) -> None:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, "a site is a dummy (calc_flag dum)")
     for value in dict.fromkeys(columns["occupancy"]):
         occupancy = 1.0 if value in UNKNOWN else gemmi.cif.as_number(value)
-        if not abs(occupancy - 1) <= OCCUPANCY_TOLERANCE:
+        if not is_full(occupancy):
             site = named[columns["occupancy"].index(value)]
             raise ReadError(RejectReason.DISORDERED, f"a site of {site} is filled to {value}")
     groups = {*columns["disorder_group"]} - {*UNKNOWN, "0"}

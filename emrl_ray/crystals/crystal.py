@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 
 P = ParamSpec("P")
 DETAIL_LENGTH = 300
@@ -29,6 +29,8 @@ class Crystal(NamedTuple):
     """The caller's own id, where the file gives one."""
     values: Mapping[str, str] = MappingProxyType({})
     """Texts of further columns, where the file has any; empty for none."""
+    number: int | None = None
+    """What the file calls it by, where it has several crystals, none of them with an id, and does not count from 1."""
 
     def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[Any, ...]]:
         """Pickle as plain bytes: small arrays take several times as long."""
@@ -37,7 +39,9 @@ class Crystal(NamedTuple):
         )
         numbers = np.asarray(self.atomic_numbers, np.uint8)
         parts = (lattice.tobytes(), numbers.tobytes(), coords.tobytes(), self.id)
-        return _unpacked, (*parts, dict(self.values)) if self.values else parts
+        if not self.values and self.number is None:
+            return _unpacked, parts
+        return _unpacked, (*parts, dict(self.values), self.number)
 
 
 def _unpacked(
@@ -46,6 +50,7 @@ def _unpacked(
     coords: bytes,
     own_id: str | None,
     values: Mapping[str, str] = MappingProxyType({}),
+    number: int | None = None,
 ) -> Crystal:
     return Crystal(
         np.frombuffer(lattice).reshape(3, 3),
@@ -53,6 +58,7 @@ def _unpacked(
         np.frombuffer(coords).reshape(-1, 3),
         own_id,
         values,
+        number,
     )
 
 
@@ -71,6 +77,14 @@ class Flaw(NamedTuple):
 
     reason: RejectReason
     detail: str = ""
+    id: str | None = None
+    """As that of a crystal, where the file gives one all the same."""
+    number: int | None = None
+    """As that of a crystal."""
+
+    def reject(self, row_id: str, source: str, stage: Stage) -> Reject:
+        """Return the reject of what has this flaw."""
+        return Reject(row_id, source, stage, self.reason, self.detail)
 
 
 class ReadError(Exception):

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.crystals.texts import printable
+
 FIELD_LIMIT = 1 << 30
 """Largest field, bytes; the csv module's own limit is less than a CIF may have."""
 NUMBER = re.compile(r"\s*(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN)\s*", re.ASCII)
@@ -100,8 +102,3 @@ def converted(values: Sequence[str], kind: pa.DataType) -> pa.Array:
     else:
         found = [printable(value) or None for value in values]
     return pa.array(found, kind)
-
-
-def printable(text: str) -> str:
-    """Return a field with what is not UTF-8 in it replaced."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -2,19 +2,27 @@
 
 A file is a list of entries, a mapping of ids to them, a table as pandas writes one with `orient="split"`
 (`index`, `columns`, `data`: matminer, matbench), or one entry. What an entry may be, `json_structures` says. The
-file is decoded an entry at a time, by Python's own scanner on a window of the file.
+file is decoded an entry at a time, by Python's own scanner on a window of the file: all at once where
+it is met in a folder or an archive, in slices where it is named.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from emrl_ray.crystals.archives import MAX_CONTENT_BYTES
+from emrl_ray.crystals.crystal import Crystal, Flaw
+from emrl_ray.crystals.json_structures import NO_STRUCTURE, has_structure, read_entry
+from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.texts import printable
 
 WINDOW_BYTES = 1 << 20
+MOST_DIGITS = 400
 SPACE = re.compile(r"[ \t\n\r]*")
 TABLE_KEYS = {"index", "columns", "data", "index_names", "column_names"}
 ENTRY_KEYS = {"@module", "@class", "@version", "lattice", "sites", "charge", "properties"}
@@ -45,6 +53,16 @@ class Table(NamedTuple):
     labels: list[Any] | None
 
 
+def read_json(text: str) -> list[Crystal | Flaw]:
+    """Return the crystals of a JSON file, in order; one flaw if none of several entries has a structure."""
+    content = text.encode()
+    file = JsonFile(io.BytesIO(content), 0, len(content))
+    entries = [entry._replace(value=file.columns_of(entry)) for entry in file.entries()]
+    if len(entries) > 1 and not any(has_structure(entry.value) for entry in entries):
+        return [Flaw(RejectReason.UNREADABLE, f"{len(entries):,} entries, and {NO_STRUCTURE}")]
+    return [read_entry(entry.value, entry.name, entry.number) for entry in entries]
+
+
 class JsonFile:
     """A JSON file, or the part `start:stop` of a file that is one.
 
@@ -52,6 +70,9 @@ class JsonFile:
     """
 
     def __init__(self, stream: Any, start: int, stop: int) -> None:
+        stream.seek(start)
+        if stream.read(min(len(BOM_UTF8), stop - start)) == BOM_UTF8:
+            start += len(BOM_UTF8)
         self._scanner = _Scanner(stream, start, stop)
         self._start = start
         self.table = self._find_table()
@@ -69,7 +90,7 @@ class JsonFile:
         elif scanner.peek() == "{" and self._is_mapping():
             for number, key in enumerate(scanner.members(), 1):
                 start, stop, value = scanner.value()
-                yield Entry(start, stop, key, number, value)
+                yield Entry(start, stop, printable(key), number, value)
             scanner.end()
         else:
             start, stop, value = scanner.value()
@@ -77,10 +98,11 @@ class JsonFile:
             yield Entry(start, stop, None, 1, value)
 
     def columns_of(self, entry: Entry) -> Any:
-        """Return an entry as a mapping of columns, if it is one or a row of a table."""
-        if self.table is None or not isinstance(entry.value, list):
-            return entry.value
-        return dict(zip(self.table.columns, entry.value, strict=False))
+        """Return an entry as a mapping of columns, if it is one or a row of a table that fits it."""
+        row = entry.value
+        if self.table is None or not isinstance(row, list) or len(row) != len(self.table.columns):
+            return row
+        return dict(zip(self.table.columns, row, strict=True))
 
     def around(self) -> tuple[bytes, bytes]:
         """Return what makes a file of an entry alone, before and after it."""
@@ -91,7 +113,7 @@ class JsonFile:
     def _rows(self, table: Table) -> Iterator[Entry]:
         for position, (start, stop, value) in enumerate(self._scanner.listed()):
             label = None if table.labels is None else _at(table.labels, position)
-            name = label if isinstance(label, str) else None
+            name = printable(label) if isinstance(label, str) else None
             number = label if isinstance(label, int) else position + 1
             yield Entry(start, stop, name, number, value)
 
@@ -107,8 +129,7 @@ class JsonFile:
                     return None
                 scanner.value()
             elif key != "data":
-                start, stop, _ = scanner.value()
-                found[key] = scanner.exact(start, stop)
+                _, _, found[key] = scanner.value()
             else:
                 found[key] = scanner.position
                 if {"index", "columns"} <= found.keys():
@@ -120,10 +141,16 @@ class JsonFile:
         return Table(found["data"], [str(name) for name in found["columns"]], found.get("index"))
 
     def _is_mapping(self) -> bool:
-        """Return whether the object that comes is a mapping of ids to entries, and go back."""
-        begin = self._scanner.position
-        key = next(self._scanner.members(), None)
-        mapping = key is not None and key not in ENTRY_KEYS and self._scanner.peek() == "{"
+        """Return whether the object that comes is a mapping of ids to entries, and go back.
+
+        It is an entry if it has a key that only an entry has before any value with a structure, or if its first
+        value is no object.
+        """
+        begin, mapping = self._scanner.position, False
+        for key in self._scanner.members():
+            mapping = key not in ENTRY_KEYS and (mapping or self._scanner.peek() == "{")
+            if not mapping or has_structure(self._scanner.value()[2]):
+                break
         self._scanner.seek(begin)
         return mapping
 
@@ -133,7 +160,7 @@ class _Scanner:
 
     def __init__(self, stream: Any, start: int, stop: int) -> None:
         self.stream, self.stop = stream, stop
-        self.decode = json.JSONDecoder(parse_int=float).raw_decode
+        self.decode = json.JSONDecoder(parse_int=_whole).raw_decode
         self.seek(start)
 
     def seek(self, position: int) -> None:
@@ -164,7 +191,7 @@ class _Scanner:
         return found
 
     def value(self) -> tuple[int, int, Any]:
-        """Return first byte, byte after the last and the next value, whole numbers as floats."""
+        """Return first byte, byte after the last and the next value."""
         self.peek()
         while True:
             try:
@@ -179,13 +206,6 @@ class _Scanner:
         start, text = self.position, self.text[self.at : self.at + length]
         self.at += length
         return start, self.position, value if text.isascii() else self._utf8(text, value)
-
-    def exact(self, start: int, stop: int) -> Any:
-        """Return a value that was met, with its whole numbers, and go on after it."""
-        self.stream.seek(start)
-        found = json.loads(self.stream.read(stop - start))
-        self.seek(stop)
-        return found
 
     def listed(self) -> Iterator[tuple[int, int, Any]]:
         """Yield the values of the list that comes."""
@@ -233,6 +253,11 @@ class _Scanner:
         more = self.stream.read(min(max(WINDOW_BYTES, len(self.text)), self.stop - begin))
         self.text += more.decode("latin-1")
         return bool(more)
+
+
+def _whole(digits: str) -> int | float:
+    """Return a whole number; one beyond all use as a float, infinite (Python refuses to read it)."""
+    return int(digits) if len(digits) < MOST_DIGITS else float(digits)
 
 
 def _at(labels: list[Any], position: int) -> Any:

@@ -3,47 +3,59 @@
 A structure is pymatgen's dict (`lattice`, `sites`) or JARVIS's (`lattice_mat`, `coords`, `elements`, `cartesian`). An
 entry is a structure, or a mapping of columns, one of which holds the structure: `structure`, `atoms`, or the
 only one. Its id is its `id`, `jid` or `material_id`; further columns are its numbers, texts and
-truth values, with JARVIS's "na" for none; lists and mappings are passed over. A file is an entry, a list of
-them, a mapping of ids to them, or a table (`columns`, `data`).
+truth values, with JARVIS's "na" for none; lists and mappings are passed over. How entries make a file, `json_files` says.
 
 A reader of our own for both, since what is read is a few lists; tests compare with pymatgen.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emrl_ray.crystals.cif import OCCUPANCY_TOLERANCE, lattice_of
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.numbers import is_full, lattice_of, vectors
 from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.texts import printable
 
 ID_NAMES = ("id", "jid", "material_id")
 STRUCTURE_NAMES = ("structure", "atoms")
 MISSING = ("na",)
 """What JARVIS writes where it has no value."""
+NO_STRUCTURE = "no structure (lattice and sites, or lattice_mat and coords)"
 CELL = ("a", "b", "c", "alpha", "beta", "gamma")
-
-
-def read_json(text: str) -> list[Crystal | Flaw]:
-    """Return the crystals of a JSON file, in order."""
-    return [attempt(_crystal, key, entry) for key, entry in _entries(json.loads(text))]
 
 
 def read_structure(content: Any) -> Crystal:
     """Return the crystal of a structure's dict; raises ReadError for what is none."""
     if not _is_structure(content):
-        raise ReadError(
-            RejectReason.UNREADABLE,
-            "not a structure (lattice and sites, or lattice_mat and coords)",
-        )
+        raise ReadError(RejectReason.UNREADABLE, NO_STRUCTURE)
     return _pymatgen(content) if "sites" in content else _jarvis(content)
+
+
+def read_entry(entry: Any, name: str | None, number: int) -> Crystal | Flaw:
+    """Return the crystal of an entry that its file calls `name`, or `number` where that is None."""
+    own = own_id(entry) or name
+    found = attempt(_crystal, entry)
+    return found._replace(id=own, number=number)
+
+
+def has_structure(entry: Any) -> bool:
+    """Return whether an entry is a structure or has one in a column."""
+    return _is_structure(entry) or (
+        isinstance(entry, dict) and any(map(_is_structure, entry.values()))
+    )
+
+
+def own_id(entry: Any) -> str | None:
+    """Return the id that an entry brings; None if it brings none."""
+    if not isinstance(entry, dict) or _is_structure(entry):
+        return None
+    return next((text for name in ID_NAMES if (text := _text(entry.get(name)))), None)
 
 
 def further_columns(entry: Any) -> dict[str, str]:
@@ -54,38 +66,18 @@ def further_columns(entry: Any) -> dict[str, str]:
         name = _structure_name(entry)
     except ReadError:
         return {}
-    missing = MISSING if "lattice_mat" in (entry[name] or ()) else ()
-    texts = {key: _text(value) for key, value in entry.items() if key != name}
+    missing = MISSING if "lattice_mat" in entry[name] else ()
+    texts = {printable(key): _text(value) for key, value in entry.items() if key and key != name}
     return {key: "" if text in missing else text for key, text in texts.items() if text is not None}
 
 
-def _entries(content: Any) -> list[tuple[str | None, Any]]:
-    """Return (key, entry) of the entries of a file."""
-    if isinstance(content, list):
-        return [(None, entry) for entry in content]
-    if not isinstance(content, dict):
-        return [(None, content)]
-    if {"columns", "data"} <= content.keys():
-        labels = content.get("index") or []
-        keys = [label if isinstance(label, str) else None for label in labels]
-        keys += [None] * (len(content["data"]) - len(keys))
-        rows = content["data"]
-        return [
-            (key, dict(zip(content["columns"], row, strict=True)))
-            for key, row in zip(keys, rows, strict=True)
-        ]
-    alone = {"@class", "lattice", "sites", "jid", *STRUCTURE_NAMES} & content.keys()
-    return [(None, content)] if alone else list(content.items())
-
-
-def _crystal(key: str | None, entry: Any) -> Crystal:
+def _crystal(entry: Any) -> Crystal:
     if not isinstance(entry, dict):
         raise ReadError(RejectReason.UNREADABLE, f"{type(entry).__name__} is no structure")
     if _is_structure(entry):
-        return read_structure(entry)._replace(id=key)
+        return read_structure(entry)
     crystal = read_structure(entry[_structure_name(entry)])
-    own = next((str(entry[name]) for name in ID_NAMES if _text(entry.get(name))), key)
-    return crystal._replace(id=own, values=further_columns(entry))
+    return crystal._replace(values=further_columns(entry))
 
 
 def _is_structure(value: Any) -> bool:
@@ -96,14 +88,14 @@ def _is_structure(value: Any) -> bool:
 
 def _structure_name(entry: Mapping[str, Any]) -> str:
     """Return the column that holds the structure."""
-    found = [name for name in STRUCTURE_NAMES if name in entry]
+    found = [name for name in STRUCTURE_NAMES if _is_structure(entry.get(name))]
     found = found or [name for name, value in entry.items() if _is_structure(value)]
     if len(found) > 1 and found[0] not in STRUCTURE_NAMES:
         raise ReadError(RejectReason.UNREADABLE, f"several structures: {', '.join(found)}")
     if not found:
-        raise ReadError(
-            RejectReason.UNREADABLE, "no structure (lattice and sites, or lattice_mat and coords)"
-        )
+        named = [name for name in STRUCTURE_NAMES if name in entry]
+        detail = f"{named[0]!r} is {NO_STRUCTURE}" if named else NO_STRUCTURE
+        raise ReadError(RejectReason.UNREADABLE, detail)
     return found[0]
 
 
@@ -114,11 +106,12 @@ def _pymatgen(content: Mapping[str, Any]) -> Crystal:
     numbers = [_atomic_number(_only(site["species"])) for site in sites]
     lattice = content["lattice"]
     if "matrix" in lattice:
-        vectors = _matrix(lattice["matrix"])
+        cell = vectors(lattice["matrix"], 3, RejectReason.BAD_CELL)
     else:
-        vectors = lattice_of([float(lattice[name]) for name in CELL])
-    coords = _coordinates([site["abc"] for site in sites], len(sites))
-    return Crystal(vectors, np.array(numbers, np.uint8), coords)
+        cell = lattice_of([float(lattice[name]) for name in CELL])
+    listed = [site["abc"] for site in sites]
+    coords = vectors(listed, len(sites), RejectReason.BAD_COORDINATES)
+    return Crystal(cell, np.array(numbers, np.uint8), coords)
 
 
 def _jarvis(content: Mapping[str, Any]) -> Crystal:
@@ -126,16 +119,16 @@ def _jarvis(content: Mapping[str, Any]) -> Crystal:
     if not elements:
         raise ReadError(RejectReason.NO_ATOMS)
     numbers = [_atomic_number(str(name).strip()) for name in elements]
-    vectors = _matrix(content["lattice_mat"])
-    coords = _coordinates(content["coords"], len(numbers))
+    cell = vectors(content["lattice_mat"], 3, RejectReason.BAD_CELL)
+    coords = vectors(content["coords"], len(numbers), RejectReason.BAD_COORDINATES)
     if content.get("cartesian"):
-        coords = coords @ np.linalg.inv(vectors)
-    return Crystal(vectors, np.array(numbers, np.uint8), coords)
+        coords = coords @ np.linalg.inv(cell)
+    return Crystal(cell, np.array(numbers, np.uint8), coords)
 
 
 def _only(species: list[dict[str, Any]]) -> str:
     """Return the one species that fills a site."""
-    if len(species) != 1 or abs(species[0].get("occu", 1) - 1) > OCCUPANCY_TOLERANCE:
+    if len(species) != 1 or not is_full(species[0].get("occu", 1)):
         shares = ", ".join(f"{part['element']} {part.get('occu', 1)}" for part in species)
         raise ReadError(RejectReason.DISORDERED, f"a site of {shares}")
     return str(species[0]["element"])
@@ -148,32 +141,10 @@ def _atomic_number(species: str) -> int:
     return number
 
 
-def _matrix(rows: Any) -> NDArray[np.float64]:
-    try:
-        found = np.array(rows, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (3, 3) or not np.isfinite(found).all():
-        raise ReadError(RejectReason.BAD_CELL, "the lattice is not three vectors of finite numbers")
-    return found
-
-
-def _coordinates(rows: Any, atoms: int) -> NDArray[np.float64]:
-    try:
-        found = np.array(rows, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (atoms, 3):
-        raise ReadError(
-            RejectReason.BAD_COORDINATES, f"not three numbers for each of {atoms} atoms"
-        )
-    return found
-
-
 def _text(value: Any) -> str | None:
     """Return a value of a column as text, empty for none; None for a list or a mapping."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float, str)) else None
+    return printable(str(value)) if isinstance(value, (int, float, str)) else None

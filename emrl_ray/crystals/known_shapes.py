@@ -9,19 +9,23 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
 from emrl_ray.crystals.storage import read_table
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.tables import GEOMETRY, Reject
 from emrl_ray.crystals.validation import Limits, validate
 
 VOLUME = 12.0
 """Å³ per atom at which crystals are compared: about that of dense oxides."""
 
 
+def read_known(uri: str, limits: Limits) -> tuple[pa.Table, list[Reject]]:
+    """Return the valid crystals of a table, and a reject for each row that no candidate can be."""
+    return validate(read_table(uri, ["id", *GEOMETRY]), limits, uri)
+
+
 class KnownShapes:
     """Known crystals, among which candidates are looked up by composition and shape."""
 
-    def __init__(self, uri: str, limits: Limits) -> None:
-        """Read a crystals table; no candidate is what is no valid crystal in it."""
-        table, _ = validate(read_table(uri, ["id", *GEOMETRY]), limits, uri)
+    def __init__(self, table: pa.Table) -> None:
+        """Take the valid crystals of a table, those that `read_known` returns."""
         self.ids: list[str] = table.column("id").to_pylist()
         batch = _at_equal_volume(CrystalBatch.from_arrow(table))
         self.known = Known(batch, find_contacts(batch))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from emrl_ray.crystals.archives import read_span
 from emrl_ray.crystals.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, flaw_of
-from emrl_ray.crystals.csv_files import printable, records
+from emrl_ray.crystals.csv_files import records
 from emrl_ray.crystals.names import id_of
 from emrl_ray.crystals.parquet_files import crystals_of, id_column_of, is_optimade, read_rows
 from emrl_ray.crystals.parser_pool import Document, ParserPool
@@ -37,6 +37,7 @@ from emrl_ray.crystals.tables import (
     RejectReason,
     Stage,
 )
+from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits, validate
 
 BUFFER_BYTES = 1 << 18
@@ -114,10 +115,11 @@ class Loader:
             document = content.document
             entries = [document] if isinstance(document, Flaw) else next(results)
             for number, entry in enumerate(entries, 1):
-                row_id = content.id if len(entries) == 1 else f"{content.id}#{number}"
+                label = number if entry.number is None else entry.number
+                row_id = content.id if len(entries) == 1 else f"{content.id}#{label}"
                 outcome = self._checked(entry)
                 if isinstance(outcome, Flaw):
-                    rejects.append(Reject(row_id, content.source, Stage.READ, *outcome))
+                    rejects.append(outcome.reject(outcome.id or row_id, content.source, Stage.READ))
                 else:
                     own = outcome.values.get(self.csv_columns.id) or outcome.id
                     values = outcome.values or content.fields
@@ -134,7 +136,7 @@ class Loader:
         if not unknown:
             return entry
         detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
-        return Flaw(RejectReason.UNSUPPORTED, detail)
+        return Flaw(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
 
     def _records(self, piece: RecordSlice) -> Iterator[Content]:
         place = within(piece.root, piece.path)
@@ -170,11 +172,8 @@ class Loader:
         further = table.select([n for n in self.columns.names if n in table.column_names])
         taken = {n: further.column(n).take(good).combine_chunks() for n in further.column_names}
         rejects = [
-            Reject(
-                (ids[row].as_py() if ids is not None else "") or "",
-                sources[row],
-                Stage.READ,
-                *entry,
+            entry.reject(
+                (ids[row].as_py() if ids is not None else "") or "", sources[row], Stage.READ
             )
             for row, entry in enumerate(entries)
             if isinstance(entry, Flaw)

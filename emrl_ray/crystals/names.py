@@ -6,7 +6,7 @@
 | `*.xyz`, `*.extxyz` | extended XYZ | `id` of the frame, else stem |
 | `*.json` | structures as pymatgen or JARVIS writes them, or a table of them | their own, else stem |
 | `*.vasp`, `*.poscar`, `POSCAR*`, `CONTCAR*` | POSCAR | stem; folder if it is just POSCAR or CONTCAR |
-| `vasprun.xml*`, `*vasprun.xml` | the run of VASP | what else is in the name, else the folder |
+| `vasprun.xml*`, `*_vasprun.xml` | the run of VASP | what else is in the name, else the folder |
 | `*.csv` | a CIF a row, and further columns | the id column, else a hash of the CIF |
 | `*.parquet` | crystals, or structures as OPTIMADE names them | the id column, else a hash of the row |
 | `*.db` | ASE database | stem and number of the row |
@@ -36,8 +36,13 @@ ENDINGS = {
     ".vasp": Format.POSCAR,
     ".poscar": Format.POSCAR,
 }
-NOT_CRYSTALS = ("atom_init.json",)
-"""The table of elements that lies beside cgcnn's CIFs."""
+OWN_RECORDS = (
+    *("_run.json", "_manifest.json", "_plan.json", "_lock.json"),
+    *("run.json", "manifest.json"),
+)
+"""What our verbs write of themselves beside their tables."""
+NOT_CRYSTALS = ("atom_init.json", *OWN_RECORDS)
+"""With the table of elements that lies beside cgcnn's CIFs."""
 CHOICES = (
     "*.cif, POSCAR*, *.vasp, vasprun.xml, *.extxyz, *.xyz, *.json, *.csv, *.parquet, *.db, "
     "*.tar.gz, *.zip; most may end in .gz"
@@ -96,6 +101,11 @@ def id_of(path: str) -> str:
     if match is None:
         return stem
     return match[2] or parent or match[1]
+
+
+def plain(path: str) -> str:
+    """Return the path of a member of an archive without `.`, `..` and a `/` at its start."""
+    return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
 def is_hidden(path: str) -> bool:

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emrl_ray.crystals.cif import OCCUPANCY_TOLERANCE
 from emrl_ray.crystals.crystal import Crystal, ReadError
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
+from emrl_ray.crystals.numbers import is_full, vectors
 from emrl_ray.crystals.tables import RejectReason
 
 SITES = ("lattice_vectors", "cartesian_site_positions", "species_at_sites")
@@ -38,8 +37,8 @@ def read_structure(attributes: Mapping[str, Any]) -> Crystal:
     _check_whole(attributes)
     species = _species(attributes.get("species"))
     numbers = {name: _atomic_number(name, species) for name in dict.fromkeys(names)}
-    lattice = _vectors(attributes.get("lattice_vectors"), 3, RejectReason.BAD_CELL)
-    positions = _vectors(
+    lattice = vectors(attributes.get("lattice_vectors"), 3, RejectReason.BAD_CELL)
+    positions = vectors(
         attributes.get("cartesian_site_positions"), len(names), RejectReason.BAD_COORDINATES
     )
     sites = np.array([numbers[name] for name in names], np.uint8)
@@ -73,7 +72,7 @@ def _atomic_number(name: str, species: Mapping[str, Mapping[str, Any]]) -> int:
     meaning = species.get(name, {"chemical_symbols": [name], "concentration": [1]})
     symbols, shares = meaning["chemical_symbols"], meaning["concentration"]
     attached = meaning.get("attached") or ()
-    whole = len(symbols) == 1 and abs(shares[0] - 1) < OCCUPANCY_TOLERANCE
+    whole = len(symbols) == 1 and is_full(shares[0])
     if not whole or symbols[0] == "vacancy" or attached:
         parts = [f"{symbol} {share:g}" for symbol, share in zip(symbols, shares, strict=True)]
         parts += [f"attached {symbol}" for symbol in attached]
@@ -81,14 +80,3 @@ def _atomic_number(name: str, species: Mapping[str, Mapping[str, Any]]) -> int:
     if symbols[0] not in ATOMIC_NUMBERS:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"species {symbols[0][:40]!r}")
     return ATOMIC_NUMBERS[symbols[0]]
-
-
-def _vectors(rows: Any, count: int, reason: RejectReason) -> NDArray[np.float64]:
-    """Return (count, 3) numbers; raises ReadError where they are not there, or not finite."""
-    try:
-        found = np.array(rows, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (count, 3) or not np.isfinite(found).all():
-        raise ReadError(reason, f"not {count} times three finite numbers")
-    return found

@@ -65,7 +65,7 @@ def read_parents(uri: str, limits: Limits) -> tuple[Parents, list[Reject]]:
     for place in sorted(set(range(len(kept))) - set(bonded)):
         what = f"no ions of unlike charge within {REACH:g} Å"
         flawed[kept[place]] = Flaw(RejectReason.NO_PAIRS, what)
-    rejects += [Reject(ids[row], uri, Stage.GENERATE, *flawed[row]) for row in sorted(flawed)]
+    rejects += [flawed[row].reject(ids[row], uri, Stage.GENERATE) for row in sorted(flawed)]
     parents = Parents(
         [ids[kept[place]] for place in bonded],
         batch.take([kept[place] for place in bonded]),

@@ -36,8 +36,7 @@ def check_table(schema: pa.Schema, id_column: str, source: str) -> None:
     if id_column not in ("id", *schema.names):
         raise ValueError(f"{source}: no column {id_column!r} (it has {', '.join(schema.names)})")
     if not is_optimade(schema):
-        named = schema if "id" in schema.names else schema.append(pa.field("id", pa.string()))
-        check_crystal_schema(named, source)
+        check_crystal_schema(schema, source, ("formula", "id"))
 
 
 def further_fields(schema: pa.Schema) -> list[pa.Field]:

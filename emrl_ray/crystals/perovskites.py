@@ -58,7 +58,8 @@ class Perovskites:
         allowed = composable.allows(numbers, np.full(len(rows), len(prototype.site_kinds)))
         rows = [row for row, kept in zip(rows, allowed, strict=True) if kept]
         if not rows:
-            reason = "--tolerance, --octahedral or the elements leave none of them"
+            limits = "--tolerance, --octahedral, --max-elements, --max-atoms"
+            reason = f"{limits} or the elements leave none of them"
             raise ConfigError(
                 f"--a, --b, --x: {reason if found else 'no neutral ABX3 of three elements is there'}"
             )

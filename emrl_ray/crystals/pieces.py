@@ -11,6 +11,10 @@ from emrl_ray.crystals.archives import Packing, Span
 from emrl_ray.crystals.packed import unpacked
 from emrl_ray.crystals.readers import Format
 
+BRINGS_IDS = (Format.JSON, Format.EXTXYZ)
+"""Formats whose crystals may have ids of their own, which the plan does not know."""
+SOURCES_NAMED = 3
+
 
 class Item(NamedTuple):
     """A file of crystals, a member of an archive, or an entry of a JSON file."""
@@ -124,6 +128,13 @@ def source_of(piece: Slice, row_id: str) -> str:
         return piece.path
     stem = row_id.rpartition("#")[0] or row_id
     sources: dict[str, str] = {}
+    with_ids: dict[str, None] = {}
     for item in piece.items:
         sources.setdefault(item.id, item.source)
-    return sources.get(row_id, sources.get(stem, ""))
+        if item.kind in BRINGS_IDS:
+            with_ids[item.source] = None
+    found = sources.get(row_id) or sources.get(stem)
+    if found is None:
+        first = [*with_ids][:SOURCES_NAMED]
+        found = " or ".join(first) + (" or ..." if len(with_ids) > len(first) else "")
+    return found

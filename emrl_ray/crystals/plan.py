@@ -19,11 +19,11 @@ from emrl_ray.crystals.archives import (
     members,
 )
 from emrl_ray.crystals.ase_files import database_rows
-from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, printable, records
+from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, records
 from emrl_ray.crystals.further import FurtherColumns
 from emrl_ray.crystals.json_files import Entry, JsonFile
-from emrl_ray.crystals.json_structures import further_columns
-from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of
+from emrl_ray.crystals.json_structures import further_columns, has_structure, own_id
+from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of, plain
 from emrl_ray.crystals.packed import Packer
 from emrl_ray.crystals.parquet_files import check_table, further_fields
 from emrl_ray.crystals.pieces import (
@@ -41,6 +41,7 @@ from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
 from emrl_ray.crystals.storage import Location, locate, read_footer, root_of
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.crystals.texts import printable
 
 BUFFER_BYTES = 1 << 20
 SLICES_PER_ROW_GROUP = 16
@@ -137,15 +138,13 @@ class _Planner:
 
     def _items(self, file: SourceFile, place: Location, root: str) -> Iterator[tuple[Item, str]]:
         """Yield the members of an archive that hold crystals, each with its name in the archive."""
-        for name, span in members(place):
-            kind, shown = kind_of(name), printable(name)
-            if is_hidden(name):
-                continue
-            if isinstance(kind, Format):
-                source = f"{file.path}/{shown}"
+        for name, span in members(place, file.path):
+            shown = plain(printable(name))
+            kind, source = kind_of(shown), f"{file.path}/{shown}"
+            if isinstance(kind, Format) and not is_hidden(shown):
                 yield Item(id_of(shown), source, kind, root, place.path, span), name
             else:
-                self.passed_over.add(f"{file.path}/{shown}")
+                self.passed_over.add(source)
 
     def _json_member(
         self, file: SourceFile, place: Location, item: Item, name: str
@@ -204,9 +203,13 @@ class _Planner:
             check_header(header, self.columns.id, "--id-column", path)
 
     def _entries(self, whole: Item, place: Location) -> Iterator[Slice]:
-        """Yield the slices of a JSON file, given as the item that it would be as a whole."""
+        """Yield the slices of a JSON file, given as the item that it would be as a whole.
+
+        It is one item if none of several entries has a structure.
+        """
         kinds: dict[str, ColumnKind] = {}
-        start = whole.span.start
+        pieces: list[FileSlice] = []
+        start, any_structure = whole.span.start, False
         with place.filesystem.open_input_file(place.path) as stream:
             try:
                 file = JsonFile(stream, start, start + whole.span.size)
@@ -214,19 +217,29 @@ class _Planner:
                 first = list(islice(entries, 2))
                 rows = Packer(ITEM_SCHEMA)
                 for entry in chain(first, entries):
-                    for name, text in further_columns(file.columns_of(entry)).items():
+                    columns = file.columns_of(entry)
+                    any_structure = any_structure or has_structure(columns)
+                    texts = further_columns(columns)
+                    for name, text in texts.items():
                         kinds.setdefault(name, ColumnKind()).add(text)
-                    rows.append(item_row(_entry_item(whole, entry, len(first) == 1)))
+                    row_id = texts.get(self.columns.id) or own_id(columns) or entry.name
+                    named = entry._replace(name=row_id)
+                    rows.append(item_row(_entry_item(whole, named, len(first) == 1)))
                     if len(rows) == self.files_per_slice:
-                        yield FileSlice("", rows.table(), *file.around())
+                        pieces.append(FileSlice("", rows.table(), *file.around()))
                 if len(rows):
-                    yield FileSlice("", rows.table(), *file.around())
+                    pieces.append(FileSlice("", rows.table(), *file.around()))
             except ValueError as error:
                 raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
+        if len(first) > 1 and not any_structure:
+            yield from self._item(whole)
+            yield from self._ended()
+            return
         self.further.check_ids(kinds, whole.source)
         self.further.add_kinds(
             {name: kind for name, kind in kinds.items() if kind.any}, whole.source
         )
+        yield from pieces
 
     def _database(self, file: SourceFile) -> Iterator[Slice]:
         """Yield the slices of an ASE database, which has to be a local file."""

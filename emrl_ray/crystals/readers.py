@@ -6,7 +6,7 @@
 | extended XYZ | our own (`crystals.extxyz`) |
 | POSCAR | pymatgen `Poscar`; without the line of element names (VASP 4) it is unreadable |
 | vasprun.xml | pymatgen `Vasprun`: the structure of the last ionic step |
-| JSON | our own (`crystals.json_structures`) |
+| JSON | our own (`crystals.json_files`, `crystals.json_structures`) |
 | row of an ASE database | ASE (`crystals.ase_files`) |
 
 pymatgen takes seconds to import, so it is imported where it reads. A content that gzip made is unpacked first.
@@ -29,7 +29,7 @@ from emrl_ray.crystals.cif import read_cif
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt, flaw_of
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.extxyz import read_extxyz
-from emrl_ray.crystals.json_structures import read_json
+from emrl_ray.crystals.json_files import read_json
 from emrl_ray.crystals.tables import RejectReason
 
 if TYPE_CHECKING:

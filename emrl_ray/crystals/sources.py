@@ -17,6 +17,7 @@ import glob
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from emrl_ray.crystals.names import CHOICES, KINDS, ONLY_IF_NAMED, Container, is
 from emrl_ray.crystals.packed import Packer, unpacked
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.storage import Location, locate, root_of, within
+from emrl_ray.crystals.texts import printable
 
 PATHS_KEPT = 5
 """Files without crystals that are named."""
@@ -122,8 +124,10 @@ def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listi
     for source in sources:
         if not source:
             raise ConfigError("the source is empty: give a path (. is the current folder)")
+        if printable(source) != source:
+            raise ValueError(f"{printable(source)}: its name is no UTF-8, rename it")
         root, alone, before = root_of(source), not is_glob(source), len(rows)
-        for info, named in _infos(source):
+        for info, named in _infos(source, passed_over):
             if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
                 continue
             kind = kind_of(info.path)
@@ -161,23 +165,23 @@ def _distinct(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(~again)) if again.any() else table
 
 
-def _infos(source: str) -> Iterator[tuple[fs.FileInfo, bool]]:
+def _infos(source: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, bool]]:
     """Yield the files that a source names and whether it names them as what they are."""
     if is_glob(source):
-        yield from _matches(source)
+        yield from _matches(source, passed_over)
         return
     place = locate(source)
     info = place.info
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(f"{source}: no such file or folder")
     if info.type == fs.FileType.Directory:
-        for below in _below(place):
+        for below in _below(place, passed_over):
             yield below, False
     else:
         yield info, True
 
 
-def _matches(pattern: str) -> Iterator[tuple[fs.FileInfo, bool]]:
+def _matches(pattern: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, bool]]:
     """Yield the files that a glob matches, and those below the folders that it matches."""
     query = ""
     if "://" in pattern:
@@ -190,7 +194,7 @@ def _matches(pattern: str) -> Iterator[tuple[fs.FileInfo, bool]]:
     rest = pattern[start.rfind("/") + 1 :]
     expression = re.compile(glob_expression(rest) + "(/.*)?", re.DOTALL)
     of_kind = kind_of(rest.replace("*", "x")) in ONLY_IF_NAMED
-    for info in _below(folder):
+    for info in _below(folder, passed_over):
         match = expression.fullmatch(info.path[len(folder.path.rstrip("/")) + 1 :])
         if match:
             yield info, of_kind and not match.groups()[-1]
@@ -207,10 +211,10 @@ def glob_expression(pattern: str) -> str:
     )
 
 
-def _below(folder: Location) -> Iterator[fs.FileInfo]:
+def _below(folder: Location, passed_over: PassedOver) -> Iterator[fs.FileInfo]:
     """Yield the files below a folder that are not hidden, by path."""
     if isinstance(folder.filesystem, fs.LocalFileSystem):
-        yield from _walk(folder)
+        yield from _walk(folder, passed_over)
         return
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
     cut = len(folder.path.rstrip("/")) + 1
@@ -219,14 +223,27 @@ def _below(folder: Location) -> Iterator[fs.FileInfo]:
             yield info
 
 
-def _walk(folder: Location) -> Iterator[fs.FileInfo]:
+def _walk(folder: Location, passed_over: PassedOver) -> Iterator[fs.FileInfo]:
     """Yield the files below a local folder, one folder's names at a time, by path.
 
-    A folder stands where the paths of its files do: as if its name ended in `/`.
+    A folder stands where the paths of its files do: as if its name ended in `/`. What has a name that
+    is no UTF-8, which no text of Arrow's can hold, is passed over.
     """
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
+    if not all(map(_has_text_name, infos)):
+        for path in sorted(map(str, Path(folder.path).iterdir())):
+            if printable(path) != path:
+                passed_over.add(printable(path))
+        infos = [*filter(_has_text_name, infos)]
     for info in sorted(infos, key=lambda info: info.base_name + "/" * (not info.is_file)):
         if info.type == fs.FileType.Directory and info.base_name[0] not in "._":
-            yield from _walk(folder / info.base_name)
+            yield from _walk(folder / info.base_name, passed_over)
         elif info.is_file and info.base_name[0] != ".":
             yield info
+
+
+def _has_text_name(info: fs.FileInfo) -> bool:
+    try:
+        return bool(info.base_name)
+    except UnicodeDecodeError:
+        return False

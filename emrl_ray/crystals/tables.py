@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.texts import printable
 
 CRYSTAL_SCHEMA = pa.schema(
     [
@@ -88,7 +89,7 @@ def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
     """Return the rejects as a table with `REJECT_SCHEMA`, one row each."""
     rows = list(rejects)
     return pa.table(
-        {name: [str(getattr(row, name)) for row in rows] for name in Reject._fields},
+        {name: [printable(str(getattr(row, name))) for row in rows] for name in Reject._fields},
         schema=REJECT_SCHEMA,
     )
 
@@ -108,7 +109,7 @@ def crystals_table(
     columns, fields = columns or {}, fields or {}
     offsets = batch.offsets.astype(np.int32)
     arrays = [
-        pa.array(ids, pa.string()),
+        pa.array(map(printable, ids), pa.string()),
         pa.array(formulas, pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(batch.lattice.reshape(-1)), 9),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(batch.atomic_numbers)),
@@ -119,13 +120,15 @@ def crystals_table(
     return pa.Table.from_arrays(arrays, schema=pa.schema([*CRYSTAL_SCHEMA, *extra]))
 
 
-def check_crystal_schema(schema: pa.Schema, source: str) -> None:
+def check_crystal_schema(
+    schema: pa.Schema, source: str, optional: Collection[str] = ("formula",)
+) -> None:
     """Raise ValueError, in one line, unless `schema` has the columns of a crystals table.
 
-    32- and 64-bit offsets are both accepted, as are float and integer types that cast without loss.
+    Those that are `optional` may be missing, or of any type. 32- and 64-bit offsets are both accepted, as are float and integer types that cast without loss.
     """
     for field in CRYSTAL_SCHEMA:
-        if field.name == "formula":
+        if field.name in optional:
             continue
         if field.name not in schema.names:
             raise ValueError(

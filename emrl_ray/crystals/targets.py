@@ -142,7 +142,10 @@ def _records(uri: str) -> Iterator[list[str]]:
 def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
     """Return the names of the columns of a file without a header."""
     if count < 1:
-        raise ValueError(f"{uri}: no values beside the ids, and no header with a column {ID!r}")
+        raise ValueError(
+            f"{uri}: no values beside the ids, and no header with a column {ID!r} "
+            "or another that --id-column names"
+        )
     if not names:
         return ["target", *(f"target_{number}" for number in range(2, count + 1))]
     if len(names) != count or len({ID, *names}) != count + 1:
@@ -169,7 +172,8 @@ def _check_numbers(columns: pa.Table, uri: str) -> None:
         for number, text in enumerate(_texts(columns.column(name)), 1):
             if text and as_number(text) is None:
                 raise ValueError(
-                    f"{uri}: row {number}: {text!r} is no number (and a header needs a column {ID!r})"
+                    f"{uri}: row {number}: {text!r} is no number (and a header needs "
+                    f"a column {ID!r}, or another that --id-column names)"
                 )
 
 

@@ -7,7 +7,6 @@ thread. What was committed is not asked for again; the manifest, written last, m
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.fingerprints import file_fingerprint
 from emrl_ray.crystals.storage import Location, absolute, locate, read_json, remove, write_json
 from emrl_ray.fetching.asking import Asker
+from emrl_ray.fetching.id_files import ids_file
 from emrl_ray.fetching.materials_project import MaterialsProject
 from emrl_ray.fetching.optimade import Optimade
 from emrl_ray.fetching.source import Plan, Source
@@ -48,7 +48,7 @@ def fetch(config: FetchConfig) -> FetchResult:
     server that refuses, and one that still fails after the last try: what came until then stays.
     """
     began = time.monotonic()
-    config = replace(config, out=absolute(config.out))
+    config = _in_full(config)
     folder, output = locate(config.out), Output(config.out, f"{config.out}/_rejects")
     job = _job(config, folder)
     with job.held(config.overwrite):
@@ -69,6 +69,17 @@ def fetch(config: FetchConfig) -> FetchResult:
         return result
 
 
+def _in_full(config: FetchConfig) -> FetchConfig:
+    """Return the options in the form in which two calls of the same meaning are the same."""
+    return replace(
+        config,
+        out=absolute(config.out),
+        ids=None if config.ids is None else absolute(config.ids),
+        endpoint=None if config.endpoint is None else config.endpoint.rstrip("/"),
+        optimade=None if config.optimade is None else config.optimade.rstrip("/"),
+    )
+
+
 def _job(config: FetchConfig, folder: Location) -> Job:
     refuse_input_as_output(config.out, ids=config.ids)
     inputs = {} if config.ids is None else {"ids": _fingerprint(config.ids)}
@@ -76,8 +87,7 @@ def _job(config: FetchConfig, folder: Location) -> Job:
 
 
 def _fingerprint(ids: str) -> str:
-    if not locate(ids).is_file():
-        raise FileNotFoundError(f"--ids {ids}: no such file")
+    ids_file(ids)
     return file_fingerprint(ids)
 
 
@@ -117,7 +127,7 @@ def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
 
 def _counts(output: Output) -> Counts:
     """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
-    counts = sum(output.done().values(), start=Counts(0, 0, Counter()))
+    counts = Counts.total(output.done().values())
     if not counts.balanced:
         raise RuntimeError(f"rows were lost: {account('fetch', counts)}")
     return counts

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.csv_files import check_header
-from emrl_ray.crystals.storage import locate
+from emrl_ray.crystals.storage import Location, locate
 
 NAMES = ("material_id", "mp_id", "mpid", "id")
 """Names of the column of ids in a file whose first row is a header, in this order."""
@@ -36,21 +36,26 @@ def read_ids(uri: str, column: str | None = None) -> list[str]:
     return ids
 
 
+def ids_file(uri: str) -> Location:
+    """Return where a file of ids is; raises FileNotFoundError, in one line, if it is not there."""
+    place = locate(uri)
+    if not place.is_file():
+        raise FileNotFoundError(f"--ids {uri}: no such file")
+    return place
+
+
 def is_id(text: str) -> bool:
     """Return whether a text has the form of a Materials Project id."""
     return re.fullmatch(ID, text) is not None
 
 
 def _rows(uri: str) -> Sequence[list[str]]:
-    place = locate(uri)
-    if not place.is_file():
-        raise FileNotFoundError(f"--ids {uri}: no such file")
     try:
-        text = place.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+        text = ids_file(uri).read_bytes().decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if "".join(row).strip()]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"--ids {uri}: no list of ids in UTF-8 ({error})") from None
-    rows = [row for row in rows if not row[0].startswith("#")]
+    rows = [row for row in rows if not row[0].lstrip().startswith("#")]
     if not rows:
         raise ConfigError(f"--ids {uri}: no ids there")
     return rows

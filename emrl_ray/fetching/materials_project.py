@@ -16,7 +16,7 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.id_files import is_id, read_ids
 from emrl_ray.fetching.mp_client import Client, Query, canonical, connect
-from emrl_ray.fetching.properties import DEFAULTS, column_name, property_columns
+from emrl_ray.fetching.properties import DEFAULTS, column_name, summary_columns
 from emrl_ray.fetching.rows import Entry, tabulate
 from emrl_ray.fetching.session import TransientError
 from emrl_ray.fetching.side_by_side import fetch_side_by_side
@@ -64,7 +64,7 @@ class MaterialsProject:
         named_elements(config.exclude_elements, "exclude-elements")
         self.config, self.asker = config, asker
         self.fields = config.fields or list(DEFAULTS)
-        self.columns = property_columns(self.fields, config.theory)
+        self.columns = summary_columns(self.fields, config.theory)
         self.limits = Limits.of(config, config.cutoff)
         self.query = Query.of(config)
         self.texts = None if config.ids is None else read_ids(config.ids, config.id_column)
@@ -127,7 +127,7 @@ class MaterialsProject:
         version = plan["origin"]["database_version"]
         unknown = Flaw(RejectReason.UNKNOWN_ID, f"version {version} of the database has no such id")
         rejects = [
-            Reject(line.text, str(self.config.ids), Stage.READ, *(line.flaw or unknown))
+            (line.flaw or unknown).reject(line.text, str(self.config.ids), Stage.READ)
             for line in lines.lines
             if line.id not in found
         ]

@@ -7,7 +7,6 @@ everything it would read the whole database from S3, whatever the endpoint: so i
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -87,7 +86,10 @@ class Client:
     def count(self, query: Query) -> int:
         """Return how many materials there are."""
         one = {"_limit": 1, "_fields": "material_id"}
-        return self._ask(lambda: int(self._rester.count({**query.criteria(), **one})))
+        found = self._ask(lambda: self._rester.count({**query.criteria(), **one}))
+        if type(found) is not int or found < 0:
+            raise TransientError(f"{self.endpoint}: a malformed answer, of {found!r} materials")
+        return found
 
     def page(self, query: Query, number: int, rows: int, fields: Sequence[str]) -> list[Any]:
         """Return page `number` (from 1), of `rows` materials each, sorted by id."""
@@ -111,7 +113,7 @@ class Client:
             return ask()
         except MPRestError as error:
             message = " ".join(str(error).split())
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of its reading of JSON
             raise TransientError(
                 f"{self.endpoint}: a malformed answer ({type(error).__name__}: {error})"
             ) from None
@@ -129,7 +131,7 @@ def connect(config: FetchConfig, asker: Asker) -> Client:
     session = Session(
         config.parallel,
         config.request_timeout,
-        {"x-api-key": key, "user-agent": f"emrl-ray Python/{platform.python_version()}"},
+        {"x-api-key": key},
         f"the server does not take the key in MP_API_KEY; keys are at {KEYS_AT}",
         SPLIT,
     )

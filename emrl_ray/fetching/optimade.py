@@ -6,9 +6,7 @@ link that came with it: a fetch that was interrupted goes on from there.
 
 from __future__ import annotations
 
-import platform
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin
@@ -20,9 +18,10 @@ from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.storage import locate
+from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
-from emrl_ray.fetching.optimade_entries import property_columns, read_entry
+from emrl_ray.fetching.optimade_entries import read_entry, structure_columns
 from emrl_ray.fetching.rows import tabulate
 from emrl_ray.fetching.session import Session, TransientError
 from emrl_ray.fetching.source import Plan, Progress, with_origin
@@ -55,9 +54,8 @@ class Optimade:
         self.config, self.asker = config, asker
         self.url = structures_url(config.optimade or "")
         self.limits = Limits.of(config, config.cutoff)
-        agent = {"user-agent": f"emrl-ray Python/{platform.python_version()}"}
         denied = "the server does not let us in"
-        self.session = Session(1, config.request_timeout, agent, denied)
+        self.session = Session(1, config.request_timeout, {}, denied)
 
     def plan(self, earlier: Plan | None) -> Plan:
         """Return origin, number of structures and properties; see `Source`."""
@@ -65,28 +63,30 @@ class Optimade:
             return earlier
         answer = self.asker(lambda: self._get(self._query(1, ["nelements"])))
         if not answer.data:
+            if self.config.filter is None:
+                raise ConfigError(f"--all: {self.url} has no structures")
             raise ConfigError(
                 f"--filter {self.config.filter}: no structure of {self.url} is like that"
             )
         properties = self._properties() if self.config.fields else {}
-        property_columns(self.config.fields, properties, None)
+        structure_columns(self.config.fields, properties, None)
         origin = {
-            "source": _name(answer.meta),
+            "source": f"OPTIMADE ({_told(answer.meta, 'provider', 'name') or 'unnamed'})",
             "endpoint": self.url,
-            "database_version": (answer.meta.get("database") or {}).get("version"),
+            "database_version": _told(answer.meta, "database", "version"),
             "query": {"filter": self.config.filter},
             "fields": self.config.fields,
         }
         total = answer.meta.get("data_returned")
         return {
             "origin": origin,
-            "total": total if isinstance(total, int) else None,
+            "total": total if type(total) is int and total >= 0 else None,
             "properties": {name: properties[name] for name in self.config.fields},
         }
 
     def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
         """Commit one page after another; see `Source`."""
-        columns = property_columns(self.config.fields, plan["properties"], self.config.theory)
+        columns = structure_columns(self.config.fields, plan["properties"], self.config.theory)
         pages, counts = _pages_there(output)
         first = self._query(self.config.block_rows, [*STRUCTURE_FIELDS, *self.config.fields])
         link = _next_of(output, pages[-1]) if pages else first
@@ -134,10 +134,15 @@ class Optimade:
         data, links, meta = body.get("data"), body.get("links") or {}, body.get("meta") or {}
         if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
             raise TransientError(f"{self.url}: a malformed answer, without a list of data")
-        link = links.get("next")
-        link = link.get("href") if isinstance(link, dict) else link
-        link = urljoin(url, link) if link and data else ""
-        return Answer(data, link, meta)
+        link = links.get("next") if isinstance(links, dict) else links
+        link = (link.get("href") if isinstance(link, dict) else link) or ""
+        if not isinstance(link, str) or not isinstance(meta, dict):
+            raise TransientError(f"{self.url}: a malformed answer, its links or meta are none")
+        if link and not data:
+            raise TransientError(f"{self.url}: an empty page with a link to a next one")
+        if not link and meta.get("more_data_available") is True:
+            raise TransientError(f"{self.url}: more data is there, and no link to the next page")
+        return Answer(data, _joined(url, link), meta)
 
     def _properties(self) -> dict[str, Any]:
         """Return what the server says of the properties of its structures, by their names."""
@@ -158,20 +163,28 @@ def structures_url(base: str) -> str:
     return f"{base}/structures" if versioned else f"{base}/v1/structures"
 
 
-def _name(meta: dict[str, Any]) -> str:
-    """Return the name of the provider of an answer."""
-    return f"OPTIMADE ({(meta.get('provider') or {}).get('name') or 'unnamed'})"
+def _joined(url: str, link: str) -> str:
+    """Return a link of the answer at `url` in full; raises TransientError if it is none."""
+    try:
+        return urljoin(url, printable(link)) if link else ""
+    except ValueError as error:
+        raise TransientError(f"{link[:80]}: no link to a next page ({error})") from None
+
+
+def _told(meta: dict[str, Any], part: str, name: str) -> str | None:
+    """Return a text in a part of what an answer says of itself; None if there is none."""
+    found = meta.get(part)
+    text = found.get(name) if isinstance(found, dict) else None
+    return printable(text) if isinstance(text, str) else None
 
 
 def _pages_there(output: Output) -> tuple[list[Page], Counts]:
     """Return the pages that were committed without a gap from the first on, and their counts."""
     done = output.done()
     pages: list[Page] = []
-    counts = Counts(0, 0, Counter())
     while (page := Page(f"slice-{len(pages):06d}")).name in done:
         pages.append(page)
-        counts += done[page.name]
-    return pages, counts
+    return pages, Counts.total(done[page.name] for page in pages)
 
 
 def _next_of(output: Output, page: Page) -> str:

@@ -49,15 +49,12 @@ TRUTHS = ("is_stable", "is_metal", "is_gap_direct", "is_magnetic", "theoretical"
 """Properties that are true or false."""
 
 
-def property_columns(names: Sequence[str], theory: str | None) -> pa.Schema:
+def summary_columns(names: Sequence[str], theory: str | None) -> pa.Schema:
     """Return the columns of the properties `names`, a dot in a name as an underscore.
 
     Raises ConfigError, in one line, for a name that is none of them.
     """
-    fields = [_field(name) for name in names]
-    if len({field.name for field in fields}) < len(fields):
-        raise ConfigError(f"--fields {' '.join(names)}: give each once")
-    return annotated(pa.schema(fields), None, theory or THEORY)
+    return annotated(pa.schema([_field(name) for name in names]), None, theory or THEORY)
 
 
 def column_name(name: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.crystal import Crystal, Flaw, as_batch
+from emrl_ray.crystals.crystal import DETAIL_LENGTH, Crystal, Flaw, as_batch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.tables import READ_BY, Reject, RejectReason, Stage, crystals_table
+from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits, validate
 
 READER = "emrl_ray"
@@ -42,12 +43,14 @@ def tabulate(
         if isinstance(found, Crystal):
             found = _misfit(entry.values, columns) or found
         if isinstance(found, Flaw):
-            rejects.append(Reject(entry.id, source, Stage.READ, *found))
+            rejects.append(found.reject(entry.id, source, Stage.READ))
         else:
             crystals.append(found)
             kept.append(entry)
     arrays = {
-        field.name: pa.array([_value(entry.values.get(field.name)) for entry in kept], field.type)
+        field.name: pa.array(
+            [_value(entry.values.get(field.name), field.type) for entry in kept], field.type
+        )
         for field in columns
     }
     arrays[READ_BY] = pa.array([READER] * len(kept), pa.string())
@@ -68,20 +71,29 @@ def _misfit(values: Mapping[str, Any], columns: pa.Schema) -> Flaw | None:
     for field in columns:
         value = values.get(field.name)
         if value is not None and not _fits(value, field.type):
-            return Flaw(
-                RejectReason.UNREADABLE, f"{field.name} is {value!r}, no {field.type}"[:300]
-            )
+            detail = f"{field.name} is {value!r}, no {field.type}"
+            return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])
     return None
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
     if pa.types.is_boolean(kind):
         return isinstance(value, bool)
+    if not pa.types.is_floating(kind):
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def _value(value: Any, kind: pa.DataType) -> Any:
+    """Return a property that fits its column, null if it is a number that is not finite."""
+    if value is None or pa.types.is_boolean(kind):
+        return value
     if pa.types.is_floating(kind):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, str)
-
-
-def _value(value: Any) -> Any:
-    """Return a property, null if it is a number that is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return float(value) if math.isfinite(value) else None
+    return printable(value)

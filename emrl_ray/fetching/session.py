@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Never
@@ -18,6 +19,8 @@ DENIED = {401, 403}
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask to wait; if it asks for more, the user is told."""
 DETAIL_LENGTH = 300
+PAGE_LIMIT = "page_limit"
+"""OPTIMADE's name of how many structures a page may have, which `--block-rows` sets."""
 
 
 class TransientError(Exception):
@@ -53,7 +56,8 @@ class Session(requests.Session):
         self.timeout = timeout
         self.denied = denied
         self.passed = passed
-        self.headers.update(headers)
+        agent = f"emrl-ray Python/{platform.python_version()}"
+        self.headers.update({"user-agent": agent, **headers})
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
@@ -84,7 +88,7 @@ class Session(requests.Session):
         status = response.status_code
         said = f"{_short(response.url)}: {status} {response.reason or ''}".rstrip()
         if status in DENIED:
-            raise PermissionError(f"{said}: {self.denied}")
+            raise PermissionError(f"{said}: {self.denied}; it says: {_detail(response)}")
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             wait = _retry_after(response)
             if wait > LONGEST_WAIT:
@@ -96,7 +100,7 @@ class Session(requests.Session):
 def _check_body(response: requests.Response) -> None:
     try:
         body = response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TransientError(f"{_short(response.url)}: a malformed answer ({error})") from None
     if not isinstance(body, dict):
         raise TransientError(f"{_short(response.url)}: a malformed answer, not a JSON object")
@@ -119,7 +123,8 @@ def _detail(response: requests.Response) -> str:
             found = found[0].get("detail") or found[0].get("msg") or found
     except (ValueError, AttributeError):
         found = response.text
-    return " ".join(str(found).split())[:DETAIL_LENGTH]
+    said = " ".join(str(found).split())[:DETAIL_LENGTH] or "nothing"
+    return f"{said}; give fewer --block-rows" if PAGE_LIMIT in said else said
 
 
 def _innermost(error: BaseException) -> str:

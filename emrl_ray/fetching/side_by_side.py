@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
@@ -29,9 +28,7 @@ def fetch_side_by_side(
     failure is raised.
     """
     done = output.done()
-    total = sum(
-        (done[piece.name] for piece in pieces if piece.name in done), Counts(0, 0, Counter())
-    )
+    total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
     missing = [piece for piece in pieces if piece.name not in done]
     finished = len(pieces) - len(missing)
     progress(finished, len(pieces), total)

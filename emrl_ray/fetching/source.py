@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.texts import printable
 from emrl_ray.resuming.output import Named, Output
 
 ORIGIN_KEY = b"emrl_ray.origin"
@@ -38,5 +39,5 @@ class Source(Protocol):
 def with_origin(table: pa.Table, plan: Plan, **more: str) -> pa.Table:
     """Return a table that says in its metadata where its rows come from, and `more` texts."""
     notes = {key.encode(): value.encode() for key, value in more.items()}
-    origin = json.dumps(plan["origin"], ensure_ascii=False).encode()
+    origin = printable(json.dumps(plan["origin"], ensure_ascii=False)).encode()
     return table.replace_schema_metadata({ORIGIN_KEY: origin, **notes})

@@ -8,7 +8,6 @@ used twice, the driver settles at the end. The manifest, written last, makes the
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
@@ -134,14 +133,15 @@ def _read_targets(config: IngestConfig) -> Targets | None:
 
 def _plan(config: IngestConfig, listing: Listing) -> Plan:
     """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
-    plan = plan_slices(
-        listing,
-        f"{config.out}/{STAGING}",
-        config.files_per_slice,
-        CsvColumns(config.cif_column, config.id_column),
-    )
-    if not plan.slices:
-        raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    staging = f"{config.out}/{STAGING}"
+    columns = CsvColumns(config.cif_column, config.id_column)
+    try:
+        plan = plan_slices(listing, staging, config.files_per_slice, columns)
+        if not plan.slices:
+            raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    except (ValueError, ImportError):
+        remove(locate(staging))
+        raise
     return plan
 
 
@@ -194,7 +194,7 @@ def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
 def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
     """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
     done = output.done()
-    counts = sum(done.values(), start=Counts(0, 0, Counter()))
+    counts = Counts.total(done.values())
     if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
         raise RuntimeError(f"rows were lost: {account('ingest', counts)}")
     return counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, LibraryConfig
-from emrl_ray.crystals.accounting import Counts, account
+from emrl_ray.crystals.accounting import Counts, account, balance
 from emrl_ray.crystals.candidates import Candidates
 from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.known_shapes import read_known
 from emrl_ray.crystals.storage import (
     absolute,
     locate,
@@ -26,7 +27,7 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 from emrl_ray.crystals.structure_keys import Keys, first_of_each
-from emrl_ray.crystals.tables import KNOWN_ID, check_crystal_schema, rejects_table
+from emrl_ray.crystals.tables import KNOWN_ID, Reject, check_crystal_schema, rejects_table
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library_slices import (
     Block,
@@ -34,6 +35,8 @@ from emrl_ray.pipelines.library_slices import (
     KeyWorker,
     Span,
     candidates_of,
+    known_limits,
+    rejected,
 )
 from emrl_ray.pipelines.slices import SliceWorker, run_slices
 from emrl_ray.resuming.output import Named, Output
@@ -82,11 +85,15 @@ def library(config: LibraryConfig) -> LibraryResult:
     named = {"from": config.parents, "known": config.known}
     refuse_input_as_output(config.out, **named)
     inputs = {name: _checked(path) for name, path in named.items() if path is not None}
-    job = Job("library", folder, asdict(config), inputs)
+    job = Job("library", folder, asdict(config), inputs, called={"parents": "--from"})
     with job.held(config.overwrite):
         candidates = candidates_of(config)
         job.open(config.overwrite)
-        _account_for_parents(candidates, config.out)
+        if candidates.parents_read:
+            _account_for("parents", candidates.parents_read, candidates.rejects, config.out)
+        if config.known is not None:
+            usable, rejects = read_known(config.known, known_limits())
+            _account_for("known", usable.num_rows + len(rejects), rejects, config.out)
         chosen = _choose(config, candidates)
         output = Output(config.out, f"{config.out}/{REJECTS}")
         marked = config.known is not None and config.known_crystals == "mark"
@@ -113,16 +120,12 @@ def _checked(path: str) -> str:
     return table_fingerprint(path)
 
 
-def _account_for_parents(candidates: Candidates, out: str) -> None:
-    """Write and count the crystals that were read and are not fit to be parents."""
-    if not candidates.parents_read:
-        return
-    reasons = Counter(str(reject.reason) for reject in candidates.rejects)
-    used = candidates.parents_read - reasons.total()
-    if candidates.rejects:
-        file = locate(f"{out}/{REJECTS}") / "parents.parquet"
-        write_parquet(rejects_table(candidates.rejects), file)
-    print(account("library: parents", Counts(candidates.parents_read, used, reasons)), flush=True)
+def _account_for(what: str, rows: int, rejects: Sequence[Reject], out: str) -> None:
+    """Write and count the crystals, of `rows` that were read as `what`, that are not fit for it."""
+    if rejects:
+        file = locate(f"{out}/{REJECTS}") / f"{what}.parquet"
+        write_parquet(rejects_table(rejects), file)
+    print(account(f"library: {what}", rejected(rows, rejects)), flush=True)
 
 
 def _choose(config: LibraryConfig, candidates: Candidates) -> Chosen:
@@ -145,7 +148,7 @@ def _choose(config: LibraryConfig, candidates: Candidates) -> Chosen:
         wanted = min(tried + int(SPARE * missing / share), MOST_GROWTH * tried)
     output.sweep()
     if not len(chosen.numbers):
-        raise ConfigError(f"no candidate is left: {account('library', chosen.counts)}")
+        raise ConfigError(f"no candidate is left: {balance(chosen.counts)}")
     return chosen
 
 
@@ -228,16 +231,12 @@ def _run_here(
 ) -> None:
     """Compute the pieces that are not there yet in this process."""
     done = output.done()
-    total = _sum(done[piece.name] for piece in pieces if piece.name in done)
+    total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
     missing = [piece for piece in pieces if piece.name not in done]
     progress(len(pieces) - len(missing), len(pieces), total)
     for finished, piece in enumerate(missing, len(pieces) - len(missing) + 1):
         total += worker(piece)
         progress(finished, len(pieces), total)
-
-
-def _sum(counts: Iterable[Counts]) -> Counts:
-    return sum(counts, Counts(0, 0, Counter()))
 
 
 def _summarize(result: LibraryResult, count: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,18 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, CrystalLimits, IngestConfig, LibraryConfig
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.accounting import Counts, in_brackets
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.candidates import Candidates, Composable
 from emrl_ray.crystals.combinations import combinations
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
 from emrl_ray.crystals.ewald import ewald_energies
 from emrl_ray.crystals.generation import StrainedPrototypes
-from emrl_ray.crystals.known_shapes import KnownShapes
+from emrl_ray.crystals.known_shapes import KnownShapes, read_known
 from emrl_ray.crystals.perovskites import SITES, Perovskites
 from emrl_ray.crystals.structure_keys import structure_keys
 from emrl_ray.crystals.substitution import Substitutions
-from emrl_ray.crystals.tables import KNOWN_ID, crystals_table
+from emrl_ray.crystals.tables import KNOWN_ID, Reject, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.machine import limited_threads
 from emrl_ray.resuming.output import Output
@@ -59,6 +61,11 @@ def limits_of(config: LibraryConfig) -> Limits:
     return Limits.of(most, IngestConfig.cutoff)
 
 
+def known_limits() -> Limits:
+    """Return what known crystals are at most: their cells may be larger than those of the candidates."""
+    return Limits.of(CrystalLimits(), IngestConfig.cutoff)
+
+
 def candidates_of(config: LibraryConfig) -> Candidates:
     """Return what the options choose from; raises ConfigError, in one line, if that is nothing."""
     chosen = element_filter(config.exclude_elements, config.only_elements)
@@ -74,6 +81,12 @@ def candidates_of(config: LibraryConfig) -> Candidates:
     if config.parents is not None:
         threshold = THRESHOLD if config.threshold is None else config.threshold
         found = Substitutions.of(config.parents, composable, threshold, limits_of(config))
+        if not found.parents.ids:
+            why = in_brackets(rejected(found.parents_read, found.rejects).rejects)
+            raise ConfigError(
+                f"--from {config.parents}: no crystal there can be a parent: "
+                f"{found.parents_read:,} read, 0 usable{why}"
+            )
         if not found.combinations:
             raise ConfigError(
                 f"--from {config.parents}: no crystal there has a replacement of its ions with "
@@ -94,13 +107,22 @@ def candidates_of(config: LibraryConfig) -> Candidates:
     )
 
 
+def rejected(rows_in: int, rejects: Sequence[Reject]) -> Counts:
+    """Return the counts of rows of which these were rejected."""
+    reasons = Counter(str(reject.reason) for reject in rejects)
+    return Counts(rows_in, rows_in - len(rejects), reasons)
+
+
 class KeyWorker:
     """Finds the valid candidates of a range, their keys, and the known crystals that they are."""
 
     def __init__(self, candidates: Candidates, config: LibraryConfig, output: Output) -> None:
         self.candidates, self.output = candidates, output
         self.limits = limits_of(config)
-        self.known = None if config.known is None else KnownShapes(config.known, self.limits)
+        self.known = None
+        if config.known is not None:
+            table, _ = read_known(config.known, known_limits())
+            self.known = KnownShapes(table)
 
     @classmethod
     def build(cls, config: LibraryConfig, output: Output) -> KeyWorker:

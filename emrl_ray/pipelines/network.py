@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import ray.data
 import ray.train
 import torch
 from numpy.typing import NDArray
+from ray.train import UserCallback
 from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
@@ -28,12 +30,26 @@ from emrl_ray.model import read_state
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.networks.network import Network
 from emrl_ray.pipelines.relay import Say, relayed_lines
+from emrl_ray.pipelines.scoring import Scoring, Unwanted, report_again
 from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
 from emrl_ray.training import EpochRecord, Readout, Shard, TrainedNetwork, Trainer, make_network
+from emrl_ray.tuning.validation import Validator
 
 STATE = "state.pt"
+VALIDATION = "validation"
 ROWS_PER_BLOCK = 2048
 SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrainingRows(NamedTuple):
+    """The rows that workers train on."""
+
+    shards: list[ray.data.Dataset]
+    """Each worker's, as `load_shards` gives them."""
+    cutoff: float
+    """Longest pair distance that they hold, Å."""
+    held_out: ray.data.Dataset | None = None
+    """Rows to score the network on."""
 
 
 def train_network(
@@ -49,15 +65,11 @@ def train_network(
     if config.epochs == 0:
         assert config.init is not None
         return TrainedNetwork(read_state(config.init), None, [])
-    shards = load_shards(graphs, labels, train, config.workers)
-    cutoff = table_cutoff(table_schema(graphs))
+    rows = TrainingRows(
+        load_shards(graphs, labels, train, config.workers), table_cutoff(table_schema(graphs))
+    )
     with relayed_lines() as say:
-        # Any: the types of `ray.train` are those of its first version
-        result: Any = _make_trainer(config, shards, work, cutoff, say).fit()
-    if result.return_value is not None:
-        raise ValueError(result.return_value)
-    assert result.checkpoint is not None
-    saved = _read(result.checkpoint)
+        saved = _read(train_on_rows(config, rows, work, say))
     state = {name: value.float().numpy() for name, value in saved["trainer"]["network"].items()}
     readout = saved["readout"]
     return TrainedNetwork(
@@ -65,13 +77,44 @@ def train_network(
     )
 
 
+def train_on_rows(
+    config: TrainConfig,
+    rows: TrainingRows,
+    work: str,
+    say: Say,
+    scoring: Scoring | None = None,
+    callbacks: Sequence[UserCallback] = (),
+) -> ray.train.Checkpoint:
+    """Train a network as Ray Train workers, and return the last checkpoint.
+
+    Checkpoints go below `work`; where some are there already, training goes on from the last. With `scoring` what
+    is reported at each has a validation MAE, and the training ends when it is unwanted. Raises ValueError, in one line, if the loss diverges.
+    """
+    # Any: the types of `ray.train` are those of its first version
+    result: Any = _make_trainer(config, rows, work, say, scoring, callbacks).fit()
+    if result.return_value is not None:
+        raise ValueError(result.return_value)
+    assert result.checkpoint is not None
+    return result.checkpoint
+
+
 def _make_trainer(
-    config: TrainConfig, shards: list[ray.data.Dataset], work: str, cutoff: float, say: Say
+    config: TrainConfig,
+    rows: TrainingRows,
+    work: str,
+    say: Say,
+    scoring: Scoring | None,
+    callbacks: Sequence[UserCallback],
 ) -> TorchTrainer:
+    # Any: the types of `ray.train` are those of its first version
+    datasets: dict[str, Any] = {f"shard-{rank}": shard for rank, shard in enumerate(rows.shards)}
+    if scoring is not None:
+        datasets[VALIDATION] = rows.held_out
+    told: list[Any] = list(callbacks)
     return TorchTrainer(
         _train_on_worker,  # type: ignore[arg-type]  # the type asked for is the first version's
-        train_loop_config={"config": config, "cutoff": cutoff, "say": say},
-        datasets={f"shard-{rank}": shard for rank, shard in enumerate(shards)},
+        train_loop_config={"config": config, "cutoff": rows.cutoff, "say": say, "scoring": scoring},
+        datasets=datasets,
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,
@@ -83,6 +126,7 @@ def _make_trainer(
             storage_path=absolute(work),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            callbacks=told,
         ),
     )
 
@@ -134,17 +178,23 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
     and training begun again from the last checkpoint.
     """
     config: TrainConfig = settings["config"]
+    scoring: Scoring | None = settings["scoring"]
     torch.set_num_threads(config.cpus_per_worker)
     keep_freed_memory()
     context = ray.train.get_context()
     communicator: Communicator = ProcessGroup() if context.get_world_size() > 1 else SingleProcess()
+    shard = _read_shard(f"shard-{context.get_world_rank()}", settings["cutoff"], config)
     trainer = Trainer(
         _initial_network(config),
-        _own_shard(context.get_world_rank(), settings["cutoff"], config),
+        shard,
         config,
         communicator,
         get_device() if config.gpu else "cpu",
     )
+    validator = None
+    if scoring is not None:
+        held_out = _read_shard(VALIDATION, settings["cutoff"], config)
+        validator = Validator(config, scoring.head, shard, held_out)
     curve: list[dict[str, float]] = []
     if checkpoint := ray.train.get_checkpoint():
         saved = _read(checkpoint)
@@ -152,6 +202,8 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
         curve = saved["curve"]
         if communicator.rank == 0:
             settings["say"](f"train: goes on after epoch {trainer.epoch}")
+        if scoring is not None:
+            report_again(curve, scoring.reported)
     progress = _Progress(settings["say"], config.epochs, trainer.epoch)
 
     def after_epoch(record: EpochRecord) -> None:
@@ -159,10 +211,16 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
         if communicator.rank == 0:
             progress(record)
         if record.epoch % config.checkpoint_every == 0 or record.epoch == config.epochs:
-            _report(trainer, curve, record)
+            if validator is not None:
+                curve[-1]["validation_mae"] = validator.mae(trainer)
+            _report(trainer, curve)
+        if scoring is not None:
+            scoring.check(trainer)
 
     try:
         trainer.run(after_epoch)
+    except Unwanted:
+        return None
     except FloatingPointError as error:  # on every worker, as all have the same loss
         return str(error)
     return None
@@ -177,9 +235,9 @@ def _initial_network(config: TrainConfig) -> Network:
     return network
 
 
-def _own_shard(rank: int, made_with: float, config: TrainConfig) -> Shard:
+def _read_shard(name: str, made_with: float, config: TrainConfig) -> Shard:
     assert config.cutoff is not None
-    batches = ray.train.get_dataset_shard(f"shard-{rank}").iter_batches(
+    batches = ray.train.get_dataset_shard(name).iter_batches(
         batch_size=None, batch_format="pyarrow"
     )
     table = pa.concat_tables(batches).sort_by("row")
@@ -190,9 +248,9 @@ def _own_shard(rank: int, made_with: float, config: TrainConfig) -> Shard:
     )
 
 
-def _report(trainer: Trainer, curve: list[dict[str, float]], record: EpochRecord) -> None:
+def _report(trainer: Trainer, curve: list[dict[str, float]]) -> None:
     """Register a checkpoint of the first worker; all workers' states are the same."""
-    metrics = {"epoch": record.epoch, "loss": record.loss}
+    metrics = {"epoch": trainer.epoch, **curve[-1]}
     if trainer.communicator.rank > 0:
         ray.train.report(metrics)
         return

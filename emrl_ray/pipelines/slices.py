@@ -15,7 +15,6 @@ import os
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -179,9 +178,7 @@ def run_slices(
     """
     planned = list(pieces)
     done = output.done()
-    total = Counts(0, 0, Counter())
-    for piece in planned:
-        total += done.get(piece.name, Counts(0, 0, Counter()))
+    total = Counts.total(done[piece.name] for piece in planned if piece.name in done)
     missing = [piece for piece in planned if piece.name not in done]
     finished = len(planned) - len(missing)
     if progress:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import ray
 
-from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
+from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig, TuneConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> TrainResult:
     config = replace(
         config, out=absolute(config.out), crystals=absolute(config.crystals), init=init
     )
-    _check(config)
+    check(config)
     folder = locate(config.out)
     dataset = table_fingerprint(config.crystals)
     inputs = {"crystals": dataset}
@@ -85,8 +85,8 @@ def _train(config: TrainConfig, dataset: str) -> TrainResult:
     """Train in a folder that is ours; `dataset` is the fingerprint of the crystals."""
     folder, work = locate(config.out), f"{config.out}/{WORK}"
     connect(config.address)
-    _check_resources(config)
-    graphs = config.graphs or _featurize(config, f"{work}/graphs")
+    check_resources(config)
+    graphs = config.graphs or featurize_rows(config, f"{work}/graphs")
     labels, rejects = read_labels(graphs, config.target, config.crystals)
     split = split_labels(labels, config)
     if len(split.train) < LEAST_ROWS:
@@ -97,19 +97,18 @@ def _train(config: TrainConfig, dataset: str) -> TrainResult:
     trained = train_network(config, graphs, labels, split.train, work)
     fit = ray.remote(_fit_and_save).options(num_cpus=config.cpus_per_worker)
     card = ray.get(fit.remote(config, trained, graphs, labels, split, dataset))
-    counts = _write_rejects(folder, graphs, labels, rejects)
+    counts = write_rejects(folder, graphs, labels, rejects)
     remove(locate(work))
     _summarize(config, card, counts)
     return TrainResult(config.out, card)
 
 
-def _check(config: TrainConfig) -> None:
+def check(config: TrainConfig) -> None:
     """Raise ConfigError or ValueError, in one line and before any work, for what cannot be done."""
     refuse_input_as_output(
         config.out, crystals=config.crystals, graphs=config.graphs, init=config.init
     )
-    loss_function(config.loss)
-    _check_network(config)
+    check_names(config)
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_target(schema, config.target, config.crystals)
@@ -123,8 +122,9 @@ def _check(config: TrainConfig) -> None:
         _check_graphs(config, config.graphs)
 
 
-def _check_network(config: TrainConfig) -> None:
-    """Raise ConfigError or ValueError, in one line, for a network that cannot be trained so."""
+def check_names(config: TrainConfig) -> None:
+    """Raise ConfigError or ValueError, in one line, for a loss or a network that cannot be trained so."""
+    loss_function(config.loss)
     batch_norms = network_type(config.network).batch_norms
     if config.batch_norm not in batch_norms:
         raise ConfigError(
@@ -159,7 +159,7 @@ def _check_graphs(config: TrainConfig, graphs: str) -> None:
         raise ConfigError(f"--graphs {graphs}: was not made from {config.crystals} as it is now")
 
 
-def _check_resources(config: TrainConfig) -> None:
+def check_resources(config: TrainConfig | TuneConfig) -> None:
     """Raise ConfigError if a cluster of our own, which cannot grow, is too small for the workers."""
     if config.address is not None or in_job():
         return
@@ -173,7 +173,8 @@ def _check_resources(config: TrainConfig) -> None:
             )
 
 
-def _featurize(config: TrainConfig, out: str) -> str:
+def featurize_rows(config: TrainConfig, out: str) -> str:
+    """Write the graphs table of a training's crystals, and return its path or URI."""
     assert config.cutoff is not None
     return featurize(
         FeaturizeConfig(
@@ -201,7 +202,7 @@ def _fit_and_save(
     return model.card
 
 
-def _write_rejects(
+def write_rejects(
     folder: Location, graphs: str, labels: Labels, unlabelled: list[Reject]
 ) -> Counts:
     """Write the rejects of featurize and those without a label beside the model."""

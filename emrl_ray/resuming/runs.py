@@ -38,11 +38,12 @@ WRITTEN = (
         "manifest.json",
         "report.html",
     ),  # runs
+    *("graphs", "trials", "trials.parquet", "trials.csv", "best.yaml"),  # searches
 )
 """Names of what the verbs write into their output folders."""
 PLACEMENT = {
     *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
-    *("max_failures", "checkpoint_every", "overwrite"),
+    *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
     *("parallel", "attempts", "patience", "request_timeout"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""
@@ -62,7 +63,7 @@ class Job(NamedTuple):
     record: str = RECORD
     """Name of the file in the folder that holds all of this."""
     called: Mapping[str, str] = {}
-    """What the user calls inputs whose names in the record are no options."""
+    """What the user calls options and inputs whose names in the record are others."""
 
     @contextmanager
     def held(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
@@ -136,14 +137,17 @@ def refuse_input_as_output(out: str, **inputs: str | None) -> None:
 def _differences(
     earlier: dict[str, Any], meant: dict[str, Any], called: Mapping[str, str]
 ) -> list[str]:
+    """Return what is not as it was, one complaint for an option and what it names."""
     names = sorted((earlier.keys() | meant.keys()) - {INPUTS})
     before, now = earlier.get(INPUTS, {}), meant.get(INPUTS, {})
-    return [
-        f"--{name.replace('_', '-')} was {earlier.get(name)!r}, is {meant.get(name)!r}"
+    options = {name: called.get(name, f"--{name.replace('_', '-')}") for name in names}
+    found = {
+        options[name]: f"{options[name]} was {earlier.get(name)!r}, is {meant.get(name)!r}"
         for name in names
         if earlier.get(name) != meant.get(name)
-    ] + [
-        f"what {called.get(name, f'--{name}')} names is not what it was"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
+    }
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            option = called.get(name, f"--{name}")
+            found.setdefault(option, f"what {option} names is not what it was")
+    return [*found.values()]

@@ -1,0 +1,37 @@
+"""Scores that a training reports as it goes, for whoever decides whether it is to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import ray.train
+
+from emrl_ray.training import Trainer
+
+
+class Scoring(NamedTuple):
+    """How a network is scored at each checkpoint, by `tuning.validation.Validator`."""
+
+    head: str
+    reported: int
+    """Epoch up to which the scores are known; a training that goes on reports later ones again."""
+    unwanted: Callable[[], bool]
+    """Whether the training is to end, asked after each epoch."""
+
+    def check(self, trainer: Trainer) -> None:
+        """Raise Unwanted, on all workers or on none, if one of them hears that the training is to end."""
+        if trainer.gathered(np.array([self.unwanted()], np.int64)).any():
+            raise Unwanted
+
+
+class Unwanted(Exception):  # noqa: N818
+    """The training was told to end before its last epoch; it is no error."""
+
+
+def report_again(curve: list[dict[str, float]], reported: int) -> None:
+    """Report the scores of a training that goes on: its driver may have ended before it knew of them."""
+    for epoch, entry in enumerate(curve, start=1):
+        if epoch > reported and "validation_mae" in entry:
+            ray.train.report({"epoch": epoch, **entry})
