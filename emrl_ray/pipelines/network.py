@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import ray.data
 import ray.train
 import torch
 from numpy.typing import NDArray
@@ -19,21 +16,26 @@ from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.accounting import duration
-from emrl_ray.crystals.storage import absolute, table_schema
+from emrl_ray.crystals.storage import absolute
 from emrl_ray.features.elements import default_csv
-from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs, table_cutoff, with_cutoff
 from emrl_ray.fitting import Labels
-from emrl_ray.machine import keep_freed_memory
+from emrl_ray.machine import keep_freed_memory, limited_threads
 from emrl_ray.model import read_state
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.networks.network import Network
 from emrl_ray.pipelines.relay import Say, relayed_lines
-from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
+from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training import EpochRecord, Readout, Shard, TrainedNetwork, Trainer, make_network
 
 STATE = "state.pt"
-ROWS_PER_BLOCK = 2048
+GIB = 1 << 30
 SECONDS_BETWEEN_LINES = 5.0
+STEPS_BETWEEN_LOOKS = 16
+"""Steps after which the workers ask together whether one of their nodes is about to be taken away."""
+ROOM_AWAITED = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+"""Seconds in which a group of workers must find room, before a number that may change is chosen anew.
+
+Ray learns within as many what nodes there are."""
 
 
 def train_network(
@@ -49,11 +51,10 @@ def train_network(
     if config.epochs == 0:
         assert config.init is not None
         return TrainedNetwork(read_state(config.init), None, [])
-    shards = load_shards(graphs, labels, train, config.workers)
-    cutoff = table_cutoff(table_schema(graphs))
+    rows = TrainingRows.of(graphs, labels, train)
     with relayed_lines() as say:
         # Any: the types of `ray.train` are those of its first version
-        result: Any = _make_trainer(config, shards, work, cutoff, say).fit()
+        result: Any = _make_trainer(config, rows, work, say).fit()
     if result.return_value is not None:
         raise ValueError(result.return_value)
     assert result.checkpoint is not None
@@ -65,16 +66,16 @@ def train_network(
     )
 
 
-def _make_trainer(
-    config: TrainConfig, shards: list[ray.data.Dataset], work: str, cutoff: float, say: Say
-) -> TorchTrainer:
+def _make_trainer(config: TrainConfig, rows: TrainingRows, work: str, say: Say) -> TorchTrainer:
+    workers: Any = config.workers
+    if config.min_workers is not None:
+        workers = (config.min_workers, config.workers)
+        os.environ.setdefault(*ROOM_AWAITED)
     return TorchTrainer(
         _train_on_worker,  # type: ignore[arg-type]  # the type asked for is the first version's
-        train_loop_config={"config": config, "cutoff": cutoff, "say": say},
-        datasets={f"shard-{rank}": shard for rank, shard in enumerate(shards)},
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        train_loop_config={"config": config, "rows": rows, "say": say},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.workers,
+            num_workers=workers,
             use_gpu=config.gpu,
             resources_per_worker={"CPU": config.cpus_per_worker, "GPU": int(config.gpu)},
         ),
@@ -87,46 +88,6 @@ def _make_trainer(
     )
 
 
-def load_shards(
-    graphs: str, labels: Labels, train: NDArray[np.int64], workers: int
-) -> list[ray.data.Dataset]:
-    """Return each worker's run of the training rows, read by Ray and held in its object store.
-
-    The runs depend on rows and workers alone, so that a restarted training finds its own again.
-    """
-    rows, targets = labels.rows[train], labels.targets[train]
-    pieces = plan_rows(graphs, ROWS_PER_BLOCK)
-    bounds = [len(rows) * rank // workers for rank in range(workers + 1)]
-    shards = []
-    for first, last in pairwise(bounds):
-        read = partial(_read_rows, rows=rows[first:last], targets=targets[first:last], first=first)
-        chosen = [piece for piece in pieces if _overlaps(piece, rows[first:last])]
-        dataset = ray.data.from_items(
-            [{"piece": ray.cloudpickle.dumps(piece)} for piece in chosen]
-        ).map_batches(read, batch_size=1)
-        shards.append(dataset.materialize())
-    return shards
-
-
-def _overlaps(piece: RowSlice, rows: NDArray[np.int64]) -> bool:
-    last = piece.first_row + piece.stop - piece.start
-    return bool(np.searchsorted(rows, piece.first_row) < np.searchsorted(rows, last))
-
-
-def _read_rows(
-    batch: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.float64], first: int
-) -> pa.Table:
-    """Return the given rows of one slice: their number among the training rows, target, graph."""
-    piece = ray.cloudpickle.loads(batch["piece"][0])
-    begin, end = np.searchsorted(
-        rows, [piece.first_row, piece.first_row + piece.stop - piece.start]
-    )
-    table = read_slice(piece).select(list(GRAPH_COLUMNS))
-    table = table.take(rows[begin:end] - piece.first_row)
-    table = table.append_column("row", pa.array(np.arange(begin, end) + first))
-    return table.append_column("target", pa.array(targets[begin:end]))
-
-
 def _train_on_worker(settings: dict[str, Any]) -> str | None:
     """Train on one worker of several: hold a shard, take part in every step, write checkpoints.
 
@@ -136,11 +97,13 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
     config: TrainConfig = settings["config"]
     torch.set_num_threads(config.cpus_per_worker)
     keep_freed_memory()
-    context = ray.train.get_context()
-    communicator: Communicator = ProcessGroup() if context.get_world_size() > 1 else SingleProcess()
+    communicator: Communicator = SingleProcess()
+    if ray.train.get_context().get_world_size() > 1:
+        communicator = ProcessGroup()
+    network = _initial_network(config)
     trainer = Trainer(
-        _initial_network(config),
-        _own_shard(context.get_world_rank(), settings["cutoff"], config),
+        network,
+        _own_shard(settings["rows"], communicator, config, network),
         config,
         communicator,
         get_device() if config.gpu else "cpu",
@@ -151,18 +114,18 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
         trainer.load_state_dict(saved["trainer"])
         curve = saved["curve"]
         if communicator.rank == 0:
-            settings["say"](f"train: goes on after epoch {trainer.epoch}")
+            settings["say"](f"train: goes on after {_place(trainer)}, {_workers(communicator)}")
+    checkpoints = _Checkpoints(trainer, curve, config.checkpoint_every, settings["say"])
     progress = _Progress(settings["say"], config.epochs, trainer.epoch)
 
     def after_epoch(record: EpochRecord) -> None:
         curve.append({"loss": record.loss, "learning_rate": record.learning_rate})
         if communicator.rank == 0:
             progress(record)
-        if record.epoch % config.checkpoint_every == 0 or record.epoch == config.epochs:
-            _report(trainer, curve, record)
+        checkpoints.after_epoch(record)
 
     try:
-        trainer.run(after_epoch)
+        trainer.run(after_epoch, checkpoints.after_step)
     except FloatingPointError as error:  # on every worker, as all have the same loss
         return str(error)
     return None
@@ -177,34 +140,70 @@ def _initial_network(config: TrainConfig) -> Network:
     return network
 
 
-def _own_shard(rank: int, made_with: float, config: TrainConfig) -> Shard:
+def _own_shard(
+    rows: TrainingRows, communicator: Communicator, config: TrainConfig, network: Network
+) -> Shard:
     assert config.cutoff is not None
-    batches = ray.train.get_dataset_shard(f"shard-{rank}").iter_batches(
-        batch_size=None, batch_format="pyarrow"
-    )
-    table = pa.concat_tables(batches).sort_by("row")
-    return Shard(
-        Graphs.from_table(with_cutoff(table, made_with), config.cutoff),
-        table.column("target").to_numpy(),
-        table.column("row")[0].as_py(),
-    )
+    most_bytes = config.graphs_memory * GIB
+    rank, world_size = communicator.rank, communicator.world_size
+    with limited_threads(config.cpus_per_worker):
+        return read_shard(rows, rank, world_size, config.cutoff, network.select, most_bytes)
 
 
-def _report(trainer: Trainer, curve: list[dict[str, float]], record: EpochRecord) -> None:
-    """Register a checkpoint of the first worker; all workers' states are the same."""
-    metrics = {"epoch": record.epoch, "loss": record.loss}
-    if trainer.communicator.rank > 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        readout = trainer.trained(curve).readout
-        content = {
-            "trainer": trainer.state_dict(),
-            "curve": curve,
-            "readout": (torch.from_numpy(readout.slope), readout.intercept) if readout else None,
-        }
-        torch.save(content, Path(folder) / STATE)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+def _place(trainer: Trainer) -> str:
+    step = f", step {len(trainer.losses)}" if trainer.losses else ""
+    return f"epoch {trainer.epoch}{step}"
+
+
+def _workers(communicator: Communicator) -> str:
+    return f"{communicator.world_size} worker{'s' if communicator.world_size > 1 else ''}"
+
+
+class _Checkpoints:
+    """Registers checkpoints of the first worker; all workers' states are the same."""
+
+    def __init__(
+        self, trainer: Trainer, curve: list[dict[str, float]], every: int, say: Say
+    ) -> None:
+        self.trainer, self.curve, self.every, self.say = trainer, curve, every, say
+        self.steps = 0
+        self.warned = False
+
+    def after_epoch(self, record: EpochRecord) -> None:
+        """Register one where it is due: after every epoch once a node is about to be taken away."""
+        due = record.epoch % self.every == 0 or record.epoch == self.trainer.options.epochs
+        if due or self.warned:
+            self._register({"epoch": record.epoch, "loss": record.loss})
+
+    def after_step(self) -> None:
+        """Register one at the first look at which a node is about to be taken away."""
+        self.steps += 1
+        if self.warned or self.steps % STEPS_BETWEEN_LOOKS:
+            return
+        self.warned = ray.train.get_preemption_info() is not None  # the same on every worker
+        if self.warned:
+            self._register({"epoch": self.trainer.epoch, "step": len(self.trainer.losses)})
+            if self.trainer.communicator.rank == 0:
+                self.say(
+                    "train: a node is about to be taken away, "
+                    f"checkpoint after {_place(self.trainer)}"
+                )
+
+    def _register(self, metrics: dict[str, Any]) -> None:
+        if self.trainer.communicator.rank > 0:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            readout = self.trainer.trained(self.curve).readout
+            content = {
+                "trainer": self.trainer.state_dict(),
+                "curve": self.curve,
+                "readout": (torch.from_numpy(readout.slope), readout.intercept)
+                if readout
+                else None,
+            }
+            torch.save(content, Path(folder) / STATE)
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 def _read(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:

@@ -41,6 +41,7 @@ WRITTEN = (
 PLACEMENT = {
     *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
     *("max_failures", "checkpoint_every", "overwrite"),
+    *("min_workers", "graphs_memory"),
     *("parallel", "attempts", "patience", "request_timeout"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""
