@@ -13,6 +13,7 @@ from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.fitting import Labels
+from emrl_ray.machine import give_back_freed_memory
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training import Trainer, make_network
@@ -116,9 +117,10 @@ def test_graphs_in_a_file_take_no_memory_of_their_own(tmp_path):
     for most_bytes in (IN_A_FILE, IN_MEMORY):
         before = private_memory()
         trainer = trainer_on(rows, most_bytes)
+        give_back_freed_memory()
         for batch_rows, _ in trainer._batches():
             trainer.shard.graphs.take(batch_rows)
         taken.append(private_memory() - before)
         del trainer
     assert taken[0] < GRAPHS_BYTES / 4
-    assert taken[1] > GRAPHS_BYTES / 2
+    assert GRAPHS_BYTES / 2 < taken[1] < 1.5 * GRAPHS_BYTES

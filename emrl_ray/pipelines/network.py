@@ -19,7 +19,7 @@ from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import absolute
 from emrl_ray.features.elements import default_csv
 from emrl_ray.fitting import Labels
-from emrl_ray.machine import keep_freed_memory, limited_threads
+from emrl_ray.machine import give_back_freed_memory, keep_freed_memory, limited_threads
 from emrl_ray.model import read_state
 from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.networks.network import Network
@@ -96,14 +96,16 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
     """
     config: TrainConfig = settings["config"]
     torch.set_num_threads(config.cpus_per_worker)
-    keep_freed_memory()
     communicator: Communicator = SingleProcess()
     if ray.train.get_context().get_world_size() > 1:
         communicator = ProcessGroup()
     network = _initial_network(config)
+    shard = _own_shard(settings["rows"], communicator, config, network)
+    give_back_freed_memory()
+    keep_freed_memory()
     trainer = Trainer(
         network,
-        _own_shard(settings["rows"], communicator, config, network),
+        shard,
         config,
         communicator,
         get_device() if config.gpu else "cpu",
