@@ -64,6 +64,20 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
+def give_back_freed_memory() -> None:
+    """Hand back to the system what this process has freed, after a stage that took more than the next.
+
+    glibc returns what lies at the end of its heap, Arrow nothing for a while: after reading graphs of 233 MiB a
+    process held 607 MiB, then 237.
+    """
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
+
+
 def peak_memory() -> int:
     """Return the largest resident memory of this process so far, bytes."""
     if sys.platform == "linux":  # ru_maxrss would count the parent that a process was forked from

@@ -34,7 +34,7 @@ class Shard(NamedTuple):
     """The rows of the training set that one worker holds: rows `start`, `start + 1`, ..."""
 
     graphs: Graphs
-    """Their graphs, n of them."""
+    """Their n graphs, with the pairs that the network's `select` leaves; files may be mapped there."""
     targets: NDArray[np.float64]
     """(n,) their targets."""
     start: int
@@ -98,7 +98,7 @@ class Trainer:
         self.loss = loss_function(options.loss)
         self.network = network.to(device, DTYPES[options.precision])
         self.readout = nn.Linear(network.width, 1).to(device, DTYPES[options.precision])
-        self.shard = shard._replace(graphs=network.select(shard.graphs))
+        self.shard = shard
         self.options, self.communicator = options, communicator
         self.device = torch.device(device)
         for module in self.network.modules():
@@ -118,6 +118,7 @@ class Trainer:
             self.parameters, lr=options.learning_rate, weight_decay=options.l2
         )
         self.epoch = 0
+        self.losses: list[Tensor] = []  # of the steps done of the epoch under way
         self.scheduler = self._make_schedule()
 
     def gathered(self, values: NDArray) -> Tensor:
@@ -140,13 +141,15 @@ class Trainer:
             return len(epochs) * len(self._plan(0))
         return sum(len(self._plan(epoch)) for epoch in epochs)
 
-    def run_epoch(self) -> EpochRecord:
-        """Train on every row once and return what came of it."""
+    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> EpochRecord:
+        """Train on every row once, or finish the epoch under way, and return what came of it."""
         began = time.perf_counter()
         self.network.train()
-        losses = [self._step(rows, generator) for rows, generator in self._batches()]
-        self.epoch += 1
-        loss = torch.stack(losses).mean().item()
+        for rows, generator in self._batches():
+            self.losses.append(self._step(rows, generator))
+            after_step()
+        loss = torch.stack(self.losses).mean().item()
+        self.epoch, self.losses = self.epoch + 1, []
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} in epoch {self.epoch}: lower --learning-rate"
@@ -164,10 +167,11 @@ class Trainer:
         return [order[first:last] for first, last in bounds]
 
     def _batches(self) -> Iterator[tuple[NDArray[np.int64], torch.Generator]]:
-        """Yield the global batches of an epoch, and a generator for each."""
-        for step, rows in enumerate(self._plan(self.epoch)):
+        """Yield the global batches of an epoch that are not done, and a generator for each."""
+        plan = self._plan(self.epoch)
+        for step in range(len(self.losses), len(plan)):
             words = np.random.SeedSequence([self.options.seed, self.epoch, step]).generate_state(1)
-            yield rows, torch.Generator().manual_seed(int(words[0]))
+            yield plan[step], torch.Generator().manual_seed(int(words[0]))
 
     def _step(self, rows: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         triplets = draw_triplets(self.targets[rows], generator)
@@ -231,6 +235,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": self.epoch,
+            "losses": torch.stack(self.losses) if self.losses else torch.zeros(0),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -240,11 +245,16 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.epoch = state["epoch"]
+        self.losses = list(state["losses"].to(self.device))
 
-    def run(self, report: Callable[[EpochRecord], None]) -> None:
-        """Train until `options.epochs` epochs are done, calling `report` after each."""
+    def run(
+        self,
+        after_epoch: Callable[[EpochRecord], None],
+        after_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train until `options.epochs` epochs are done; the state may be taken after any step."""
         while self.epoch < self.options.epochs:
-            report(self.run_epoch())
+            after_epoch(self.run_epoch(after_step))
 
     def trained(self, curve: list[dict[str, float]]) -> TrainedNetwork:
         """Return the network as it is now, float32 on the CPU, with the course of its training."""

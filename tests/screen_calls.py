@@ -1,4 +1,4 @@
-"""Screens in processes of their own, to be disturbed; and what an undisturbed one left."""
+"""Verbs in processes of their own, to be disturbed; and what an undisturbed screen left."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,28 @@ PATIENCE = 240.0
 class Call:
     """A call of `emrl-ray screen` in a process of its own."""
 
+    verb = "screen"
+    patience = PATIENCE
+
     def __init__(self, options: Mapping[str, Any], variables: Mapping[str, str] | None = None):
-        """Start a screen with the options; `variables` come on top of the environment."""
+        """Start the verb with the options; `variables` come on top of the environment."""
         self.out = Path(options["out"])
         words = [word for name, value in options.items() for word in _words(name, value)]
+        self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115  # as long as the call
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "emrl_ray", "screen", *words],
+            [sys.executable, "-m", "emrl_ray", self.verb, *words],
             cwd=ROOT,
             env={**os.environ, **(variables or {})},
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
         self.pid = self._process.pid
+
+    @property
+    def said(self) -> str:
+        """What it printed so far."""
+        return Path(self._log.name).read_text()
 
     def wait(self) -> str:
         """Return what it printed, once it has ended well."""
@@ -48,15 +57,19 @@ class Call:
 
     def end(self) -> tuple[int, str]:
         """Return its exit status and what it printed."""
-        said, _ = self._process.communicate(timeout=PATIENCE)
-        return self._process.returncode, said
+        status = self._process.wait(timeout=self.patience)
+        return status, self.said
 
     def until(self, slices: int) -> None:
         """Return once so many slices are there."""
-        end = time.monotonic() + PATIENCE
-        while len(slices_of(self.out)) < slices:
-            assert self._process.poll() is None, self._process.communicate()[0]
-            assert time.monotonic() < end, "no slices appeared"
+        self.until_reached(lambda: len(slices_of(self.out)) >= slices)
+
+    def until_reached(self, reached: Callable[[], bool]) -> None:
+        """Return once it has got so far."""
+        end = time.monotonic() + self.patience
+        while not reached():
+            assert self._process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
             time.sleep(0.002)
 
     def runs_until(self, moment: float) -> bool:
@@ -75,7 +88,7 @@ class Call:
         """SIGKILL the driver, and the Ray that it started for itself if it did."""
         started = psutil.Process(self.pid).children(recursive=True)
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
         for process in started:
             process.kill()
         psutil.wait_procs(started, timeout=30)
@@ -85,17 +98,29 @@ def _words(name: str, value: Any) -> list[str]:
     return [f"--{name.replace('_', '-')}", str(value)]
 
 
+class TrainCall(Call):
+    """A call of `emrl-ray train` in a process of its own."""
+
+    verb = "train"
+    patience = 2 * PATIENCE
+
+    def until_checkpoint(self) -> None:
+        """Return once Ray Train has registered a checkpoint: its record of them is there."""
+        record = self.out / "_training" / "network" / "checkpoint_manager_snapshot.json"
+        self.until_reached(record.exists)
+
+
 def slices_of(run: Path) -> list[Path]:
     """Return the prediction files of a run."""
     return sorted((run / "predictions").glob("slice-*.parquet"))
 
 
-def workers_below(pid: int) -> list[psutil.Process]:
-    """Return the processes that compute slices, of the Ray node below a process."""
+def workers_below(pid: int, kind: str = "MapWorker") -> list[psutil.Process]:
+    """Return the processes that compute slices, or workers of another kind, of the Ray below a process."""
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         words = process.cmdline()
-        if words and words[0].startswith("ray::") and "MapWorker" in words[0]:
+        if words and words[0].startswith("ray::") and kind in words[0]:
             found.append(process)
     return found
 

@@ -157,9 +157,10 @@ def test_a_network_of_others_is_trained_as_ours_are(batch):
     options = OptimizationConfig(
         loss="l1", epochs=3, batch_size=3, learning_rate=0.01, l2=1e-3, margin=0.0, seed=4
     )
+    network = CGCNN.from_spec(NetworkSpec(width=8, cutoff=CUTOFF), default_csv())
     trainer = Trainer(
-        CGCNN.from_spec(NetworkSpec(width=8, cutoff=CUTOFF), default_csv()),
-        Shard(graphs, targets, 0),
+        network,
+        Shard(network.select(graphs), targets, 0),
         options,
         SingleProcess(),
     )

@@ -1,11 +1,5 @@
-"""Featurize and train on a real Ray: whole runs, bad rows, and what a kill leaves behind."""
+"""Featurize and train on a real Ray: whole runs, bad rows, and options that cannot be met."""
 
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,65 +169,6 @@ def test_a_finished_model_is_left_alone_and_other_options_are_refused(
     assert model_files(undisturbed) == before
 
 
-def wait_for_checkpoint(out: Path, alive) -> None:
-    """Wait until Ray Train has registered a checkpoint: its record of them is there."""
-    record = out / "_training" / "network" / "checkpoint_manager_snapshot.json"
-    deadline = time.monotonic() + 120
-    while not record.exists():
-        assert alive(), "the training ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def own_train_workers() -> list[int]:
-    """Return the processes of Ray Train workers that descend from this one."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and b"RayTrainWorker" in (entry / "cmdline").read_bytes():
-                ancestor = int(entry.name)
-                while ancestor > 1 and ancestor != os.getpid():
-                    stat = Path(f"/proc/{ancestor}/stat").read_text()
-                    ancestor = int(stat.rsplit(")", 1)[1].split()[1])
-                found += [int(entry.name)] if ancestor == os.getpid() else []
-        except OSError:
-            continue
-    return found
-
-
-def test_a_killed_worker_changes_nothing(undisturbed, crystals, tmp_path):
-    out = tmp_path / "model"
-    run = threading.Thread(target=train, args=(TrainConfig(**options(crystals, out)),))
-    run.start()
-    wait_for_checkpoint(out, run.is_alive)
-    (worker,) = own_train_workers()
-    os.kill(worker, signal.SIGKILL)
-    run.join()
-    ours, theirs = model_files(out), model_files(undisturbed)
-    ours.pop("_run.json"), theirs.pop("_run.json")
-    assert ours == theirs
-
-
-def test_a_killed_driver_called_again_changes_nothing(undisturbed, crystals, tmp_path):
-    out = tmp_path / "model"
-    words = [
-        part
-        for name, value in options(crystals, out).items()
-        if name != "crystals"
-        for part in (f"--{name.replace('_', '-')}", *(value if name == "heads" else [str(value)]))
-    ]
-    command = [sys.executable, "-m", "emrl_ray", "train", str(crystals), *words]
-    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
-        wait_for_checkpoint(out, lambda: driver.poll() is None)
-        driver.kill()
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert "goes on after epoch" in again.stdout
-    ours, theirs = model_files(out), model_files(undisturbed)
-    ours.pop("_run.json"), theirs.pop("_run.json")
-    assert ours == theirs
-
-
 def test_a_network_and_a_loss_from_outside_make_a_model(outside, crystals, tmp_path):
     model = Model.load(str(outside))
     assert model.card.network == "tests.outside:MeanDistance"
@@ -314,6 +249,9 @@ def test_a_network_that_does_not_fit_is_refused_as_a_start(
         ({"basis": "reference", "cutoff": 3.0}, r"--cutoff 3.0: the reference basis needs more"),
         ({"width": 1}, r"--width 1: must be at least 2"),
         ({"least_seen": 0}, r"--least-seen 0: must be at least 1"),
+        ({"workers": 2, "min_workers": 3}, r"--min-workers 3: must be at most --workers 2$"),
+        ({"workers": 99, "min_workers": 98}, r"--min-workers 98: needs 98 CPUs, the cluster has 4"),
+        ({"graphs_memory": -1.0}, r"--graphs-memory -1.0: must be at least 0$"),
         ({"l2": -1.0}, r"--l2 -1.0: must be at least 0"),
         ({"graphs": "nowhere"}, r"--graphs nowhere: no such Parquet file"),
     ],

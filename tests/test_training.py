@@ -39,8 +39,8 @@ def make_trainer(rank=0, world_size=1, **options) -> Trainer:
     config = TrainConfig(crystals="", target="y", out="", **settings)
     graphs = Graphs.from_crystals(random_batch(ROWS, seed=5), 5.0)
     targets = np.random.default_rng(6).random(ROWS)
-    shard = share(Shard(graphs, targets, 0), rank, world_size)
     network = make_network(config, default_csv(), 0)
+    shard = share(Shard(network.select(graphs), targets, 0), rank, world_size)
     return Trainer(network, shard, config, ProcessGroup() if world_size > 1 else SingleProcess())
 
 
@@ -144,6 +144,28 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened(options):
     assert torch.equal(rest["losses"], whole["losses"][1:])
     for name in whole.keys() - {"losses"}:
         assert torch.equal(rest[name], whole[name]), name
+
+
+def test_a_state_taken_within_an_epoch_goes_on_as_if_nothing_had_happened(tmp_path):
+    states = []
+    trainer = make_trainer(precision="float32")
+
+    def keep():
+        torch.save(trainer.state_dict(), tmp_path / f"{len(states)}")
+        states.append((trainer.epoch, len(trainer.losses)))
+
+    losses = []
+    trainer.run(lambda record: losses.append(record.loss), keep)
+    assert states[:4] == [(0, 1), (0, 2), (0, 3), (1, 1)]
+    for taken in (0, 4, len(states) - 1):
+        restored = make_trainer(precision="float32")
+        restored.load_state_dict(torch.load(tmp_path / f"{taken}"))
+        rest = whole_run(restored)
+        assert rest.pop("losses").tolist() == losses[states[taken][0] :]
+        assert all(
+            torch.equal(rest[f"readout.{k}"], v) for k, v in trainer.readout.state_dict().items()
+        )
+        assert all(torch.equal(rest[name], v) for name, v in trainer.network.state_dict().items())
 
 
 def test_the_readout_predicts_in_the_unit_of_the_target():

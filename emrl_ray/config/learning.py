@@ -112,12 +112,16 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Ray cluster to join; none starts a local one, except in a submitted job, which joins its own."""
     workers: int = 1
     """Data parallel workers."""
+    min_workers: int | None = None
+    """Fewest workers that training goes on with while the cluster has no room for all (default: all)."""
     cpus_per_worker: int = 1
     """CPUs (and threads) of one worker."""
     gpu: bool = False
     """Give each worker a GPU."""
+    graphs_memory: float = 4.0
+    """GiB of graphs that a worker holds in memory; of more it reads each batch from a file on its own disk."""
     checkpoint_every: int = 10
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; one is also written when a worker's node is about to be taken away."""
     max_failures: int = 3
     """Lost workers to recover from before giving up."""
 
@@ -134,6 +138,13 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         at_least("width", self.width, 2)
         for option in ("least_seen", "workers", "cpus_per_worker", "checkpoint_every"):
             at_least(option, getattr(self, option), 1)
+        if self.min_workers is not None:
+            at_least("min_workers", self.min_workers, 1)
+            if self.min_workers > self.workers:
+                raise ConfigError(
+                    f"--min-workers {self.min_workers}: must be at most --workers {self.workers}"
+                )
+        at_least("graphs_memory", self.graphs_memory, 0)
         if self.epochs == 0 and self.init is None:
             raise ConfigError("--epochs 0: needs --init MODEL, whose network is kept as it is")
         if self.precision == "bfloat16" and not self.gpu:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+import ray
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Say = Callable[[str], None]
 
@@ -26,7 +28,9 @@ class _Sender:
 @contextmanager
 def relayed_lines() -> Iterator[Say]:
     """Give a function for workers that prints a line on the driver, until the context ends."""
-    queue = Queue(actor_options={"num_cpus": 0})
+    here = ray.get_runtime_context().get_node_id()  # any other node may go
+    place = NodeAffinitySchedulingStrategy(here, soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": place})
     printer = Thread(target=_print_lines, args=(queue,), daemon=True)
     printer.start()
     try:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import ray.train
 
+from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.training import Trainer
 
 
@@ -15,6 +16,8 @@ class Scoring(NamedTuple):
     """How a network is scored at each checkpoint, by `tuning.validation.Validator`."""
 
     head: str
+    held_out: TrainingRows
+    """Rows to score on; each worker reads all of them."""
     reported: int
     """Epoch up to which the scores are known; a training that goes on reports later ones again."""
     unwanted: Callable[[], bool]

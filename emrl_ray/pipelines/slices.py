@@ -118,6 +118,24 @@ def read_slice(piece: RowSlice) -> pa.Table:
     return group.slice(piece.start, piece.stop - piece.start)
 
 
+def iter_slice(
+    piece: RowSlice, columns: Sequence[str], rows: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of a slice, some columns, at most `rows` at a time.
+
+    With each part comes the position of its first row in the whole table.
+    """
+    place = locate(piece.file)
+    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        at = 0  # row of the row group
+        for batch in parquet.iter_batches(rows, [piece.row_group], list(columns)):
+            first, last = max(at, piece.start), min(at + batch.num_rows, piece.stop)
+            if first < last:
+                part = batch.slice(first - at, last - first)
+                yield piece.first_row + first - piece.start, pa.Table.from_batches([part])
+            at += batch.num_rows
+
+
 class SliceWorker(Protocol):
     """A callable made once in each worker process; it computes and commits one slice."""
 

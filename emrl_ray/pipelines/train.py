@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import ray
 
-from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig, TuneConfig
+from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.storage import (
@@ -159,16 +159,16 @@ def _check_graphs(config: TrainConfig, graphs: str) -> None:
         raise ConfigError(f"--graphs {graphs}: was not made from {config.crystals} as it is now")
 
 
-def check_resources(config: TrainConfig | TuneConfig) -> None:
+def check_resources(config: TrainConfig) -> None:
     """Raise ConfigError if a cluster of our own, which cannot grow, is too small for the workers."""
     if config.address is not None or in_job():
         return
-    offered = ray.cluster_resources()
-    needed = {"CPU": config.workers * config.cpus_per_worker, "GPU": config.workers * config.gpu}
+    offered, workers = ray.cluster_resources(), config.min_workers or config.workers
+    needed = {"CPU": workers * config.cpus_per_worker, "GPU": workers * config.gpu}
     for name, count in needed.items():
         if count > offered.get(name, 0):
             raise ConfigError(
-                f"--workers {config.workers}: needs {count} {name}s, "
+                f"--{'min-' if config.min_workers else ''}workers {workers}: needs {count} {name}s, "
                 f"the cluster has {offered.get(name, 0):g}"
             )
 

@@ -23,10 +23,11 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from emrl_ray.config import TuneConfig
 from emrl_ray.crystals.storage import absolute, locate, remove
-from emrl_ray.pipelines.network import TrainingRows, train_on_rows
+from emrl_ray.pipelines.network import train_on_rows
 from emrl_ray.pipelines.recorded import EPOCH, METRIC, RecordedSearch, recorded_scheduler
 from emrl_ray.pipelines.relay import print_line
 from emrl_ray.pipelines.scoring import Scoring
+from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.tuning.records import Records, Trial, TrialState, trial_name
 
 FAILED = "failed"
@@ -50,7 +51,8 @@ class Plan(NamedTuple):
     """What all trials share."""
 
     config: TuneConfig
-    rows: TrainingRows
+    learned: TrainingRows
+    held_out: TrainingRows
     work: str
     """Folder for the checkpoints of the trials that run."""
     stops: Any
@@ -83,11 +85,16 @@ class _Unwanted:
 
 
 def run_trials(
-    config: TuneConfig, rows: TrainingRows, work: str, records: Records, at_once: int
+    config: TuneConfig,
+    learned: TrainingRows,
+    held_out: TrainingRows,
+    work: str,
+    records: Records,
+    at_once: int,
 ) -> None:
     """Run the trials that are not over, at most `at_once` at a time, and record what comes of them.
 
-    Checkpoints of the trials go below `work`.
+    They learn from the rows `learned` and are scored on `held_out`. Checkpoints of the trials go below `work`.
     """
     import optuna
 
@@ -96,7 +103,7 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # our lines show where it is
     missing, storage = config.trials - len(records.over), f"{absolute(work)}/tune"
     stops: Any = ray.remote(num_cpus=0)(_Stops).remote()
-    plan = Plan(config, rows, work, stops)
+    plan = Plan(config, learned, held_out, work, stops)
     scheduler = recorded_scheduler(config, records, stops.add.remote)
     remove(locate(storage))
     trainable = tune.with_resources(
@@ -128,10 +135,15 @@ def _run_trial(suggested: dict[str, Any], plan: Plan) -> None:
     try:
         train_on_rows(
             config.training(suggested["values"], out=work),
-            plan.rows,
+            plan.learned,
             work,
             _say_nothing,
-            Scoring(config.head, suggested["reported"], _Unwanted(plan.stops, number)),
+            Scoring(
+                config.head,
+                plan.held_out,
+                suggested["reported"],
+                _Unwanted(plan.stops, number),
+            ),
             [TuneReportCallback()],
         )
     except Exception as error:

@@ -28,7 +28,7 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.fitting import Labels, read_labels
 from emrl_ray.machine import description, versions
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.network import TrainingRows, load_shards
+from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import (
     check,
     check_names,
@@ -83,7 +83,7 @@ def _tune(config: TuneConfig, job: Job) -> TuneResult:
     began = time.monotonic()
     folder, work, graphs = job.folder, f"{config.out}/{WORK}", f"{config.out}/graphs"
     connect(config.address)
-    check_resources(config)
+    check_resources(config.training(config.first_values(), out=config.out))
     _featurize(config, graphs)
     labels, rejects = read_labels(graphs, config.target, config.crystals)
     rows = split_search(labels, config)
@@ -140,10 +140,10 @@ def _run(
     )
     if over == config.trials:
         return
-    shards = load_shards(graphs, labels, rows.learned, config.workers)
-    (held_out,) = load_shards(graphs, labels, rows.validation, 1)
-    all_rows = TrainingRows(shards, config.longest_cutoff, held_out)
-    run_trials(config, all_rows, work, records, at_once)
+    learned, held_out = (
+        TrainingRows.of(graphs, labels, part) for part in (rows.learned, rows.validation)
+    )
+    run_trials(config, learned, held_out, work, records, at_once)
 
 
 def _at_once(config: TuneConfig) -> int:

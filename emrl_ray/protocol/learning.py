@@ -71,7 +71,8 @@ def make_trainer(config: TrainConfig, rows: LabelledCrystals, place: Place) -> T
     assert config.cutoff is not None
     graphs = rows.graphs._replace(pairs=within(rows.graphs.pairs, config.cutoff))
     network = make_network(config, default_csv(), config.seed)
-    return Trainer(network, Shard(graphs, rows.targets, 0), config, SingleProcess(), place.device)
+    shard = Shard(network.select(graphs), rows.targets, 0)
+    return Trainer(network, shard, config, SingleProcess(), place.device)
 
 
 def untrained(config: TrainConfig, rows: LabelledCrystals, place: Place) -> TrainedNetwork:

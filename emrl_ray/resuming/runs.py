@@ -44,6 +44,7 @@ WRITTEN = (
 PLACEMENT = {
     *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
     *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
+    *("min_workers", "graphs_memory"),
     *("parallel", "attempts", "patience", "request_timeout"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""

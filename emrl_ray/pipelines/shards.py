@@ -1,0 +1,69 @@
+"""The rows to train on, and the run of them that one worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
+from emrl_ray.features.joined_graphs import GraphsJoiner
+from emrl_ray.fitting import Labels
+from emrl_ray.pipelines.slices import RowSlice, iter_slice, plan_rows
+from emrl_ray.training import Shard
+
+ROWS_AT_ONCE = 1024
+"""Rows of a graphs table that are in memory while they are read."""
+
+
+class TrainingRows(NamedTuple):
+    """Rows of a graphs table with their targets."""
+
+    pieces: list[RowSlice]
+    """The whole table."""
+    rows: NDArray[np.int64]
+    """(n,) their positions in the table, ascending."""
+    targets: NDArray[np.float64]
+    """(n,) their targets."""
+
+    @classmethod
+    def of(cls, graphs: str, labels: Labels, train: NDArray[np.int64]) -> TrainingRows:
+        """Return the labels at positions `train` of a graphs table."""
+        return cls(plan_rows(graphs, ROW_GROUP_ROWS), labels.rows[train], labels.targets[train])
+
+    def share(self, rank: int, world_size: int) -> tuple[int, int]:
+        """Return (first, last) of the run of worker `rank`: by rows and workers alone."""
+        return len(self.rows) * rank // world_size, len(self.rows) * (rank + 1) // world_size
+
+
+def read_shard(
+    training: TrainingRows,
+    rank: int,
+    world_size: int,
+    cutoff: float,
+    select: Callable[[Graphs], Graphs],
+    most_bytes: float,
+) -> Shard:
+    """Return the run of worker `rank`, its pairs up to `cutoff` (Å) as `select` leaves them.
+
+    Graphs of more than `most_bytes` are not held in memory but read from a file (`GraphsJoiner`).
+    """
+    first, last = training.share(rank, world_size)
+    rows = training.rows[first:last]
+    graphs = GraphsJoiner(most_bytes)
+    for piece in training.pieces:
+        if not len(_within(rows, piece.first_row, piece.stop - piece.start)):
+            continue
+        for start, table in iter_slice(piece, GRAPH_COLUMNS, ROWS_AT_ONCE):
+            chosen = table.take(_within(rows, start, table.num_rows))
+            graphs.append(select(Graphs.from_table(chosen, cutoff)))
+    return Shard(graphs.joined(), training.targets[first:last], first)
+
+
+def _within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
+    """Return those of the ascending `rows` that are among the `count` from `start` on, counted from there."""
+    begin, end = np.searchsorted(rows, [start, start + count])
+    return rows[begin:end] - start

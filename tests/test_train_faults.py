@@ -1,0 +1,195 @@
+"""Whatever happens to a training, its model is that of an undisturbed one, byte by byte."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from crystals_for_tests import random_batch
+
+from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.model import read_state
+from emrl_ray.pipelines.featurize import FeaturizeWorker
+from emrl_ray.pipelines.slices import plan_rows
+from emrl_ray.resuming.output import Output
+from tests.screen_calls import PATIENCE, TrainCall, recovered, workers_below
+
+pytestmark = pytest.mark.timeout(900)
+
+ROWS, CUTOFF = 160, 4.5
+NEVER = 10**6
+PREEMPTION = 2
+"""DRAIN_NODE_REASON_PREEMPTION of Ray's autoscaler.proto."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with crystals, of so many atoms that an epoch takes a while, and their graphs."""
+    place = tmp_path_factory.mktemp("train-faults")
+    batch = random_batch(ROWS, seed=3, atoms=(30, 40), elements=12)
+    heft = np.add.reduceat(batch.atomic_numbers.astype(float), batch.offsets[:-1]) / batch.n_atoms
+    ids = [f"c{row}" for row in range(ROWS)]
+    table = crystals_table(batch, ids, ids, {"heft": pa.array(heft)}, {})
+    crystals = str(place / "crystals.parquet")
+    write_parquet(table, locate(crystals))
+    (whole,) = plan_rows(crystals, ROWS)
+    output = Output(str(place / "graphs"), str(place / "graphs" / "_rejects"))
+    FeaturizeWorker(Limits(100, 10**6, CUTOFF, 0.0), output, table_fingerprint(crystals))(whole)
+    return place
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of a head without work and a node of two CPUs."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    add_node(cluster)
+    yield cluster
+    cluster.shutdown()
+
+
+def add_node(cluster: Any, cpus: int = 2) -> Any:
+    node = cluster.add_node(wait=False, num_cpus=cpus, object_store_memory=100_000_000)
+    cluster.wait_for_nodes(timeout=PATIENCE)
+    return node
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path, cluster: Any) -> Path:
+    """A training to which nothing happened."""
+    TrainCall(options(place, "undisturbed", cluster.address)).wait()
+    return place / "undisturbed"
+
+
+def options(place: Path, out: str, address: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "crystals": place / "crystals.parquet",
+        "graphs": place / "graphs",
+        "target": "heft",
+        "out": place / out,
+        "cutoff": CUTOFF,
+        "epochs": 50,
+        "batch_size": 80,
+        "width": 16,
+        "heads": "linear",
+        "precision": "float64",
+        "checkpoint_every": 5,
+        "min_distance": 0.0,
+        "workers": 2,
+        "address": address,
+        **changes,
+    }
+
+
+def train_workers(node: Any) -> list[Any]:
+    """Return the training workers of a node of the cluster."""
+    return workers_below(node.all_processes["raylet"][0].process.pid, "RayTrainWorker")
+
+
+def busy_node(cluster: Any) -> Any:
+    """Return the node that the training runs on."""
+    (node,) = (node for node in cluster.worker_nodes if train_workers(node))
+    return node
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Check that two models have the same files, byte by byte."""
+    assert _contents(one) == _contents(other)
+    assert not (one / "_training").exists()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        file.name: file.read_bytes()
+        for file in folder.iterdir()
+        if file.is_file() and file.name != "_run.json"
+    }
+
+
+def test_a_killed_training_worker_changes_nothing(place, cluster, undisturbed):
+    call = TrainCall(options(place, "worker", cluster.address))
+    call.until_checkpoint()
+    began = time.monotonic()
+    workers_below(os.getpid(), "RayTrainWorker")[0].kill()
+    assert "goes on after epoch" in call.wait()
+    recovered("training worker killed", began)
+    assert_same(call.out, undisturbed)
+
+
+def test_a_killed_driver_called_again_changes_nothing(place, cluster, undisturbed):
+    chosen = options(place, "driver", cluster.address)
+    call = TrainCall(chosen)
+    call.until_checkpoint()
+    call.kill()
+    began = time.monotonic()
+    assert "goes on after epoch" in TrainCall(chosen).wait()
+    recovered("training driver killed", began)
+    assert_same(call.out, undisturbed)
+
+
+def test_a_node_that_goes_changes_nothing_where_another_takes_its_workers(
+    place, cluster, undisturbed
+):
+    add_node(cluster)
+    call = TrainCall(options(place, "node", cluster.address))
+    call.until_checkpoint()
+    began = time.monotonic()
+    cluster.remove_node(busy_node(cluster), allow_graceful=False)
+    assert "goes on after epoch" in call.wait()
+    recovered("node of training removed", began)
+    assert_same(call.out, undisturbed)
+
+
+def test_a_node_that_is_announced_to_go_leaves_a_checkpoint(place, cluster, undisturbed):
+    from ray._raylet import GcsClient
+
+    add_node(cluster)
+    call = TrainCall(
+        options(place, "announced", cluster.address, checkpoint_every=NEVER),
+        {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"},
+    )
+    call.until_reached(lambda: "train: epoch" in call.said)
+    node = busy_node(cluster)
+    deadline = int(1000 * (time.time() + 300))
+    accepted, _ = GcsClient(address=cluster.address).drain_node(
+        node.node_id, PREEMPTION, "a test", deadline
+    )
+    assert accepted
+    call.until_checkpoint()
+    began = time.monotonic()
+    cluster.remove_node(node, allow_graceful=False)
+    said = call.wait()
+    recovered("announced node of training removed", began)
+    assert "train: a node is about to be taken away, checkpoint after epoch" in said
+    assert "goes on after epoch" in said
+    assert_same(call.out, undisturbed)
+
+
+def test_training_goes_on_with_the_workers_that_there_is_room_for(place, cluster, undisturbed):
+    (last,) = cluster.worker_nodes
+    kept, lost = add_node(cluster, cpus=1), add_node(cluster, cpus=1)
+    cluster.remove_node(last)
+    call = TrainCall(
+        options(place, "elastic", cluster.address, min_workers=1),
+        {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5"},
+    )
+    call.until_checkpoint()
+    assert len(train_workers(kept)) == len(train_workers(lost)) == 1
+    began = time.monotonic()
+    cluster.remove_node(lost, allow_graceful=False)
+    said = call.wait()
+    recovered("one of two nodes of training removed", began)
+    assert ", 1 worker\n" in said
+    state = read_state(str(undisturbed))
+    for name, value in read_state(str(call.out)).items():  # in another order of summation
+        assert np.allclose(value, state[name], atol=1e-5), name
