@@ -274,23 +274,26 @@ def check_file_place(place: Location, out: str) -> None:
     _check_folder_of(place.path.rpartition("/")[0] or "/", place, out)
 
 
-def check_folder_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
+def check_folder_place(place: Location, out: str, option: str = "out") -> None:
+    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`.
+
+    `option` is the one that names the place.
+    """
     if place.is_file():
-        raise ConfigError(f"--out {out}: is a file, give a folder")
-    _check_folder_of(place.path, place, out)
+        raise ConfigError(f"--{option} {out}: is a file, give a folder")
+    _check_folder_of(place.path, place, out, option)
 
 
-def _check_folder_of(path: str, place: Location, out: str) -> None:
+def _check_folder_of(path: str, place: Location, out: str, option: str = "out") -> None:
     if not isinstance(place.filesystem, fs.LocalFileSystem):
         return
     nearest = pathlib.Path(path)
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise ConfigError(f"--out {out}: {nearest} is not a folder")
+        raise ConfigError(f"--{option} {out}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
+        raise ConfigError(f"--{option} {out}: nothing may be written to {nearest}")
 
 
 def remove(place: Location) -> None:
