@@ -30,7 +30,7 @@ def news(listing: Listing, read: Sequence[pa.Table]) -> News:
     known = pa.concat_tables(reversed(read))
     files = listing.table
     place = pc.index_in(file_keys(files), value_set=file_keys(known))  # the first, so the latest
-    same = pa.array([True] * files.num_rows)
+    same = pa.array([True] * files.num_rows, pa.bool_())
     for name in ("size", "changed"):
         before = known.column(name).take(place)
         same = pc.and_(same, pc.fill_null(pc.equal(files.column(name), before), False))

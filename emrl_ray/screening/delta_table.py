@@ -94,7 +94,7 @@ class RunsTable(NamedTuple):
         return True
 
     def _write(self, table: DeltaTable | None, files: Sequence[Location]) -> None:
-        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
         schema = self._described(_schema_of(files))
         uri, options = _address(self.uri)
@@ -108,6 +108,10 @@ class RunsTable(NamedTuple):
             partition_by=[RUN_ID],
             schema_mode=None if table is None else "merge",
             storage_options=options,
+            writer_properties=WriterProperties(
+                compression="ZSTD",
+                max_row_group_size=BATCH_ROWS,  # what is held in memory
+            ),
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(self._application, self._version)]
             ),
