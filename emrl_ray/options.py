@@ -201,7 +201,7 @@ def _explain(message: str, kind: type) -> str:
         value = re.search(r"(?:Got value|Given value): (.*)", message)
         expected = entries[key[1]].type.replace(" | None", "")
         kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-        kinds |= {"str": "text", "list[str]": "a list of text"}
+        kinds |= {"str": "text", "list[str]": "a list of text", "dict": "a section of options"}
         meant = kinds.get(expected) or expected.replace("Literal", "one of ")
         return f"--{_dashed(key[1])} {value[1] if value else ''}: must be {meant}"
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", message):

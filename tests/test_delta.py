@@ -206,7 +206,7 @@ def test_a_screen_fills_a_table_exactly_once(ray_session, tmp_path, capsys):
     assert "added to" in call(top=4, overwrite=True)  # and rows of other runs stay where they are
     assert len(rows(table)) == written.num_rows
     with pytest.raises(ConfigError, match="has rows of another run called run: use another"):
-        call(top=4, out=str(tmp_path / "two" / "run"), table=str(table))
+        call(top=3, out=str(tmp_path / "two" / "run"), table=str(table))
     assert not (tmp_path / "two").exists()
     later = f"{tmp_path}/nights.delta"
     assert f"added to {later}, run_id monday" in call(top=4, table=later, run_id="monday")

@@ -196,7 +196,8 @@ def test_a_night_that_is_stopped_goes_on_when_it_is_submitted_again(head, tmp_pa
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["status"], summary["counts"]["rows_in"]) == ("screened", ROWS)
     found = read_table(str(night / "screen" / "predictions")).column("id").to_pylist()
-    found += read_table(str(night / "crystals" / "_rejects")).column("id").to_pylist()
+    for rejects in ("crystals/_rejects", "screen/rejects"):
+        found += read_table(str(night / rejects)).column("id").to_pylist()
     wanted = read_table(str(tmp_path / "incoming")).column("id").to_pylist()
     assert sorted(found) == sorted(wanted)
     assert read_table(str(out / "best" / "n1" / "shortlist.parquet")).num_rows == 10

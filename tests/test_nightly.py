@@ -304,6 +304,21 @@ def test_the_configuration_that_we_ship_is_valid():
     assert steps.screen.table == f"{config.out}/predictions.delta"
 
 
+def test_texts_of_sections_stay_texts(tmp_path):
+    """YAML 1.1 would make the number 616 of 10:16, and false of No, nobelium."""
+    file = tmp_path / "nightly.yaml"
+    file.write_text(
+        f"out: {tmp_path}/out\n"
+        "ingest: {sources: 'in/{night}'}\n"
+        "screen: {model: m, target-window: 10:16, exclude-elements: [No, Pb]}\n"
+    )
+    config = parse(NightlyConfig, ["--config", str(file), "--night", NIGHTS[0]], name="nightly")
+    steps = steps_of(config, tonight(config))
+    assert steps.screen.target_window == "10:16"
+    assert steps.screen.exclude_elements == ["No", "Pb"]
+    assert steps.ingest.sources == [f"in/{NIGHTS[0]}"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -313,6 +328,7 @@ def test_the_configuration_that_we_ship_is_valid():
         ({"ingest": {"sources": "a", "overwrite": True}}, "ingest: overwrite: no option here"),
         ({"screen": {"model": "m"}}, "give exactly one of --target-window"),
         ({"night": "../x"}, "--night ../x: give letters, digits"),
+        ({"screen": "model"}, "--screen model: must be a section of options"),
         ({"nights": "x"}, "nights: no option of nightly; did you mean night?"),
     ],
 )  # fmt: skip

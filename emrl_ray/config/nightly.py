@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, field
-from typing import Any
 
 from emrl_ray.config.base import ConfigError, check_name
 
@@ -27,9 +26,10 @@ class NightlyConfig:
     """Folder for all nights."""
     night: str | None = None
     """Name of the night; names must sort as the nights follow each other (default: the date, UTC)."""
-    ingest: dict[str, Any] = field(default_factory=dict)
+    # Not dict[str, Any]: jsonargparse reads texts in it as YAML 1.1, in which 10:16 is 616.
+    ingest: dict = field(default_factory=dict)
     """Options of ingest, in YAML a section: its `sources` are what is watched. `{night}` stands for the night."""
-    screen: dict[str, Any] = field(default_factory=dict)
+    screen: dict = field(default_factory=dict)
     """Options of screen, in YAML a section: models, windows, filters. `{night}` stands for the night."""
 
     def __post_init__(self) -> None:
