@@ -236,6 +236,29 @@ def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage,
     assert balanced(stage.summary(NIGHTS[1])) == 20
 
 
+def test_a_night_reads_what_it_noted_unless_that_changed(stage, monkeypatch, capsys):
+    read = []
+
+    def fail(config: Any, listing: Any) -> None:
+        read.append([Path(file.path).stem for file in listing.files])
+        raise OSError("away")
+
+    def call() -> None:
+        with pytest.raises(OSError, match="away"):
+            nightly(stage.config(NIGHTS[0]))
+
+    monkeypatch.setattr(module, "ingest_files", fail)
+    stage.deliver("a", 5, 1)
+    call()
+    stage.deliver("b", 5, 2)
+    call()
+    assert "begins anew" not in capsys.readouterr().out
+    stage.deliver("a", 6, 3)
+    call()
+    assert f"files of {NIGHTS[0]} changed since it began: it begins anew" in capsys.readouterr().out
+    assert read == [["a"], ["a"], ["a", "b"]]
+
+
 def test_files_are_new_until_they_are_read_as_they_are(tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.cif").write_text(name)
