@@ -91,7 +91,7 @@ $(READY): pyproject.toml constraints.txt
 		{ rm -rf $(VENV); echo "$(PYTHON) -m venv failed: install Python's venv module"; exit 1; }
 	@echo "Installing into $(VENV); the first time takes some minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[ase,dev,mp,report,tune]'
+		--constraint constraints.txt --editable '.[ase,delta,dev,mp,report,tune]'
 	@touch $@
 
 clean:

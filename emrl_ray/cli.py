@@ -42,6 +42,8 @@ VERBS: dict[str, Verb] = {
     "embed": Verb(config.EmbedConfig, "emrl_ray.embedding:embed"),
     "neighbors": Verb(config.NeighborsConfig, "emrl_ray.known_neighbors:neighbors"),
     "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
+    "diff": Verb(config.DiffConfig, "emrl_ray.reporting.differences:diff"),
+    "nightly": Verb(config.NightlyConfig, "emrl_ray.pipelines.nightly:nightly"),
     "report": Verb(config.ReportConfig, "emrl_ray.reporting.run_page.page:report"),
     "map": Verb(config.MapConfig, "emrl_ray.reporting.maps.maps:draw_map"),
     "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark"),

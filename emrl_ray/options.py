@@ -223,7 +223,7 @@ def _explain(message: str, kind: type) -> str:
         value = re.search(r"(?:Got value|Given value): (.*)", message)
         expected = entries[key[1]].type.replace(" | None", "")
         kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-        kinds |= {"str": "text", "list[str]": "a list of text"}
+        kinds |= {"str": "text", "list[str]": "a list of text", "dict": "a section of options"}
         kinds |= {"Space": "a value, a list of values or a range"}
         meant = kinds.get(expected) or expected.replace("Literal", "one of ")
         option = entries[key[1]].metadata.get("alias", _dashed(key[1]))

@@ -8,26 +8,31 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import yaml
 from fake_cluster import answering, free_ports, stop
+from ray.job_submission import JobSubmissionClient
 
 from emrl_ray import cli
-from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import read_table
-from jobs import nightly
+from emrl_ray.config import NightlyConfig
+from emrl_ray.crystals.storage import locate, read_table, write_parquet
+from emrl_ray.pipelines.nightly import nightly
+from tests.screen_calls import slices_of
 from tests.tiny_model import make_model, random_crystals, write_library
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 MOST_BYTES = 2_000_000
 """That a job uploads; Ray takes a hundred times as much."""
+ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+ROWS = 600
+"""Of a night that is stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +73,24 @@ class Job(NamedTuple):
     driver_exit_code: int | None
 
 
+def submission(head: str, script: str, config: Path) -> subprocess.Popen[str]:
+    """Submit a job with the command line tool, which waits for its end; its id is the config's name."""
+    return subprocess.Popen(
+        [
+            *(BIN / "ray", "job", "submit", "--address", head, "--working-dir", "."),
+            *("--submission-id", config.stem, "--", "python", script, "--config", config),
+        ],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def submitted(head: str, script: str, configs: list[Path]) -> list[Job]:
     """Submit a job a config with the command line tool, side by side, and wait for all."""
-    from ray.job_submission import JobSubmissionClient
-
-    clients = [
-        subprocess.Popen(
-            [
-                *(BIN / "ray", "job", "submit", "--address", head, "--working-dir", "."),
-                *("--submission-id", config.stem, "--", "python", script, "--config", config),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for config in configs
-    ]
+    clients = [submission(head, script, config) for config in configs]
     outputs = [client.communicate(timeout=400)[0] for client in clients]
     api = JobSubmissionClient(head)
     return [
@@ -120,57 +125,55 @@ def test_a_submitted_screen_succeeds_and_one_without_a_model_fails(head, tmp_pat
     assert f"emrl-ray screen: {tmp_path / 'no-model'}" in failure.output
 
 
-@pytest.fixture
-def steps(monkeypatch):
-    """Record what the nightly job calls, in place of calling it; an outcome may be set."""
-    record = SimpleNamespace(calls=[], outcomes={})
+@pytest.mark.timeout(900)
+def test_a_night_that_is_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
+    write_parquet(random_crystals(ROWS), locate(tmp_path / "incoming" / "a.parquet"))
+    out, night = tmp_path / "out", tmp_path / "out" / "nights" / "n1"
+    second = {"model": make_model(tmp_path / "two", seed=1), "target_window": "8:18"}
+    options = {
+        "out": str(out),
+        "ingest": {"sources": str(tmp_path / "incoming"), "workers": 1},
+        "screen": {"model": make_model(tmp_path / "one"), "target_window": "10:16"}
+        | {"objectives": [second], "block_rows": 5, "top": 10, "workers": 1},
+    }
+    stopped = write_config(tmp_path / "night-n1.yaml", night="n1", **options)
 
-    def call(verb, options):
-        record.calls.append((verb, options))
-        return SimpleNamespace(passed=record.outcomes.get(verb, True))
+    client = submission(head, "jobs/nightly.py", stopped)
+    end = time.monotonic() + 300
+    while len(slices_of(night / "screen")) < 10:
+        assert client.poll() is None, client.communicate()[0]
+        assert time.monotonic() < end, "no slices appeared"
+        time.sleep(0.02)
+    stopping = [BIN / "ray", "job", "stop", "--address", head, stopped.stem]
+    subprocess.run(stopping, env=ENVIRONMENT, check=True, capture_output=True, timeout=120)
+    said = client.communicate(timeout=120)[0]
+    assert JobSubmissionClient(head).get_job_status(stopped.stem) == "STOPPED", said
+    done = {file: file.stat().st_mtime_ns for file in slices_of(night / "screen")}
+    assert (
+        10
+        <= len(done)
+        < json.loads((night / "crystals" / "_manifest.json").read_text())["counts"]["rows_out"] / 5
+    )
+    assert json.loads((night / "summary.json").read_text())["status"] == "running"
 
-    monkeypatch.setattr(nightly, "call", call)
-    return record
+    again = write_config(tmp_path / "night-n1-again.yaml", night="n1", **options)
+    (job,) = submitted(head, "jobs/nightly.py", [again])
+    assert (job.exit_code, job.driver_exit_code) == (0, 0), job.output
+    assert {file: file.stat().st_mtime_ns for file in done} == done
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["status"], summary["counts"]["rows_in"]) == ("screened", ROWS)
+    found = read_table(str(night / "screen" / "predictions")).column("id").to_pylist()
+    for rejects in ("crystals/_rejects", "screen/rejects"):
+        found += read_table(str(night / rejects)).column("id").to_pylist()
+    wanted = read_table(str(tmp_path / "incoming")).column("id").to_pylist()
+    assert sorted(found) == sorted(wanted)
+    assert read_table(str(out / "best" / "n1" / "shortlist.parquet")).num_rows == 10
 
-
-def test_the_nightly_configuration_that_we_ship_runs_ingest_then_screen(steps):
-    outcome = nightly.nightly(str(ROOT / "jobs" / "nightly.yaml"), "2026-01-31")
-    assert outcome.passed
-    (first, ingest), (second, screen) = steps.calls
-    assert (first, second) == ("ingest", "screen")
-    assert ingest.sources == ["s3://my-bucket/incoming/2026-01-31"]
-    assert screen.crystals == ingest.out == "s3://my-bucket/nightly/2026-01-31/crystals"
-
-
-def test_a_night_whose_ingest_does_not_pass_is_not_screened(steps):
-    steps.outcomes["ingest"] = False
-    outcome = nightly.nightly(str(ROOT / "jobs" / "nightly.yaml"), "2026-01-31")
-    assert not outcome.passed
-    assert [verb for verb, _ in steps.calls] == ["ingest"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"ingest": {"sources": "a", "out": "b"}}, "must have the sections ingest and screen"),
-        (
-            {
-                "ingest": {"sources": "a", "out": "b"},
-                "screen": {"model": "m", "crystals": "b", "out": "c", "topp": 3},
-            },
-            "topp: no option of screen; did you mean top?",
-        ),
-    ],
-)
-def test_a_wrong_nightly_configuration_stops_before_any_work(tmp_path, steps, content, message):
-    file = write_config(tmp_path / "nightly.yaml", **content)
-    with pytest.raises(ConfigError) as error:
-        nightly.nightly(str(file), "tonight")
-    assert message in str(error.value)
-    assert steps.calls == []
+    quiet = NightlyConfig(**(options | {"night": "n2"}))
+    assert nightly(quiet).summary["status"] == "nothing new"
 
 
-@pytest.mark.parametrize("verb", ["ingest", "featurize", "train", "tune", "screen"])
+@pytest.mark.parametrize("verb", ["ingest", "featurize", "train", "tune", "screen", "nightly"])
 def test_a_job_is_its_verb(verb):
     assert verb in cli.VERBS
     result = subprocess.run(

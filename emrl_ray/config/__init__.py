@@ -18,7 +18,8 @@ from emrl_ray.config.learning import (
     TrainConfig,
 )
 from emrl_ray.config.library import LibraryConfig
-from emrl_ray.config.screening import DemoConfig, ReportConfig, ScreenConfig
+from emrl_ray.config.nightly import NightlyConfig
+from emrl_ray.config.screening import DemoConfig, DiffConfig, ReportConfig, ScreenConfig
 from emrl_ray.config.tuning import TuneConfig
 from emrl_ray.config.using import (
     EmbedConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "ConfigError",
     "CrystalLimits",
     "DemoConfig",
+    "DiffConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "FeaturizeConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "MapConfig",
     "NeighborsConfig",
     "NetworkConfig",
+    "NightlyConfig",
     "OptimizationConfig",
     "PredictConfig",
     "ReportConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,14 @@ def between(option: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError, in one line, unless `value` lies in [`low`, `high`]."""
     if not low <= value <= high:
         raise ConfigError(f"{_option(option)} {value}: must lie in [{low}, {high}]")
+
+
+def check_name(option: str, value: str) -> None:
+    """Raise ConfigError, in one line, unless `value` is fit for the name of a folder, here and in a store."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ConfigError(
+            f"{_option(option)} {value}: give letters, digits and . _ -, a letter or digit first"
+        )
 
 
 def check_confidence(value: float) -> None:

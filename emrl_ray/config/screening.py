@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from emrl_ray.config.base import (
     ClusterOptions,
@@ -13,6 +13,7 @@ from emrl_ray.config.base import (
     alias,
     at_least,
     check_confidence,
+    check_name,
     positional,
     symbols,
     window_of,
@@ -65,6 +66,12 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """Rows of the shortlist."""
     block_rows: int = 8192
     """Most crystals that are computed and committed together; large ones are fewer, so that it takes a second."""
+    format: Literal["parquet", "delta"] = "parquet"
+    """Form of the predictions: Parquet files, or the same and, in one commit, rows of a Delta table."""
+    table: str | None = None
+    """Delta table that --format delta adds the predictions to (default: predictions.delta in --out)."""
+    run_id: str | None = None
+    """What the column run_id of the Delta table calls this run (default: the name of --out's folder)."""
 
     def __post_init__(self) -> None:
         ClusterOptions.__post_init__(self)
@@ -76,6 +83,7 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
         if self.per_system is not None:
             at_least("per_system", self.per_system, 1)
         check_confidence(self.confidence)
+        self._check_format()
         if sum([self.target_window is not None, self.maximize, self.minimize]) != 1:
             raise ConfigError(
                 "give exactly one of --target-window LOW:HIGH, --maximize, --minimize"
@@ -84,6 +92,14 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
             raise ConfigError("--and MODEL and --target-window2 LOW:HIGH: give both or neither")
         if self.wanted()[1:] and self.target_window is None:
             raise ConfigError("--and: several objectives are met in windows: give --target-window")
+
+    def _check_format(self) -> None:
+        named = {"--table": self.table, "--run-id": self.run_id}
+        given = [option for option, value in named.items() if value is not None]
+        if given and self.format != "delta":
+            raise ConfigError(f"{' and '.join(given)}: only with --format delta")
+        if self.run_id is not None:
+            check_name("run_id", self.run_id)
 
     def wanted(self) -> list[Wanted]:
         """Return the objectives, that of --target-window, --maximize or --minimize first."""
@@ -122,6 +138,18 @@ class ReportConfig:
     """Folder of the run."""
     model: str | None = None
     """Its model's folder, if that is no longer where the run's manifest says."""
+
+
+@dataclass(kw_only=True)
+class DiffConfig:
+    """Say what entered, left and moved between the shortlists of two runs."""
+
+    before: str = positional()
+    """Folder of the earlier run, or of a night's best (OUT/best/NIGHT of nightly)."""
+    after: str = positional()
+    """Folder of the later one."""
+    out: str | None = None
+    """File for the changes (.parquet, .csv or .json); none prints a table."""
 
 
 @dataclass(kw_only=True)

@@ -23,15 +23,18 @@ def check_file_place(place: Location, out: str) -> None:
     _check_local(folder, out)
 
 
-def check_folder_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`."""
-    _check_store(place, out)
+def check_folder_place(place: Location, out: str, option: str = "out") -> None:
+    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`.
+
+    `option` is the one that names the place.
+    """
+    _check_store(place, out, option)
     if place.is_file():
-        raise ConfigError(f"--out {out}: is a file, give a folder")
-    _check_local(place, out)
+        raise ConfigError(f"--{option} {out}: is a file, give a folder")
+    _check_local(place, out, option)
 
 
-def _check_store(folder: Location, out: str) -> None:
+def _check_store(folder: Location, out: str, option: str = "out") -> None:
     """Write a file and delete it: what an object store allows is not known before it is tried."""
     if isinstance(folder.filesystem, fs.LocalFileSystem):
         return
@@ -42,16 +45,16 @@ def _check_store(folder: Location, out: str) -> None:
         probe.filesystem.delete_file(probe.path)
     except OSError as error:
         why = " ".join(str(error).split())
-        raise ConfigError(f"--out {out}: nothing can be written there ({why})") from None
+        raise ConfigError(f"--{option} {out}: nothing can be written there ({why})") from None
 
 
-def _check_local(folder: Location, out: str) -> None:
+def _check_local(folder: Location, out: str, option: str = "out") -> None:
     if not isinstance(folder.filesystem, fs.LocalFileSystem):
         return
     nearest = pathlib.Path(folder.path)
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise ConfigError(f"--out {out}: {nearest} is not a folder")
+        raise ConfigError(f"--{option} {out}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: nothing may be written to {nearest}")
+        raise ConfigError(f"--{option} {out}: nothing may be written to {nearest}")

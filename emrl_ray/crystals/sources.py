@@ -154,15 +154,19 @@ def is_glob(source: str) -> bool:
 
 def _distinct(table: pa.Table) -> pa.Table:
     """Return a listing without the files that were named before."""
-    roots = table.column("root").combine_chunks()
-    systems = pa.array(
-        [within(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()]
-    )
-    keys = pc.binary_join_element_wise(
-        systems.take(roots.indices), table.column("path").combine_chunks(), "\n"
-    )
-    (again,) = repeated([keys])
+    (again,) = repeated([file_keys(table)])
     return table.filter(pa.array(~again)) if again.any() else table
+
+
+def file_keys(table: pa.Table) -> pa.Array:
+    """Return what tells the files of a listing apart: the kind of store, and the path in it."""
+    roots = table.column("root").unify_dictionaries().combine_chunks()
+    systems = pa.array(
+        [within(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()],
+        pa.string(),
+    )
+    paths = table.column("path").combine_chunks()
+    return pc.binary_join_element_wise(systems.take(roots.indices), paths, "\n")
 
 
 def _infos(source: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, bool]]:

@@ -71,10 +71,16 @@ def ingest(config: IngestConfig) -> IngestResult:
     Raises ConfigError or another ValueError, or FileNotFoundError, in one line and before any work,
     for sources and targets that are not there or not what they should be.
     """
+    out = absolute(config.out)
+    listing = list_sources(config.sources, [out, *filter(None, [config.targets])])
+    return ingest_files(config, listing)
+
+
+def ingest_files(config: IngestConfig, listing: Listing) -> IngestResult:
+    """Read the files of a listing, whatever the sources hold besides, as `ingest` does."""
     began = time.monotonic()
     config = replace(config, out=absolute(config.out))
     output = Output(config.out, f"{config.out}/_rejects")
-    listing = list_sources(config.sources, [config.out, *filter(None, [config.targets])])
     targets = _read_targets(config)
     job = Job("ingest", locate(config.out), asdict(config), _inputs(config, listing))
     with job.held(config.overwrite, {STAGING}):

@@ -28,7 +28,7 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.screen_manifest import describe, summarize
-from emrl_ray.pipelines.screen_plan import Plan, Run, prepare
+from emrl_ray.pipelines.screen_plan import Plan, prepare
 from emrl_ray.pipelines.slices import (
     RowSlice,
     read_slice,
@@ -78,12 +78,17 @@ def screen(config: ScreenConfig) -> ScreenResult:
     with plan.job.held(config.overwrite):
         plan.job.open(config.overwrite)
         if plan.run.manifest.exists():
-            return _finished(config, plan.run)
+            return _finished(config, plan)
         return _screen(config, plan, usage)
 
 
-def _finished(config: ScreenConfig, run: Run) -> ScreenResult:
-    """Return what an earlier call left, with its report, which a kill may have kept from it."""
+def _finished(config: ScreenConfig, plan: Plan) -> ScreenResult:
+    """Return what an earlier call left, with its report, which a kill may have kept from it.
+
+    A Delta table that does not have it yet gets it.
+    """
+    run = plan.run
+    _fill_table(config, plan)
     if not locate(run.report).is_file():
         write_report(config.out)
     print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
@@ -109,14 +114,15 @@ def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
     _check_balance(counts, plan.pieces)
     with usage.timed("rank"):
         files = list_files(locate(run.output.rows), ".parquet")
-        ranking = Ranking(plan.objectives[0].window, config.maximize, len(plan.objectives))
+        ranking = ranking_of(config)
         embed = plan.first.embed if config.diverse else None
         chooser = Chooser(config.crystals, config.per_system, embed)
         found = shortlist(files, ranking, config.top, chooser, reach_on(plan.first))
     with usage.timed("write"):
         table = with_supply_risk(found.table) if config.supply else found.table
-        _write_shortlist(table, run.folder)
+        write_shortlist(table, run.folder)
         run.output.sweep()
+        _fill_table(config, plan)
     manifest = describe(config, plan, usage, counts, found)
     write_json(manifest, run.manifest)
     write_report(config.out)
@@ -157,7 +163,24 @@ def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:
         )
 
 
-def _write_shortlist(table: pa.Table, folder: Location) -> None:
+def _fill_table(config: ScreenConfig, plan: Plan) -> None:
+    """Add the predictions to the Delta table that was asked for, if any, unless it has them."""
+    if plan.table is None:
+        return
+    files = list_files(locate(plan.run.output.rows), ".parquet")
+    added = plan.table.commit(files, config.overwrite)
+    done = "added to" if added else "there already in"
+    print(f"screen: {done} {plan.table.uri}, run_id {plan.table.run_id}", flush=True)
+
+
+def ranking_of(config: ScreenConfig) -> Ranking:
+    """Return what makes one candidate of a screen better than another."""
+    wanted = config.wanted()
+    return Ranking(wanted[0].window, config.maximize, len(wanted))
+
+
+def write_shortlist(table: pa.Table, folder: Location) -> None:
+    """Write a shortlist: with the structures as Parquet, without them as CSV."""
     metadata = {
         key: value for key, value in (table.schema.metadata or {}).items() if key != COUNTS_KEY
     }

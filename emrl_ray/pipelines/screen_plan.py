@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config.base import check_name
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import (
@@ -17,15 +18,19 @@ from emrl_ray.crystals.storage import (
     table_schema,
 )
 from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Card, Model
-from emrl_ray.pipelines.slices import RowSlice, plan_rows
+from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
 from emrl_ray.reporting.run_page.page import PAGE
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.runs import Job, refuse_input_as_output
-from emrl_ray.screening.candidates import own_columns
+from emrl_ray.screening.candidates import Screener, own_columns
+from emrl_ray.screening.delta_table import RunsTable, need_deltalake
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective, refuse_the_same
 
+TABLE = "predictions.delta"
+"""Folder, in that of a run, of the Delta table with its predictions, if no other is named."""
 MANY_READINGS = 16
 """Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
 
@@ -67,6 +72,8 @@ class Plan(NamedTuple):
     """The model that ranks, or ranks first."""
     cards: list[Card]
     """Of the models of all objectives."""
+    table: RunsTable | None
+    """Delta table that gets the predictions."""
 
 
 def prepare(config: ScreenConfig) -> Plan:
@@ -74,30 +81,64 @@ def prepare(config: ScreenConfig) -> Plan:
 
     Raises ConfigError or another ValueError, in one line, for options that cannot be met.
     """
-    wanted = config.wanted()
-    objectives = [
-        Objective(absolute(model), head, window, config.maximize)
-        for _, model, head, window in wanted
-    ]
+    wanted, objectives = config.wanted(), objectives_of(config)
     run = Run.at(config.out)
     check_folder_place(run.folder, config.out)
     refuse_input_as_output(config.out, crystals=config.crystals)
     for each in wanted:
         refuse_input_as_output(config.out, **{each.option: each.model})
     pieces = _pieces(config)
-    first, cards = _check_models(config, objectives)
-    inputs = {
+    first, cards = check_models(config, objectives)
+    inputs = fingerprints(objectives)
+    refuse_the_same(objectives, cards, list(inputs.values()))
+    inputs["crystals"] = table_fingerprint(config.crystals)
+    job = Job("screen", run.folder, asdict(config), inputs, "run.json", called(config))
+    plan = Plan(job, run, pieces, objectives, Filters.of(config), first, cards, None)
+    return plan._replace(table=_table(config, plan)) if config.format == "delta" else plan
+
+
+def objectives_of(config: ScreenConfig) -> list[Objective]:
+    """Return what is asked for, that of --target-window, --maximize or --minimize first."""
+    return [
+        Objective(absolute(model), head, window, config.maximize)
+        for _, model, head, window in config.wanted()
+    ]
+
+
+def fingerprints(objectives: Sequence[Objective]) -> dict[str, str]:
+    """Return those of the models, by what they are called in the run's record."""
+    return {
         option_of(number): folder_fingerprint(objective.model)
         for number, objective in enumerate(objectives)
     }
-    refuse_the_same(objectives, cards, list(inputs.values()))
-    inputs["crystals"] = table_fingerprint(config.crystals)
-    called = {
+
+
+def called(config: ScreenConfig) -> dict[str, str]:
+    """Return what the user calls the models after the first one, by their names in the run's record."""
+    return {
         option_of(number): f"--{each.option} {each.model}"
-        for number, each in enumerate(wanted[1:], start=1)
+        for number, each in enumerate(config.wanted()[1:], start=1)
     }
-    job = Job("screen", run.folder, asdict(config), inputs, "run.json", called)
-    return Plan(job, run, pieces, objectives, Filters.of(config), first, cards)
+
+
+def _table(config: ScreenConfig, plan: Plan) -> RunsTable:
+    """Return the Delta table of a run; raises ConfigError, in one line, if it cannot get the run's rows."""
+    root = absolute(config.out).rstrip("/")
+    run_id = config.run_id or plan.run.folder.name
+    check_name("run_id", run_id)
+    table = RunsTable(
+        absolute(config.table or f"{root}/{TABLE}"),
+        run_id,
+        plan.job.fingerprint,
+        [card.target for card in plan.cards],
+    )
+    need_deltalake()
+    piece = plan.pieces[0]
+    screener = Screener(plan.objectives, plan.filters, Limits.of(config), config.confidence)
+    first = read_slice(piece._replace(stop=piece.start + 1))
+    predictions, _ = screener(first, piece.first_row, piece.file)
+    table.check(predictions.schema, config.overwrite)
+    return table
 
 
 def _pieces(config: ScreenConfig) -> list[RowSlice]:
@@ -127,9 +168,7 @@ def option_of(number: int) -> str:
     return "model" if number == 0 else f"model{number + 1}"
 
 
-def _check_models(
-    config: ScreenConfig, objectives: Sequence[Objective]
-) -> tuple[Model, list[Card]]:
+def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> tuple[Model, list[Card]]:
     """Return the first model, and the cards of all.
 
     Raises ConfigError, in one line, if one cannot do what is asked.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +48,7 @@ PLACEMENT = {
     *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
     *("min_workers", "graphs_memory"),
     *("parallel", "attempts", "patience", "request_timeout"),
+    *("format", "table", "run_id"),
 }
 """Options that say where a job runs, not what it computes: they may change between calls."""
 VERB, INPUTS = "verb", "inputs"
@@ -65,6 +68,13 @@ class Job(NamedTuple):
     """Name of the file in the folder that holds all of this."""
     called: Mapping[str, str] = {}
     """What the user calls options and inputs whose names in the record are others."""
+    remedy: str = "use --overwrite or another --out"
+    """What to do about a folder of other arguments."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the job computes: its verb, options and inputs, not where it runs."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
     @contextmanager
     def held(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
@@ -120,7 +130,7 @@ class Job(NamedTuple):
         if differing and not overwrite:
             raise ConfigError(
                 f"{self.folder.path} holds a run with other arguments "
-                f"({'; '.join(differing)}): use --overwrite or another --out"
+                f"({'; '.join(differing)}): {self.remedy}"
             )
 
     def _content(self) -> dict[str, Any]:

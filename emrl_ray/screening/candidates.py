@@ -24,8 +24,13 @@ from emrl_ray.screening.shortlist import DUPLICATES, RANK
 from emrl_ray.screening.supply_risk import SUPPLY
 
 ALLOWED = "elements_allowed"
+RUN_ID, NIGHT = "run_id", "night"
+"""Columns of tables with the rows of several screens: the run, and the night, that a row is from."""
 OWN_COLUMNS = frozenset(
-    {*FOUND, P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED, RANK, DUPLICATES, *SUPPLY}
+    {
+        *(*FOUND, P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED),
+        *(RANK, DUPLICATES, *SUPPLY, RUN_ID, NIGHT),
+    }
 )
 """Columns that a screen writes, with whatever options, besides those of further objectives."""
 OF_FURTHER = ("prediction", "lower", "upper", P_IN_WINDOW, "in_domain", "domain_reason")

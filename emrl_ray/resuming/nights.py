@@ -1,0 +1,124 @@
+"""The nights of a folder: which there are, what each has read, and how it ended.
+
+A night notes the files that it reads before it reads them, and says how it ended last. A file is read
+once it stands in the notes of a night that ended; those of a night that was cut short are that night's
+to read, when it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emrl_ray.crystals.storage import (
+    Location,
+    locate,
+    names_in,
+    read_json,
+    remove,
+    write_json,
+    write_parquet,
+)
+
+READERS = 16
+"""Files read at a time; a request to an object store is mostly waiting."""
+NIGHTS, BEST, SUMMARY = "nights", "best", "summary.json"
+
+
+class Status(StrEnum):
+    """How a night ended, or that it has not."""
+
+    SCREENED = "screened"
+    NOTHING_NEW = "nothing new"
+    NOTHING_PREDICTED = "nothing predicted"
+    FAILED = "failed"
+    RUNNING = "running"
+
+
+ENDED = {Status.SCREENED, Status.NOTHING_PREDICTED}
+"""Those of a night that is over and keeps what it read; any other goes on when it is called again."""
+
+
+class Night(NamedTuple):
+    """The folder of a night."""
+
+    out: str
+    """Path or URI of the folder of all nights."""
+    name: str
+
+    @property
+    def root(self) -> str:
+        """Path or URI of its own folder."""
+        return f"{self.out}/{NIGHTS}/{self.name}"
+
+    @property
+    def crystals(self) -> str:
+        """Path or URI of its crystals table."""
+        return f"{self.root}/crystals"
+
+    @property
+    def screen(self) -> str:
+        """Path or URI of its run."""
+        return f"{self.root}/screen"
+
+    @property
+    def best(self) -> str:
+        """Path or URI of the folder with the shortlist of all nights up to it."""
+        return f"{self.out}/{BEST}/{self.name}"
+
+    @property
+    def status(self) -> Status | None:
+        """How it ended; None of a night that said nothing yet."""
+        summary = self.summary()
+        return None if summary is None else Status(summary["status"])
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return what it said of itself; None if it said nothing yet."""
+        try:
+            return read_json(locate(self.root) / SUMMARY)
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Write what is to be said of it, and, for who watches one file, as the latest of all nights."""
+        for folder in (self.root, self.out):
+            write_json(summary, locate(folder) / SUMMARY)
+
+    def files(self) -> pa.Table | None:
+        """Return the files that it reads, as the table of a listing; None before it noted any."""
+        place = self._files
+        return pq.read_table(place.path, filesystem=place.filesystem) if place.is_file() else None
+
+    def note(self, files: pa.Table) -> None:
+        """Note the files that it reads, if there are any; what it read of others is deleted."""
+        for place in (locate(self.crystals), locate(self.screen), self._files):
+            remove(place)
+        if files.num_rows:
+            write_parquet(files, self._files)
+
+    @property
+    def _files(self) -> Location:
+        return locate(self.root) / "files.parquet"
+
+
+def nights_of(out: str) -> list[Night]:
+    """Return the nights in a folder, in order."""
+    return [Night(out, name) for name in sorted(names_in(locate(out) / NIGHTS))]
+
+
+def statuses(nights: Sequence[Night]) -> list[Status | None]:
+    """Return how nights ended."""
+    with ThreadPoolExecutor(READERS) as readers:
+        return list(readers.map(lambda night: night.status, nights))
+
+
+def files_read(nights: Sequence[Night]) -> list[pa.Table]:
+    """Return the files that nights read, as tables of listings, in the order of the nights."""
+    with ThreadPoolExecutor(READERS) as readers:
+        return [files for files in readers.map(Night.files, nights) if files is not None]
