@@ -41,9 +41,9 @@ def test_a_file_that_hangs_or_kills_its_parser_costs_itself_alone(bad_parser):
         found = [entry for (entry,) in pool.read(documents)]
     assert [len(e.atomic_numbers) for e in found if isinstance(e, Crystal)] == [1, 2, 3]
     assert [entry for entry in found if isinstance(entry, Flaw)] == [
-        (RejectReason.TIMED_OUT, "not read after 0.5 s"),
-        (RejectReason.PARSER_CRASHED, "the process that read it ended with exit status 7"),
-        (RejectReason.PARSER_CRASHED, "the process that read it ended with signal SIGKILL"),
+        Flaw(RejectReason.TIMED_OUT, "not read after 0.5 s"),
+        Flaw(RejectReason.PARSER_CRASHED, "the process that read it ended with exit status 7"),
+        Flaw(RejectReason.PARSER_CRASHED, "the process that read it ended with signal SIGKILL"),
     ]
 
 
