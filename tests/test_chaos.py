@@ -16,7 +16,7 @@ from tests.chaos import CPUS_A_NODE, survive
 from tests.screen_calls import Call, assert_same, noted
 from tests.tiny_model import broken, make_model, random_crystals
 
-ROWS = {"short": 2000, "long": 20_000}
+ROWS = {"short": 1000, "long": 20_000}
 """Crystals of a library; slices have four."""
 
 
@@ -65,7 +65,7 @@ def options(place: Path, cluster: Any, library: str, out: Path) -> dict[str, Any
 @pytest.mark.parametrize("undisturbed", ["short"], indirect=True)
 def test_a_screen_survives_two_kills(place, cluster, undisturbed):
     chosen = options(place, cluster, "short", place / "survivor")
-    survived = survive(cluster, chosen, seed=3, kills=2, between=(4.0, 6.0))
+    survived = survive(cluster, chosen, seed=3, kills=2, between=(3.0, 4.0))
     assert survived.kills
     assert_same(place / "survivor", undisturbed, str(place / "short.parquet"))
 

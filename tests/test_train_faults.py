@@ -137,6 +137,7 @@ def test_a_killed_driver_called_again_changes_nothing(place, cluster, undisturbe
     assert_same(call.out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_changes_nothing_where_another_takes_its_workers(
     place, cluster, undisturbed
 ):
@@ -150,6 +151,7 @@ def test_a_node_that_goes_changes_nothing_where_another_takes_its_workers(
     assert_same(call.out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_announced_to_go_leaves_a_checkpoint(place, cluster, undisturbed):
     from ray._raylet import GcsClient
 
@@ -175,6 +177,7 @@ def test_a_node_that_is_announced_to_go_leaves_a_checkpoint(place, cluster, undi
     assert_same(call.out, undisturbed)
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_the_workers_that_there_is_room_for(place, cluster, undisturbed):
     (last,) = cluster.worker_nodes
     kept, lost = add_node(cluster, cpus=1), add_node(cluster, cpus=1)

@@ -158,6 +158,7 @@ def test_the_best_configuration_trains_and_is_scored_on_rows_no_trial_saw(
     assert {name: chosen[name] for name in trial["values"]} == trial["values"]
 
 
+@pytest.mark.slow
 def test_trials_that_fail_are_recorded_and_a_search_of_them_does_not_pass(
     crystals, tmp_path, ray_session, capsys
 ):
