@@ -30,7 +30,7 @@ rooms: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 slow: setup
 	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow
