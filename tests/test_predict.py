@@ -121,7 +121,10 @@ def test_predictions_are_written_as_csv_and_json_with_nothing_left_of_earlier_re
     )
 
 
-def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(model, tmp_path, capsys):
+def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(
+    model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
     source = tmp_path / "crystals.parquet"
     write_parquet(random_crystals(70, 3), locate(source))
     result = predict(PredictConfig(model=model, source=str(source), head="boosted", threads=1))
