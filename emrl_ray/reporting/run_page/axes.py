@@ -26,7 +26,8 @@ def ticks(low: float, high: float, count: int = 6, least: float = 0.0) -> NDArra
     """Return round numbers within [low, high], about `count` of them and `least` or more apart."""
     step = max(nice_step(high - low, count), least)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return step * np.arange(first, last + 1, dtype=np.float64)
+    found = step * np.arange(first, last + 1, dtype=np.float64)
+    return np.clip(found, low, high)  # a product may miss an end by its last bit
 
 
 def with_window(low: float, high: float, window: tuple[float, float] | None) -> tuple[float, float]:
