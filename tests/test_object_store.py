@@ -27,10 +27,10 @@ from emrl_ray.embedding import embed
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.pipelines.ingest import ingest
 from emrl_ray.pipelines.screen import screen
-from emrl_ray.pipelines.slices import plan_rows, read_slice
 from emrl_ray.pipelines.train import train
 from emrl_ray.predicting import predict
 from emrl_ray.reporting.evaluation.evaluate import evaluate
+from emrl_ray.resuming.row_slices import plan_rows, read_slice
 from emrl_ray.resuming.runs import Job
 from tests.crystal_files import cif
 from tests.killed_screen import kill_once

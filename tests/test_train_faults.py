@@ -19,8 +19,8 @@ from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import read_state
 from emrl_ray.pipelines.featurize import FeaturizeWorker
-from emrl_ray.pipelines.slices import plan_rows
 from emrl_ray.resuming.output import Output
+from emrl_ray.resuming.row_slices import plan_rows
 from tests.screen_calls import PATIENCE, TrainCall, recovered, workers_below
 
 pytestmark = pytest.mark.timeout(900)

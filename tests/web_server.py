@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,7 +19,7 @@ def one_in_twenty(number: int, _: str) -> str | None:
     return FAULTS[number // 20 % len(FAULTS)] if number % 20 == 7 else None
 
 
-class WebServer:
+class WebServer(ABC):
     """Context: a server on this machine; `answer` says what it holds."""
 
     def __init__(self) -> None:
@@ -43,9 +44,9 @@ class WebServer:
         self._http.shutdown()
         self._http.server_close()
 
+    @abstractmethod
     def answer(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, Any]:
         """Return status and JSON of the answer to a request."""
-        raise NotImplementedError
 
     def note(self, path: str) -> tuple[int, str | None]:
         """Return the number of a request and the fault it meets."""

@@ -19,10 +19,11 @@ from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice, run_slices
+from emrl_ray.pipelines.slices import run_slices
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice
 from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
 
 

@@ -29,15 +29,12 @@ from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.screen_plan import Plan, prepare
-from emrl_ray.pipelines.slices import (
-    RowSlice,
-    read_slice,
-    run_slices,
-)
+from emrl_ray.pipelines.slices import run_slices
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.reporting.run_page.page import write_report
 from emrl_ray.resuming.output import COUNTS_KEY, Output
 from emrl_ray.resuming.progress import Progress
+from emrl_ray.resuming.row_slices import RowSlice, read_slice
 from emrl_ray.screening.candidates import Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import Filters

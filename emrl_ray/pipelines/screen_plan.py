@@ -20,9 +20,9 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.crystals.tables import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import Card, Model
-from emrl_ray.pipelines.slices import RowSlice, plan_rows, read_slice
 from emrl_ray.reporting.run_page.page import PAGE
 from emrl_ray.resuming.output import Output
+from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice
 from emrl_ray.resuming.runs import Job, refuse_input_as_output
 from emrl_ray.screening.candidates import Screener, own_columns
 from emrl_ray.screening.delta_table import RunsTable, need_deltalake

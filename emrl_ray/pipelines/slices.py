@@ -10,40 +10,23 @@ is done twice.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
 
 from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.storage import Location, locate, read_footer, table_files
-from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""
-
-
-class RowSlice(NamedTuple):
-    """Rows `start:stop` of one row group of one Parquet file."""
-
-    name: str
-    file: str
-    row_group: int
-    start: int
-    stop: int
-    first_row: int
-    """Position of the slice's first row in the whole table."""
 
 
 class SliceReport(NamedTuple):
@@ -56,84 +39,6 @@ class SliceReport(NamedTuple):
     """Name of the process that computed it: node and process id."""
     peak_memory: int
     """Largest resident memory of that process so far, bytes."""
-
-
-def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowSlice]:
-    """Return the slices of a Parquet table, in order.
-
-    Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
-    atoms together are so much smaller that on average they have no more. Raises ValueError, in one line, if a file is no Parquet file, or has not what the first one has.
-    """
-    files = table_files(table)
-    with ThreadPoolExecutor(max_workers=16) as readers:
-        footers = list(readers.map(read_footer, files))
-    _check_alike(files, footers)
-    slices: list[RowSlice] = []
-    first_row = 0
-    for file, metadata in zip(files, footers, strict=True):
-        uri = _uri(table, file)
-        for group in range(metadata.num_row_groups):
-            rows = metadata.row_group(group).num_rows
-            parts = max(1, math.ceil(_atoms(metadata.row_group(group)) / most_atoms))
-            step = max(1, min(most_rows, math.ceil(rows / parts)))
-            for start in range(0, rows, step):
-                stop = min(start + step, rows)
-                name = f"slice-{len(slices):06d}"
-                slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
-            first_row += rows
-    return slices
-
-
-def _atoms(group: pq.RowGroupMetaData) -> int:
-    """Return how many atoms the crystals of a row group have; 0 in a table that does not tell."""
-    columns = (group.column(index) for index in range(group.num_columns))
-    return sum(
-        column.num_values
-        for column in columns
-        if column.path_in_schema.startswith("atomic_numbers.")
-    )
-
-
-def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) -> None:
-    """Raise ValueError, in one line, at a file without the id or the geometry that the first one has."""
-    columns = [set(footer.schema.to_arrow_schema().names) for footer in footers]
-    for name in ("id", *GEOMETRY):
-        for file, names in zip(files, columns, strict=True):
-            if name in columns[0] and name not in names:
-                raise ValueError(f"{file.path}: has no column {name!r}, {files[0].name} has")
-
-
-def _uri(table: str, file: Location) -> str:
-    if "://" not in table:
-        return file.path
-    uri, question, query = table.partition("?")
-    return f"{uri.split('://')[0]}://{file.path}{question}{query}"
-
-
-def read_slice(piece: RowSlice) -> pa.Table:
-    """Return the rows of a slice, all columns."""
-    place = locate(piece.file)
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
-        group = parquet.read_row_group(piece.row_group)
-    return group.slice(piece.start, piece.stop - piece.start)
-
-
-def iter_slice(
-    piece: RowSlice, columns: Sequence[str], rows: int
-) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the rows of a slice, some columns, at most `rows` at a time.
-
-    With each part comes the position of its first row in the whole table.
-    """
-    place = locate(piece.file)
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
-        at = 0  # row of the row group
-        for batch in parquet.iter_batches(rows, [piece.row_group], list(columns)):
-            first, last = max(at, piece.start), min(at + batch.num_rows, piece.stop)
-            if first < last:
-                part = batch.slice(first - at, last - first)
-                yield piece.first_row + first - piece.start, pa.Table.from_batches([part])
-            at += batch.num_rows
 
 
 class SliceWorker(Protocol):
@@ -201,7 +106,8 @@ def run_slices(
     finished = len(planned) - len(missing)
     if progress:
         progress(finished, len(planned), total)
-    for report in _reports(missing, build, arguments, workers, cpus_per_worker, gpus_per_worker):
+    places = _Places(workers, cpus_per_worker, gpus_per_worker)
+    for report in _reports(missing, partial(_reports_of_pass, build, arguments, places)):
         total += report.counts
         finished += 1
         if observe:
@@ -211,17 +117,22 @@ def run_slices(
     return total
 
 
+class _Places(NamedTuple):
+    """Where slices are computed."""
+
+    workers: int | None
+    """Most of them; None for as many as the cluster has room for."""
+    cpus: float
+    """Of a worker."""
+    gpus: float
+
+
 def _reports(
-    pieces: Sequence[Named],
-    build: Callable[..., SliceWorker],
-    arguments: Sequence[Any],
-    workers: int | None,
-    cpus_per_worker: float,
-    gpus_per_worker: float,
+    pieces: Sequence[Named], one_pass: Callable[[Sequence[Named]], Iterator[SliceReport]]
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece as it is done, in any order.
 
-    Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
+    `one_pass` computes pieces and leaves out those on which workers died. Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
     RuntimeError if a worker raises anything else, both at once. A piece on which one worker after
     another dies, or whose worker's node goes, does not keep the others from being done; it is tried
     anew after them, and once nothing more can be done it is named in a RuntimeError.
@@ -229,9 +140,7 @@ def _reports(
     unfinished = {piece.name: piece for piece in pieces}
     while unfinished:
         before = len(unfinished)
-        for report in _reports_of_pass(
-            list(unfinished.values()), build, arguments, workers, cpus_per_worker, gpus_per_worker
-        ):
+        for report in one_pass(list(unfinished.values())):
             del unfinished[report.name]
             yield report
         if len(unfinished) == before:
@@ -242,20 +151,18 @@ def _reports(
 
 
 def _reports_of_pass(
-    pieces: Sequence[Named],
     build: Callable[..., SliceWorker],
     arguments: Sequence[Any],
-    workers: int | None,
-    cpus_per_worker: float,
-    gpus_per_worker: float,
+    places: _Places,
+    pieces: Sequence[Named],
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece that is done; those on which workers died are left out."""
     pool = (
-        ray.data.ActorPoolStrategy(size=min(workers, len(pieces)))
-        if workers
+        ray.data.ActorPoolStrategy(size=min(places.workers, len(pieces)))
+        if places.workers
         else ray.data.ActorPoolStrategy(
             min_size=1,
-            initial_size=_free_places(len(pieces), cpus_per_worker),  # Ray adds one by one
+            initial_size=_free_places(len(pieces), places.cpus),  # Ray adds one by one
             max_size=len(pieces),
         )
     )
@@ -270,8 +177,8 @@ def _reports_of_pass(
             fn_constructor_args=(build, arguments),
             batch_size=1,
             compute=pool,
-            num_cpus=cpus_per_worker,
-            num_gpus=gpus_per_worker or None,
+            num_cpus=places.cpus,
+            num_gpus=places.gpus or None,
             max_task_retries=ATTEMPTS - 1,
         )
     dataset.context.enable_progress_bars = False

@@ -1,0 +1,108 @@
+"""The slices of a Parquet table: which there are, and their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emrl_ray.crystals.storage import Location, locate, read_footer, table_files
+from emrl_ray.crystals.tables import GEOMETRY
+
+READERS = 16
+"""Footers read at a time; a request to an object store is mostly waiting."""
+
+
+class RowSlice(NamedTuple):
+    """Rows `start:stop` of one row group of one Parquet file."""
+
+    name: str
+    file: str
+    row_group: int
+    start: int
+    stop: int
+    first_row: int
+    """Position of the slice's first row in the whole table."""
+
+
+def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowSlice]:
+    """Return the slices of a Parquet table, in order.
+
+    Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
+    atoms together are so much smaller that on average they have no more. Raises ValueError, in
+    one line, if a file is no Parquet file, or has not what the first one has.
+    """
+    files = table_files(table)
+    with ThreadPoolExecutor(READERS) as readers:
+        footers = list(readers.map(read_footer, files))
+    _check_alike(files, footers)
+    slices: list[RowSlice] = []
+    first_row = 0
+    for file, metadata in zip(files, footers, strict=True):
+        uri = _uri(table, file)
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            parts = max(1, math.ceil(_atoms(metadata.row_group(group)) / most_atoms))
+            step = max(1, min(most_rows, math.ceil(rows / parts)))
+            for start in range(0, rows, step):
+                stop = min(start + step, rows)
+                name = f"slice-{len(slices):06d}"
+                slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
+            first_row += rows
+    return slices
+
+
+def _atoms(group: pq.RowGroupMetaData) -> int:
+    """Return how many atoms the crystals of a row group have; 0 in a table that does not tell."""
+    columns = (group.column(index) for index in range(group.num_columns))
+    return sum(
+        column.num_values
+        for column in columns
+        if column.path_in_schema.startswith("atomic_numbers.")
+    )
+
+
+def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) -> None:
+    """Raise ValueError, in one line, at a file without the id or the geometry that the first one has."""
+    columns = [set(footer.schema.to_arrow_schema().names) for footer in footers]
+    for name in ("id", *GEOMETRY):
+        for file, names in zip(files, columns, strict=True):
+            if name in columns[0] and name not in names:
+                raise ValueError(f"{file.path}: has no column {name!r}, {files[0].name} has")
+
+
+def _uri(table: str, file: Location) -> str:
+    if "://" not in table:
+        return file.path
+    uri, question, query = table.partition("?")
+    return f"{uri.split('://')[0]}://{file.path}{question}{query}"
+
+
+def read_slice(piece: RowSlice) -> pa.Table:
+    """Return the rows of a slice, all columns."""
+    place = locate(piece.file)
+    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        group = parquet.read_row_group(piece.row_group)
+    return group.slice(piece.start, piece.stop - piece.start)
+
+
+def iter_slice(
+    piece: RowSlice, columns: Sequence[str], rows: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of a slice, some columns, at most `rows` at a time.
+
+    With each part comes the position of its first row in the whole table.
+    """
+    place = locate(piece.file)
+    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        at = 0  # row of the row group
+        for batch in parquet.iter_batches(rows, [piece.row_group], list(columns)):
+            first, last = max(at, piece.start), min(at + batch.num_rows, piece.stop)
+            if first < last:
+                part = batch.slice(first - at, last - first)
+                yield piece.first_row + first - piece.start, pa.Table.from_batches([part])
+            at += batch.num_rows
