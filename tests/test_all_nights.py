@@ -11,7 +11,8 @@ import pytest
 from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.screening.all_nights import best_of
 from emrl_ray.screening.candidates import NIGHT
-from emrl_ray.screening.choice import LIBRARY_ROW, Chooser
+from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import DUPLICATES, shortlist
 from tests.tiny_model import random_crystals
@@ -38,8 +39,8 @@ def drawn(folder: Path, library: pa.Table, first: int, stop: int, top: int, **op
     for name, values in columns.items():
         table = table.append_column(name, values)
     write_parquet(table, locate(folder) / "rows.parquet")
-    chooser = Chooser(str(folder / "library.parquet"), **options)
-    return shortlist([locate(folder) / "rows.parquet"], LARGEST, top, chooser, REACH).table
+    rows, library = locate(folder) / "rows.parquet", str(folder / "library.parquet")
+    return shortlist([rows], library, LARGEST, top, Chooser(**options), REACH).table
 
 
 def of_night(table: pa.Table, night: str) -> pa.Table:
@@ -77,6 +78,20 @@ def test_two_shortlists_are_enough(tmp_path, library, per_system, cut):
     assert found.column(NIGHT).to_pylist() == ["n1" if row < cut else "n2" for row in places]
     own = [row if row < cut else row - cut for row in places]  # each night has a library of its own
     assert found.column(LIBRARY_ROW).to_pylist() == own
+
+
+def test_an_id_of_another_night_is_another_crystal(tmp_path, library):
+    one = of_night(drawn(tmp_path / "one", library, 0, 100, 5), "n1")
+    two = of_night(drawn(tmp_path / "two", library, 100, 200, 5), "n2")
+    two = two.set_column(two.schema.get_field_index("id"), "id", one.column("id"))
+    place = one.schema.get_field_index(DUPLICATES)
+    doubles = [pa.array([[name]] * 5, pa.list_(pa.string())) for name in ("of-one", "of-two")]
+    lists = [
+        table.set_column(place, DUPLICATES, ids)
+        for table, ids in zip((one, two), doubles, strict=True)
+    ]
+    found = best_of(lists, LARGEST, 10, reach=REACH).select([NIGHT, DUPLICATES]).to_pylist()
+    assert {(row[NIGHT], *row[DUPLICATES]) for row in found} == {("n1", "of-one"), ("n2", "of-two")}
 
 
 def test_a_column_that_was_a_number_one_night_and_text_the_other_becomes_text(tmp_path, library):

@@ -177,7 +177,8 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
     files = list_files(locate(output.rows))
-    listed = shortlist(files, Ranking(None, largest=False), 3, Chooser(library), 0.0).table
+    least_first = Ranking(None, largest=False)
+    listed = shortlist(files, library, least_first, 3, Chooser(), 0.0).table
     expected, _ = Model.load(model).predict(read_table(library), LIMITS, "boosted")
     without_lead = pc.invert(pc.match_substring(expected.column("formula"), "Pb"))
     least = sorted(expected.filter(without_lead).column("prediction").to_pylist())[:3]

@@ -13,8 +13,9 @@ import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import locate, read_table, write_csv, write_parquet
-from emrl_ray.screening.choice import LIBRARY_ROW, Chooser, far_apart
+from emrl_ray.screening.choice import Chooser, far_apart
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
+from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking, Tally
 from emrl_ray.screening.shortlist import shortlist
 from emrl_ray.screening.twins import _Marks
@@ -47,7 +48,7 @@ def found_in(folder, tables, ranking, top=10, **options):
         positions = np.arange(first, first + table.num_rows)
         write_parquet(marked(table, positions, random_crystals(rows)), files[-1])
         first += table.num_rows
-    return shortlist(files, ranking, top, Chooser(library.path, **options), REACH)
+    return shortlist(files, library.path, ranking, top, Chooser(**options), REACH)
 
 
 def marked(table, positions, library):
@@ -213,11 +214,11 @@ def library_with_twins(folder):
 
 
 def test_a_crystal_that_is_there_twice_is_chosen_once(tmp_path):
-    library, rows = library_with_twins(tmp_path)
-    choice = Chooser(library)(rows.take([4, 3, 1, 5, 2, 0]), 3)
+    crystals = read_table(library_with_twins(tmp_path)[0])
+    choice = Chooser()(crystals.take([4, 3, 1, 5, 2, 0]), 3)
     assert choice.rows.tolist() == [0, 1, 3]
     assert (choice.repeated, choice.enough) == (2, True)
-    assert not Chooser(library)(rows.take([4, 3, 1]), 3).enough
+    assert not Chooser()(crystals.take([4, 3, 1]), 3).enough
 
 
 def test_a_chemical_system_is_shown_as_often_as_it_may_be(tmp_path):
@@ -259,7 +260,7 @@ def of_twins(folder, values, ranking=LARGEST, top=1, places=None):
     for index, (first, last) in enumerate([(0, 2), (2, 5), (5, 6)]):
         files.append(locate(folder) / f"slice-{index:06d}.parquet")
         write_parquet(rows.slice(first, last - first), files[-1])
-    return shortlist(files, ranking, top, Chooser(library), REACH)
+    return shortlist(files, library, ranking, top, Chooser(), REACH)
 
 
 @pytest.mark.parametrize("value_of_the_twin", [8.9, 1.0])
@@ -299,7 +300,7 @@ def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_pat
     write_parquet(pa.concat_tables([crystal] * 4), library)
     table = predictions([1.0, 2.0, 3.0, 4.0])
     write_parquet(marked(table, np.arange(4), read_table(library.path)), file)
-    found = shortlist([file], LARGEST, 1, Chooser(library.path), REACH)
+    found = shortlist([file], library.path, LARGEST, 1, Chooser(), REACH)
     assert (ids(found.table), found.twins_cut) == (["c0"], 1)
     assert found.table.column("duplicates").to_pylist() == [["c3"]]
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pyarrow import fs
 
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location, locate, table_files
 
 FOOTER_GUESS = 64 * 1024
 """Bytes read from the end of a Parquet file at first; most footers are shorter."""
-READERS = 16
-"""Files read at a time; a request to an object store is mostly waiting."""
 
 
 def table_fingerprint(uri: str) -> str:
@@ -24,9 +22,9 @@ def table_fingerprint(uri: str) -> str:
     column chunk its place, its sizes and its least and greatest value. A change that leaves all
     of that as it was is not seen.
     """
-    with ThreadPoolExecutor(READERS) as readers:
-        parts = readers.map(_file_ends, table_files(uri))
-        return _digest(part for pair in parts for part in pair)
+    files = table_files(uri)
+    ends = read_each(_file_ends, files, files[0].filesystem)
+    return _digest(part for pair in ends for part in pair)
 
 
 def folder_fingerprint(uri: str) -> str:

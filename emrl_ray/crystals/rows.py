@@ -2,54 +2,85 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.storage import Location, table_files
+from emrl_ray.crystals.many_files import read_each
+from emrl_ray.crystals.storage import Location, read_footer, table_files
+
+ROWS_AT_ONCE = 1024
+"""Rows of a row group that are in memory while it is read."""
 
 
-def count_rows(table: str) -> list[int]:
-    """Return the number of rows of each file of a Parquet table."""
-    return [
-        pq.read_metadata(file.path, filesystem=file.filesystem).num_rows
-        for file in table_files(table)
-    ]
+def count_rows(table: str) -> int:
+    """Return the number of rows of a Parquet table."""
+    files = table_files(table)
+    footers = read_each(read_footer, files, files[0].filesystem)
+    return sum(footer.num_rows for footer in footers)
 
 
 def take_rows(table: str, rows: NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
     """Return the rows at positions `rows` (n,) of a whole Parquet table, in that order.
 
-    Only row groups with a row that is wanted are read, one at a time.
+    Only row groups with a row that is wanted are read, a few at a time.
     """
     files = table_files(table)
+    store = files[0].filesystem
+    footers = list(read_each(read_footer, files, store))
     in_order = np.unique(rows)
-    firsts = np.cumsum([0, *count_rows(table)])
-    parts = [
-        part
-        for file, (first, last) in zip(files, pairwise(firsts), strict=True)
-        for part in _take(file, in_order[(in_order >= first) & (in_order < last)] - first, columns)
-    ]
-    if not parts:
-        schema = pq.read_schema(files[0].path, filesystem=files[0].filesystem)
-        found = schema.empty_table().select(columns or schema.names)
-    else:
+    wanted = list(_wanted(files, footers, in_order))
+    if wanted:
+        parts = list(read_each(lambda group: group.read(columns), wanted, store))
         found = pa.concat_tables(parts, promote_options="permissive")
+    else:
+        schema = footers[0].schema.to_arrow_schema()
+        found = schema.empty_table().select(columns or schema.names)
     return found.take(np.searchsorted(in_order, rows)).combine_chunks()
 
 
-def _take(file: Location, rows: NDArray[np.int64], columns: list[str] | None) -> list[pa.Table]:
-    """Return the rows at ascending positions of one file, a table a row group."""
-    if not len(rows):
-        return []
-    with pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet:
-        groups = range(parquet.num_row_groups)
-        firsts = np.cumsum([0, *(parquet.metadata.row_group(group).num_rows for group in groups)])
-        of_group = np.searchsorted(firsts, rows, side="right") - 1
-        return [
-            parquet.read_row_group(group, columns).take(rows[of_group == group] - firsts[group])
-            for group in np.unique(of_group).tolist()
-        ]
+def rows_within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
+    """Return those of the ascending `rows` that are among the `count` from `start` on, counted from there."""
+    begin, end = np.searchsorted(rows, [start, start + count])
+    return rows[begin:end] - start
+
+
+class _Wanted(NamedTuple):
+    """Rows of a row group."""
+
+    file: Location
+    footer: pq.FileMetaData
+    group: int
+    rows: NDArray[np.int64]
+    """Their positions in it, ascending."""
+
+    def read(self, columns: list[str] | None) -> pa.Table:
+        """Return them."""
+        start, parts = 0, []
+        with pq.ParquetFile(
+            self.file.path, metadata=self.footer, filesystem=self.file.filesystem
+        ) as parquet:
+            for batch in parquet.iter_batches(
+                ROWS_AT_ONCE, row_groups=[self.group], columns=columns, use_threads=False
+            ):
+                parts.append(batch.take(pa.array(rows_within(self.rows, start, batch.num_rows))))
+                start += batch.num_rows
+        return pa.Table.from_batches(parts)
+
+
+def _wanted(
+    files: Sequence[Location], footers: Sequence[pq.FileMetaData], rows: NDArray[np.int64]
+) -> Iterator[_Wanted]:
+    """Yield the row groups that hold any of the ascending `rows` of a table."""
+    first_row = 0
+    for file, footer in zip(files, footers, strict=True):
+        for group in range(footer.num_row_groups):
+            count = footer.row_group(group).num_rows
+            within = rows_within(rows, first_row, count)
+            if len(within):
+                yield _Wanted(file, footer, group, within)
+            first_row += count

@@ -56,7 +56,7 @@ def nightly(config: NightlyConfig) -> NightlyResult:
         job.open(False)
         nights = nights_of(night.out)
         _check_order(night, nights)
-        for earlier, status in zip(nights, statuses(nights), strict=True):
+        for earlier, status in zip(nights, statuses(night.out, nights), strict=True):
             unfinished = status not in ENDED and earlier.files() is not None
             if unfinished and earlier.name != night.name:
                 print(f"nightly: {earlier.name} was cut short, it comes first", flush=True)
@@ -93,7 +93,7 @@ def _night(steps: Steps, night: Night, summary: Summary) -> None:
     """Read, screen and rank the files of a night."""
     with summary.timed("list"):
         before = [each for each in nights_of(night.out) if each.name < night.name]
-        read = files_read(before)
+        read = files_read(night.out, before)
         listing = _listing(steps, night, bool(read))
         found = _files(listing, night, read)
     summary.files(listing, found)

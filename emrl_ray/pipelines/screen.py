@@ -113,8 +113,9 @@ def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
         files = list_files(locate(run.output.rows), ".parquet")
         ranking = ranking_of(config)
         embed = plan.first.embed if config.diverse else None
-        chooser = Chooser(config.crystals, config.per_system, embed)
-        found = shortlist(files, ranking, config.top, chooser, reach_on(plan.first))
+        chooser = Chooser(config.per_system, embed)
+        reach = reach_on(plan.first)
+        found = shortlist(files, config.crystals, ranking, config.top, chooser, reach)
     with usage.timed("write"):
         table = with_supply_risk(found.table) if config.supply else found.table
         write_shortlist(table, run.folder)

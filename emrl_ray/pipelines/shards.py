@@ -8,15 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.rows import ROWS_AT_ONCE, rows_within
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
 from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.fitting import Labels
 from emrl_ray.resuming.row_slices import RowSlice, iter_slice, plan_rows
 from emrl_ray.training import Shard
-
-ROWS_AT_ONCE = 1024
-"""Rows of a graphs table that are in memory while they are read."""
 
 
 class TrainingRows(NamedTuple):
@@ -55,15 +53,9 @@ def read_shard(
     rows = training.rows[first:last]
     graphs = GraphsJoiner(most_bytes)
     for piece in training.pieces:
-        if not len(_within(rows, piece.first_row, piece.stop - piece.start)):
+        if not len(rows_within(rows, piece.first_row, piece.stop - piece.start)):
             continue
         for start, table in iter_slice(piece, GRAPH_COLUMNS, ROWS_AT_ONCE):
-            chosen = table.take(_within(rows, start, table.num_rows))
+            chosen = table.take(rows_within(rows, start, table.num_rows))
             graphs.append(select(Graphs.from_table(chosen, cutoff)))
     return Shard(graphs.joined(), training.targets[first:last], first)
-
-
-def _within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
-    """Return those of the ascending `rows` that are among the `count` from `start` on, counted from there."""
-    begin, end = np.searchsorted(rows, [start, start + count])
-    return rows[begin:end] - start

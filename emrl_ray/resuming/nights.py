@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import (
     Location,
     locate,
@@ -26,8 +26,6 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 
-READERS = 16
-"""Files read at a time; a request to an object store is mostly waiting."""
 NIGHTS, BEST, SUMMARY = "nights", "best", "summary.json"
 
 
@@ -112,13 +110,12 @@ def nights_of(out: str) -> list[Night]:
     return [Night(out, name) for name in sorted(names_in(locate(out) / NIGHTS))]
 
 
-def statuses(nights: Sequence[Night]) -> list[Status | None]:
-    """Return how nights ended."""
-    with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(lambda night: night.status, nights))
+def statuses(out: str, nights: Sequence[Night]) -> list[Status | None]:
+    """Return how nights in a folder ended."""
+    return list(read_each(lambda night: night.status, nights, locate(out).filesystem))
 
 
-def files_read(nights: Sequence[Night]) -> list[pa.Table]:
-    """Return the files that nights read, as tables of listings, in the order of the nights."""
-    with ThreadPoolExecutor(READERS) as readers:
-        return [files for files in readers.map(Night.files, nights) if files is not None]
+def files_read(out: str, nights: Sequence[Night]) -> list[pa.Table]:
+    """Return the files that nights in a folder read, as tables of listings, in the order of the nights."""
+    read = read_each(Night.files, nights, locate(out).filesystem)
+    return [files for files in read if files is not None]

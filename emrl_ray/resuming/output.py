@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import (
     Location,
     leftovers,
@@ -51,13 +51,13 @@ class Output(NamedTuple):
 
     def done(self) -> dict[str, Counts]:
         """Return the counts of the slices that are there already."""
-        files = list_files(locate(self.rows), ".parquet")
-        with ThreadPoolExecutor(max_workers=16) as readers:
-            counts = readers.map(_read_counts, files)
-            return {
-                file.name.removesuffix(".parquet"): count
-                for file, count in zip(files, counts, strict=True)
-            }
+        folder = locate(self.rows)
+        files = list_files(folder, ".parquet")
+        counts = read_each(_read_counts, files, folder.filesystem)
+        return {
+            file.name.removesuffix(".parquet"): count
+            for file, count in zip(files, counts, strict=True)
+        }
 
     def sweep(self) -> None:
         """Delete what workers that were killed had written aside and not yet moved in place."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -11,12 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location, locate
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
 from emrl_ray.resuming.output import Named, Output
 
-READERS = 16
-"""Files read at a time; a request to an object store is mostly waiting."""
 N = TypeVar("N", bound=Named)
 
 
@@ -30,9 +28,9 @@ def reject_repeated_ids(
     A slice that has any is committed anew: rejects, then rows. Killed between the two, the next
     call finds the same rows and comes to the same rejects.
     """
-    files = [locate(output.rows) / f"{piece.name}.parquet" for piece in pieces]
-    with ThreadPoolExecutor(READERS) as readers:
-        columns = list(readers.map(_read_ids, files))
+    folder = locate(output.rows)
+    files = [folder / f"{piece.name}.parquet" for piece in pieces]
+    columns = list(read_each(_read_ids, files, folder.filesystem))
     flags = repeated(columns)
     counts = output.done() if any(flag.any() for flag in flags) else {}
     for piece, file, flag in zip(pieces, files, flags, strict=True):

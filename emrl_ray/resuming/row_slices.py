@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location, locate, read_footer, table_files
 from emrl_ray.crystals.tables import GEOMETRY
-
-READERS = 16
-"""Footers read at a time; a request to an object store is mostly waiting."""
 
 
 class RowSlice(NamedTuple):
@@ -37,8 +34,7 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
     one line, if a file is no Parquet file, or has not what the first one has.
     """
     files = table_files(table)
-    with ThreadPoolExecutor(READERS) as readers:
-        footers = list(readers.map(read_footer, files))
+    footers = list(read_each(read_footer, files, files[0].filesystem))
     _check_alike(files, footers)
     slices: list[RowSlice] = []
     first_row = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY
-from emrl_ray.screening.choice import LIBRARY_ROW, Chooser
+from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import DUPLICATES, RANK, shortlist
 
@@ -39,25 +40,41 @@ def best_of(
     `duplicates`.
     """
     rows = pa.concat_tables(_alike(lists), promote_options="permissive").combine_chunks()
-    positions = pa.array(np.arange(rows.num_rows))
-    place = rows.schema.get_field_index(LIBRARY_ROW)
-    numbered = rows.drop_columns([RANK, DUPLICATES, *GEOMETRY])
-    numbered = numbered.set_column(
-        numbered.schema.get_field_index(LIBRARY_ROW), LIBRARY_ROW, positions
-    )
     with tempfile.TemporaryDirectory() as folder:
         file, library = locate(f"{folder}/rows.parquet"), f"{folder}/library.parquet"
-        write_parquet(numbered, file)
+        write_parquet(_numbered(rows), file)
         write_parquet(rows.select(["id", *GEOMETRY]), locate(library))
-        chooser = Chooser(library, per_system, embed)
-        found = shortlist([file], ranking, top, chooser, reach).table
-    shown = found.column(LIBRARY_ROW).combine_chunks()
-    kept = rows.take(shown)
-    ranked = kept.set_column(0, RANK, found.column(RANK))
-    ranked = ranked.set_column(place, LIBRARY_ROW, kept.column(LIBRARY_ROW))
-    doubles = _doubles(kept, found.column(DUPLICATES).to_pylist(), _by_id(rows))
-    place = ranked.schema.get_field_index(DUPLICATES)
-    return ranked.set_column(place, DUPLICATES, pa.array(doubles, pa.list_(pa.string())))
+        chooser = Chooser(per_system, embed)
+        found = shortlist([file], library, ranking, top, chooser, reach).table
+    shown = found.column(LIBRARY_ROW).to_pylist()
+    others = [[_number(name) for name in names] for names in found.column(DUPLICATES).to_pylist()]
+    doubles = pa.array(_doubles(rows, shown, others), pa.list_(pa.string()))
+    ranked = rows.take(pa.array(shown, pa.int64())).set_column(0, RANK, found.column(RANK))
+    return ranked.set_column(ranked.schema.get_field_index(DUPLICATES), DUPLICATES, doubles)
+
+
+def _numbered(rows: pa.Table) -> pa.Table:
+    """Return rows of shortlists as predictions of a library that they are the rows of.
+
+    As ids are unique within a night alone, each has its number behind it, which keeps their order.
+    """
+    numbers = range(rows.num_rows)
+    ids = [
+        f"{name}\0{row:09d}"
+        for name, row in zip(rows.column("id").to_pylist(), numbers, strict=True)
+    ]
+    numbered = rows.drop_columns([RANK, DUPLICATES, *GEOMETRY])
+    for name, values in (
+        ("id", pa.array(ids, pa.string())),
+        (LIBRARY_ROW, pa.array(numbers, pa.int64())),
+    ):
+        numbered = numbered.set_column(numbered.schema.get_field_index(name), name, values)
+    return numbered
+
+
+def _number(name: str) -> int:
+    """Return the row that an id of `_numbered` is of."""
+    return int(name.rpartition("\0")[2])
 
 
 def _alike(lists: Sequence[pa.Table]) -> list[pa.Table]:
@@ -78,22 +95,15 @@ def _as_text(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def _by_id(rows: pa.Table) -> Mapping[str, list[str]]:
-    """Return the duplicates of all rows of an id."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for row in rows.select(["id", DUPLICATES]).to_pylist():
-        found[row["id"]] += row[DUPLICATES] or []
-    return found
-
-
 def _doubles(
-    shown: pa.Table, others: Sequence[Sequence[str]], known: Mapping[str, list[str]]
+    rows: pa.Table, shown: Sequence[int], others: Sequence[Sequence[int]]
 ) -> list[list[str]]:
     """Return the duplicates of the rows shown: their own, `others` found now, and the duplicates of those."""
+    ids = rows.column("id").to_pylist()
+    known = [names or [] for names in rows.column(DUPLICATES).to_pylist()]
     found = []
-    for row, ids in zip(shown.select([DUPLICATES]).to_pylist(), others, strict=True):
-        own = row[DUPLICATES] or []
-        found.append(
-            list(dict.fromkeys([*own, *ids, *(each for name in ids for each in known[name])]))
-        )
+    for row, same in zip(shown, others, strict=True):
+        names = [*known[row], *(ids[other] for other in same)]
+        names += [name for other in same for name in known[other]]
+        found.append(list(dict.fromkeys(names)))
     return found

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, KNOWN_ID, Reject
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import FOUND, Model
-from emrl_ray.screening.choice import LIBRARY_ROW
 from emrl_ray.screening.filters import DOMAIN, ELEMENTS, EXCLUDED_BY, KNOWN, Filters, excluded_by
 from emrl_ray.screening.objectives import (
     P_ALL,
@@ -20,6 +19,7 @@ from emrl_ray.screening.objectives import (
     joint_probability,
     suffix,
 )
+from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.shortlist import DUPLICATES, RANK
 from emrl_ray.screening.supply_risk import SUPPLY
 

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import group_duplicates
-from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.screening.symbols import symbols
 
-LIBRARY_ROW = "library_row"
-"""Column of the predictions: position of the candidate in the library."""
 POOL = 2
 """So many times the rows of the shortlist are chosen from if they are to lie far apart."""
 LEAST_SHARE = 0.5
@@ -38,8 +35,6 @@ class Choice(NamedTuple):
 class Chooser(NamedTuple):
     """How rows are chosen, best first."""
 
-    library: str
-    """Crystals table of the candidates."""
     per_system: int | None = None
     """Most crystals with the same set of elements."""
     embed: Callable[[CrystalBatch], NDArray[np.float32]] | None = None
@@ -49,10 +44,10 @@ class Chooser(NamedTuple):
     def __call__(self, rows: pa.Table, top: int, probability: str | None = None) -> Choice:
         """Return the choice of `top` rows, or of fewer if there are not so many.
 
-        `probability` is the column that they are ordered by, None if it is no probability.
+        `rows` have the geometry; `probability` is the column that they are ordered by, None if it is
+        no probability.
         """
-        positions = rows.column(LIBRARY_ROW).to_numpy()
-        batch = CrystalBatch.from_arrow(take_rows(self.library, positions, list(GEOMETRY)))
+        batch = CrystalBatch.from_arrow(rows.select(GEOMETRY))
         group = group_duplicates(batch, find_contacts(batch))
         own = np.arange(len(group))
         shown = own[group == own]

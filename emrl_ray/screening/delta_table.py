@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import Location, absolute, locate, names_in
 from emrl_ray.screening.candidates import RUN_ID, own_columns
-from emrl_ray.screening.prediction_files import READERS
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -196,8 +195,8 @@ def _schema_of(files: Sequence[Location]) -> pa.Schema:
     def read(file: Location) -> pa.Schema:
         return pq.read_schema(file.path, filesystem=file.filesystem).remove_metadata()
 
-    with ThreadPoolExecutor(READERS) as readers:
-        return pa.unify_schemas(list(readers.map(read, files)), promote_options="permissive")
+    schemas = list(read_each(read, files, files[0].filesystem))
+    return pa.unify_schemas(schemas, promote_options="permissive")
 
 
 def _batches(files: Sequence[Location], schema: pa.Schema, run_id: str) -> Iterator[pa.RecordBatch]:

@@ -1,9 +1,8 @@
-"""The prediction files of a run, read with several requests at a time."""
+"""The prediction files of a run, and the structures that they are of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from typing import TypeVar
 
 import numpy as np
@@ -11,22 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.many_files import read_each
+from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.storage import Location
+from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.screening.filters import EXCLUDED_BY
 
-READERS = 16
-"""Files that are read at a time; a request to an object store is mostly waiting."""
-FILES_AT_ONCE = 64
-"""Files of which what was found is held at a time."""
+LIBRARY_ROW = "library_row"
+"""Column of the predictions: position of the candidate in the library."""
 
 Found = TypeVar("Found")
 
 
 def each_file(
-    files: Sequence[Location],
-    columns: Sequence[str],
-    find: Callable[[pa.Table, int], Found],
-    readers: Executor,
+    files: Sequence[Location], columns: Sequence[str], find: Callable[[pa.Table, int], Found]
 ) -> Iterator[Found]:
     """Yield what `find` makes of each file, in order: of those of the columns that it has, and its number."""
 
@@ -36,25 +33,33 @@ def each_file(
             names = [name for name in columns if name in parquet.schema_arrow.names]
             return find(parquet.read(names, use_threads=False), number)
 
-    for first in range(0, len(files), FILES_AT_ONCE):
-        yield from readers.map(read, range(first, min(first + FILES_AT_ONCE, len(files))))
+    if files:
+        yield from read_each(read, range(len(files)), files[0].filesystem)
 
 
-def read_rows(files: Sequence[Location], best: pa.Table, readers: Executor) -> pa.Table:
-    """Return the rows, in full, that `best` (`ranking.BEST`) names, in its order."""
+def read_rows(files: Sequence[Location], best: pa.Table, library: str) -> pa.Table:
+    """Return the rows, in full, that `best` (`ranking.BEST`) names, in its order, with their structures.
+
+    `library` is the crystals table that these were predicted of.
+    """
     file, row = best.column("file").to_numpy(), best.column("row").to_numpy()
     by_place = np.lexsort((row, file))
 
     def read(group: NDArray[np.int64]) -> pa.Table:
         place = files[file[group[0]]]
-        table = pq.read_table(place.path, filesystem=place.filesystem, use_threads=False)
-        return table.take(row[group])
+        with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+            return parquet.read(use_threads=False).take(row[group])
 
     if best.num_rows:
         groups = np.split(by_place, np.flatnonzero(np.diff(file[by_place])) + 1)
-        tables = list(readers.map(read, groups))
+        tables = list(read_each(read, groups, files[0].filesystem))
         found = pa.concat_tables(tables, promote_options="permissive")
         found = found.take(np.argsort(by_place)).combine_chunks()
     else:
         found = pq.read_schema(files[0].path, filesystem=files[0].filesystem).empty_table()
-    return found.drop_columns(EXCLUDED_BY) if EXCLUDED_BY in found.column_names else found
+    if EXCLUDED_BY in found.column_names:
+        found = found.drop_columns(EXCLUDED_BY)
+    structures = take_rows(library, found.column(LIBRARY_ROW).to_numpy(), list(GEOMETRY))
+    for name in GEOMETRY:
+        found = found.append_column(structures.schema.field(name), structures.column(name))
+    return found

@@ -9,22 +9,22 @@ that are shown is told in the end; of the same crystal the first row of the libr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
-from emrl_ray.screening.choice import LIBRARY_ROW, Chooser
-from emrl_ray.screening.prediction_files import FILES_AT_ONCE, READERS, each_file, read_rows
+from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_rows
 from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select
 from emrl_ray.screening.twins import find_twins
 
 FIRST, MORE, MOST = 2, 4, 64
 """So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""
+MERGED = 64
+"""Files whose best rows are merged at a time."""
 RANK, DUPLICATES = "rank", "duplicates"
 """Columns of the shortlist: place on it, from 1, and ids of other ranked candidates that are the same crystal."""
 LIKELY = 0.5
@@ -51,30 +51,34 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(
-    files: Sequence[Location], ranking: Ranking, top: int, choose: Chooser, reach: float
+    files: Sequence[Location],
+    library: str,
+    ranking: Ranking,
+    top: int,
+    choose: Chooser,
+    reach: float,
 ) -> Shortlist:
     """Return the best `top` candidates in one or more prediction files, best first.
 
-    `choose` says which of the best rows, best first, are shown; it is asked for `top` of more and
+    `library` is the crystals table of the candidates. `choose` says which of the best rows, best first, are shown; it is asked for `top` of more and
     more rows until it has enough, or `MOST` times as many were looked at. `reach` is how far
     apart on the map the same crystal may lie.
     """
     probability = None if ranking.window is None else ranking.probability
-    with ThreadPoolExecutor(READERS) as readers:
-        every = [*ranking.columns, *ranking.counted]
-        best, tally = _ranked(files, every, ranking, FIRST * top, readers)
-        rows = read_rows(files, best, readers)
-        choice = choose(rows, top, probability)
-        examined = best.num_rows
-        if not choice.enough and examined < tally.ranked:
-            best, _ = _ranked(files, ranking.columns, ranking, MOST * top, readers)
-            while not choice.enough and examined < best.num_rows:
-                examined = min(MORE * examined, best.num_rows)
-                rows = read_rows(files, best.slice(0, examined), readers)
-                choice = choose(rows, top, probability)
-        shown = best.take(choice.rows)
-        rows = rows.take(choice.rows).combine_chunks()
-        table, twins_cut = _table(files, ranking, shown, rows, choose.library, reach, readers)
+    every = [*ranking.columns, *ranking.counted]
+    best, tally = _ranked(files, every, ranking, FIRST * top)
+    rows = read_rows(files, best, library)
+    choice = choose(rows, top, probability)
+    examined = best.num_rows
+    if not choice.enough and examined < tally.ranked:
+        best, _ = _ranked(files, ranking.columns, ranking, MOST * top)
+        while not choice.enough and examined < best.num_rows:
+            examined = min(MORE * examined, best.num_rows)
+            rows = read_rows(files, best.slice(0, examined), library)
+            choice = choose(rows, top, probability)
+    shown = best.take(choice.rows)
+    rows = rows.take(choice.rows).combine_chunks()
+    table, twins_cut = _table(files, library, ranking, shown, rows, reach)
     listed = table.num_rows
     likely = None
     if probability is not None:
@@ -84,11 +88,7 @@ def shortlist(
 
 
 def _ranked(
-    files: Sequence[Location],
-    columns: Sequence[str],
-    ranking: Ranking,
-    most: int,
-    readers: Executor,
+    files: Sequence[Location], columns: Sequence[str], ranking: Ranking, most: int
 ) -> tuple[pa.Table, Tally]:
     """Return the best `most` rows of all files (`BEST`), and what these columns tell of all (`Tally`)."""
     best, tally, parts = BEST.empty_table(), NOTHING, []
@@ -96,30 +96,28 @@ def _ranked(
     def find(predictions: pa.Table, number: int) -> tuple[pa.Table, Tally]:
         return best_rows(predictions, number, ranking, most)
 
-    for part, counted in each_file(files, columns, find, readers):
+    for part, counted in each_file(files, columns, find):
         parts.append(part)
         tally += counted
-        if len(parts) == FILES_AT_ONCE:
+        if len(parts) == MERGED:
             best, parts = select(pa.concat_tables([best, *parts]), most), []
     return select(pa.concat_tables([best, *parts]), most), tally
 
 
 def _table(
     files: Sequence[Location],
+    library: str,
     ranking: Ranking,
     shown: pa.Table,
     rows: pa.Table,
-    library: str,
     reach: float,
-    readers: Executor,
 ) -> tuple[pa.Table, int]:
     """Return the shortlist of the rows `shown` (`BEST`), and of how many not all twins were looked for.
 
     `rows` are the same in full. Of a row and its twins the first one of the library is shown, in
     the place that it ranks at.
     """
-    rows = _with_geometry(rows, library)
-    twins = find_twins(files, ranking, rows, library, reach, readers)
+    twins = find_twins(files, library, ranking, rows, reach)
     own = shown.append_column(twins.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
     crystal = np.concatenate([np.arange(shown.num_rows), twins.shown])
     every = pa.concat_tables([own, twins.rows]).append_column("crystal", pa.array(crystal))
@@ -128,17 +126,9 @@ def _table(
     others = np.split(np.array(every.column("id").to_pylist(), object), first[1:])
     best = select(every.take(first), shown.num_rows)
     if not best.select(BEST.names).equals(shown):
-        rows = _with_geometry(read_rows(files, best, readers), library)
+        rows = read_rows(files, best, library)
     ids = [others[number][1:].tolist() for number in best.column("crystal").to_pylist()]
     place = rows.num_columns - len(GEOMETRY)
     table = rows.add_column(place, DUPLICATES, pa.array(ids, pa.list_(pa.string())))
     ranks = pa.array(np.arange(1, table.num_rows + 1))
     return table.add_column(0, RANK, ranks), twins.cut
-
-
-def _with_geometry(rows: pa.Table, library: str) -> pa.Table:
-    """Return rows of predictions with the structures that they are of."""
-    crystals = take_rows(library, rows.column(LIBRARY_ROW).to_numpy(), list(GEOMETRY))
-    for name in GEOMETRY:
-        rows = rows.append_column(crystals.schema.field(name), crystals.column(name))
-    return rows

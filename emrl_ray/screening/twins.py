@@ -8,7 +8,6 @@ So all ranked rows are looked through by formula and place, and the few that agr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -23,8 +22,8 @@ from emrl_ray.crystals.rows import take_rows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.model import Model
-from emrl_ray.screening.choice import LIBRARY_ROW, among_first
-from emrl_ray.screening.prediction_files import each_file
+from emrl_ray.screening.choice import among_first
+from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file
 from emrl_ray.screening.ranking import BEST, Ranking, ranked_rows
 
 MARKS = ("formula", "map_x", "map_y", LIBRARY_ROW)
@@ -57,12 +56,7 @@ def reach_on(model: Model) -> float:
 
 
 def find_twins(
-    files: Sequence[Location],
-    ranking: Ranking,
-    shown: pa.Table,
-    library: str,
-    reach: float,
-    readers: Executor,
+    files: Sequence[Location], library: str, ranking: Ranking, shown: pa.Table, reach: float
 ) -> Twins:
     """Return the ranked rows of prediction files that are the crystals of other rows, `shown`.
 
@@ -82,7 +76,7 @@ def find_twins(
         kept, row = np.unique(pairs.row, return_inverse=True)
         return found.take(kept), _Pairs(row, pairs.shown)
 
-    for table, pairs in each_file(files, [*ranking.columns, *MARKS], candidates, readers):
+    for table, pairs in each_file(files, [*ranking.columns, *MARKS], candidates):
         compared = among_first(pairs.shown, MOST, seen)
         parts.append(table.take(np.unique(pairs.row[compared])))
     rows = pa.concat_tables(parts).combine_chunks()

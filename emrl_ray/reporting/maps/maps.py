@@ -152,7 +152,7 @@ def _sample(config: MapConfig, models: Mapping[str, Model]) -> tuple[pa.Table, l
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_colors(config.color, schema, config.crystals)
-    _check_enough(min(sum(count_rows(config.crystals)), config.rows), config)
+    _check_enough(min(count_rows(config.crystals), config.rows), config)
     columns = _columns(config, models, schema)
     read = columns_to_read(schema, columns)
     return sample_rows(config.crystals, read, config.rows, config.seed), columns

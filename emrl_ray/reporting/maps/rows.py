@@ -40,7 +40,7 @@ def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.T
 
     One row group at a time is in memory.
     """
-    drawn = np.arange(sum(count_rows(crystals)))
+    drawn = np.arange(count_rows(crystals))
     if len(drawn) > rows:
         drawn = np.sort(np.random.default_rng(seed).choice(len(drawn), rows, replace=False))
     return take_rows(crystals, drawn, columns)

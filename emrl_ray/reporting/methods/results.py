@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from pyarrow import fs
 
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location, locate, read_json
 from emrl_ray.evaluation import Floors, Scores
 
 DEPTH = 2
 """Folders above a result: data set and method."""
-READERS = 16
-"""Files that are read at a time; a request to an object store is mostly waiting."""
 
 
 class Result(NamedTuple):
@@ -66,8 +64,7 @@ def read_results(uri: str) -> Results:
     """
     folder = locate(uri)
     files = _json_files(folder)
-    with ThreadPoolExecutor(READERS) as readers:
-        contents = list(readers.map(_read, files))
+    contents = list(read_each(_read, files, folder.filesystem))
     found: list[Result] = []
     skipped = []
     for file, content in zip(files, contents, strict=True):

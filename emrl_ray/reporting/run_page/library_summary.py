@@ -5,24 +5,20 @@ What is held in memory is counts, bins and a sample, however many rows there are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import KNOWN_ID, float_column
 from emrl_ray.reporting.run_page.axes import nice_step
 from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
 from emrl_ray.reporting.run_page.run_folder import batches
-from emrl_ray.screening.prediction_files import FILES_AT_ONCE, READERS
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 SAMPLE_ROWS = 20_000
 """Rows of the sample that tells where bins begin and end."""
@@ -101,20 +97,16 @@ def summarize_library(
     `endings` are those of the columns of each model. Raises ValueError, in one line, at a damaged file.
     Files are read twice, a few columns of them: for the sample that places the bins, and to count.
     """
-    samples = _each(_sample, list(enumerate(files)))
+    if not files:
+        return None
+    store = files[0].filesystem
+    samples = read_each(_sample, list(enumerate(files)), store)
     sample = reduce(_smaller_keys, samples, np.zeros((4, 0)))
     bins = _bins(sample[1:])
     if bins is None:
         return None
-    counted = _each(lambda file: _count_file(file, bins, window, endings), files)
+    counted = read_each(lambda file: _count_file(file, bins, window, endings), files, store)
     return reduce(LibrarySummary.__add__, counted)
-
-
-def _each(work: Callable[[S], T], things: Sequence[S]) -> Iterator[T]:
-    """Yield what `work` makes of each thing, in order; several are worked on, few are waiting."""
-    with ThreadPoolExecutor(READERS) as readers:
-        for first in range(0, len(things), FILES_AT_ONCE):
-            yield from readers.map(work, things[first : first + FILES_AT_ONCE])
 
 
 def _sample(numbered: tuple[int, Location]) -> NDArray[np.float64]:
