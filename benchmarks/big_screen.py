@@ -4,8 +4,8 @@
 
 The candidates are written down as often as wanted, with a number behind their ids.
 
-share    screens 1,105,340 rows, and then computes the same slices in as many plain processes as there were
-         workers, without Ray: what the screen takes longer, without the start of Ray, is Ray's share
+share    screens 1,105,340 rows, and computes the same slices in as many plain processes as there were
+         workers, without Ray, by turns: what the screen takes longer, without the start of Ray, is Ray's share
 memory   screens of 10^5 to 3·10^6 rows: the peak memory of the driver, of a process each
 resume   screens a million rows, kills the driver once half the slices are there, and calls again
 """
@@ -16,9 +16,11 @@ import itertools
 import json
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,11 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.machine import available_cpus, description, versions
 from emrl_ray.pipelines.screen import ScreenWorker
 from emrl_ray.pipelines.screen_plan import prepare
+from emrl_ray.resuming.row_slices import RowSlice
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
 SHARE_ROWS, RESUME_ROWS = 1_105_340, 1_000_000
+ROUNDS = 3
 FILE_ROWS = 262_144
 SERIES = ("share", "memory", "resume")
 
@@ -104,35 +108,48 @@ def _environment() -> dict[str, str]:
 
 
 def share(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
-    """Return the seconds of a screen by stage, those of its slices without Ray, and Ray's share."""
+    """Return the seconds of a screen by stage, those of its slices without Ray, and Ray's share: medians of rounds."""
     crystals = library(data, SHARE_ROWS, out)
-    run = out / "share"
-    remove(locate(run))
-    manifest = screened(model, crystals, window, run)
-    seconds = manifest["seconds"]
-    plain = without_ray(model, crystals, window, out / "plain")
-    own = seconds["predict"] - plain
+    rounds = []
+    for _ in range(ROUNDS):
+        remove(locate(out / "share"))
+        manifest = screened(model, crystals, window, out / "share")
+        seconds = manifest["seconds"]
+        plain = without_ray(model, crystals, window, out / "plain")
+        rounds.append(
+            {
+                "wall": manifest["wall"],
+                **seconds,
+                "all_but_start": round(sum(seconds.values()) - seconds["start"], 2),
+                "predict_without_ray": round(plain, 2),
+            }
+        )
+        print(rounds[-1], flush=True)
+    median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    of_ray = statistics.median(each["predict"] - each["predict_without_ray"] for each in rounds)
     return {
         "rows": manifest["counts"]["rows_in"],
         "slices": manifest["counts"]["slices"],
-        "seconds": seconds,
-        "wall": manifest["wall"],
-        "throughput": manifest["throughput"],
-        "peak_memory_bytes": manifest["peak_memory_bytes"],
-        "predict_without_ray": round(plain, 2),
-        "share_of_predict": round(own / seconds["predict"], 4),
-        "share_of_all_but_start": round(own / (sum(seconds.values()) - seconds["start"]), 4),
+        "rounds": rounds,
+        "median": median,
+        "of_ray": round(of_ray, 2),
+        "share_of_predict": round(of_ray / median["predict"], 4),
+        "share_of_all_but_start": round(of_ray / median["all_but_start"], 4),
     }
 
 
 def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
-    """Return the seconds in which plain processes compute the slices of a screen."""
+    """Return the seconds in which plain processes, which load the model once, compute the slices of a screen."""
     remove(locate(run))
     config = ScreenConfig(model=model, crystals=crystals, target_window=window, out=str(run))
-    cpus = available_cpus()
+    plan, cpus = prepare(config), available_cpus()
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
-    workers = [context.Process(target=compute, args=(config, first, cpus)) for first in range(cpus)]
+    arguments = (config, plan.objectives, plan.filters, plan.run.output)
+    workers = [
+        context.Process(target=compute, args=(arguments, plan.pieces[first::cpus]))
+        for first in range(cpus)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -141,11 +158,10 @@ def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
     return time.monotonic() - began
 
 
-def compute(config: ScreenConfig, first: int, step: int) -> None:
-    """Compute every `step`-th slice from the `first` on."""
-    plan = prepare(config)
-    worker = ScreenWorker(config, plan.objectives, plan.filters, plan.run.output)
-    for piece in plan.pieces[first::step]:
+def compute(arguments: tuple[Any, ...], pieces: Sequence[RowSlice]) -> None:
+    """Compute slices with a worker that is made as Ray's are."""
+    worker = ScreenWorker(*arguments)
+    for piece in pieces:
         worker(piece)
 
 

@@ -73,16 +73,27 @@ class Location(NamedTuple):
 
 
 def locate(uri: str | os.PathLike[str]) -> Location:
-    """Return the location that a local path or a URI such as ``s3://bucket/key`` names."""
+    """Return the location that a local path or a URI such as ``s3://bucket/key`` names.
+
+    Raises ValueError, in one line, at a URI of no file system that is known.
+    """
     text = os.fspath(uri)
     if "://" in text:
-        return Location(*fs.FileSystem.from_uri(text))
+        try:
+            return Location(*fs.FileSystem.from_uri(text))
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{text}: {' '.join(str(error).split())}") from None
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
 
 
 def absolute(uri: str) -> str:
-    """Return a URI as it is and a local path from the root on: other processes work elsewhere."""
-    return uri if "://" in uri else locate(uri).path
+    """Return a local path from the root on, as other processes work elsewhere, and a URI as it is.
+
+    Neither ends in a slash, so that a name may follow.
+    """
+    if "://" not in uri:
+        return locate(uri).path
+    return uri if "?" in uri else uri.rstrip("/")
 
 
 def root_of(uri: str) -> str:
