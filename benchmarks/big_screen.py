@@ -177,6 +177,7 @@ def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]
                 "rows": manifest["counts"]["rows_in"],
                 "driver_mib": manifest["peak_memory_bytes"]["driver"] >> 20,
                 "largest_worker_mib": manifest["peak_memory_bytes"]["largest_worker"] >> 20,
+                "wall": manifest["wall"],
                 "seconds": manifest["seconds"],
             }
         )
