@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,35 @@ def test_a_wrong_configuration_stops_before_any_work(
     assert cli.main(["nightly", "--config", str(file)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_empty_source_keeps_nothing_of_the_others_from_being_read(stage, monkeypatch, capsys):
+    read = []
+
+    def fail(config: Any, listing: Any) -> None:
+        read.append([Path(file.path).name for file in listing.files])
+        raise OSError("away")
+
+    monkeypatch.setattr(module, "ingest_files", fail)
+    empty, file = stage.incoming / "empty", stage.deliver("a", 5, 1)
+    empty.mkdir()
+    sources = [str(empty), str(stage.incoming), str(file)]
+    config = stage.config(NIGHTS[0])
+    with pytest.raises(OSError, match="away"):
+        nightly(replace(config, ingest={**config.ingest, "sources": sources}))
+    assert read == [["a.parquet"]]
+    assert f"nightly: {empty}: no files of crystals there" in capsys.readouterr().out
+
+
+def test_files_of_a_first_night_may_be_deleted_once_they_are_read(ray_session, stage, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OSError("away")
+
+    file = stage.deliver("a", 12, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "screen", fail)
+        with pytest.raises(OSError, match="away"):
+            nightly(stage.config(NIGHTS[0]))
+    file.unlink()
+    assert nightly(stage.config(NIGHTS[0])).passed
+    assert balanced(stage.summary(NIGHTS[0])) == 12
