@@ -75,6 +75,8 @@ def test_a_stored_model_predicts_what_it_predicted_when_it_was_made(version, hea
         ("card.json", b"\xff\xfe\x00", "card.json is no JSON"),
         ("card.json", {"basis": ...}, "card.json has no basis"),
         ("card.json", {"heads": ["linear"]}, "heads in card.json is no JSON object"),
+        ("card.json", {"heads": {"magic": {}}}, "heads in card.json: magic is none of linear"),
+        ("card.json", {"best_head": "readout"}, "best_head in card.json: readout is none of"),
         ("calibration.json", b"[]", "calibration.json is no JSON object"),
         ("calibration.json", b"no", "calibration.json is no JSON"),
         ("calibration.json", {"linear": [1.0]}, "linear in calibration.json is no JSON object"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.crystals.storage import locate
+from emrl_ray.heads import HEADS
 from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
 
 FORMAT_VERSION = 2
@@ -75,11 +76,16 @@ def read_card(uri: str) -> Card:
 
 
 def _card(values: dict[str, Any]) -> Card:
-    """Return the card with these entries; DamageError if one is missing, or is no object but should be."""
+    """Return the card with these entries; DamageError if one is missing or is not what it should be."""
     names = [entry.name for entry in fields(Card)]
     for name in names:
         if name not in values:
             raise DamageError(f"{CARD} has no {name}")
     for name in ("heads", "rows", "metrics", "hyperparameters", "versions"):
         as_mapping(values[name], f"{name} in {CARD}")
+    heads, best = values["heads"], values["best_head"]
+    if unknown := sorted(heads.keys() - HEADS.keys()):
+        raise DamageError(f"heads in {CARD}: {unknown[0]} is none of {', '.join(HEADS)}")
+    if best not in heads:
+        raise DamageError(f"best_head in {CARD}: {best} is none of {', '.join(heads)}")
     return Card(**{name: values[name] for name in names})
