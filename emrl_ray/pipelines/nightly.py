@@ -168,7 +168,8 @@ def _ingested(steps: Steps, night: Night, files: Listing) -> Counts:
     """Read the files of a night, unless that is done, and return what became of the crystals."""
     if _is_read(night):  # the files may be gone since
         return Counts.of(read_json(locate(night.crystals) / MANIFEST)["counts"])
-    return ingest_files(steps.ingest, files).counts
+    remedy = f"delete {night.crystals}, and the night is read anew"
+    return ingest_files(steps.ingest, files, remedy).counts
 
 
 def _last_screened(before: Sequence[Night]) -> Night | None:
