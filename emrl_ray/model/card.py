@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from emrl_ray.config.base import refuse_query
 from emrl_ray.crystals.storage import locate
 from emrl_ray.heads import HEADS
 from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
@@ -61,6 +62,7 @@ class Card:
 
 def read_card(uri: str) -> Card:
     """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
+    refuse_query("model", uri)
     place = locate(uri) / CARD
     if not place.is_file():
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
