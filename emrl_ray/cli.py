@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import gc
 import inspect
-import linecache
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -16,7 +15,7 @@ from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
-from emrl_ray.config import ConfigError
+from emrl_ray.complaints import complaint
 from emrl_ray.options import near, one_line, parse
 
 
@@ -27,26 +26,28 @@ class Verb(NamedTuple):
     """Dataclass of its options."""
     function: str
     """MODULE:NAME, imported when the verb runs."""
+    goes_on: bool = False
+    """Whether the same call again goes on where it was interrupted."""
 
 
 VERBS: dict[str, Verb] = {
-    "demo": Verb(config.DemoConfig, "emrl_ray.pipelines.demo:demo"),
-    "ingest": Verb(config.IngestConfig, "emrl_ray.pipelines.ingest:ingest"),
-    "fetch": Verb(config.FetchConfig, "emrl_ray.fetching.fetch:fetch"),
-    "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library"),
-    "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize"),
-    "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train"),
-    "tune": Verb(config.TuneConfig, "emrl_ray.pipelines.tune:tune"),
+    "demo": Verb(config.DemoConfig, "emrl_ray.pipelines.demo:demo", True),
+    "ingest": Verb(config.IngestConfig, "emrl_ray.pipelines.ingest:ingest", True),
+    "fetch": Verb(config.FetchConfig, "emrl_ray.fetching.fetch:fetch", True),
+    "library": Verb(config.LibraryConfig, "emrl_ray.pipelines.library:library", True),
+    "featurize": Verb(config.FeaturizeConfig, "emrl_ray.pipelines.featurize:featurize", True),
+    "train": Verb(config.TrainConfig, "emrl_ray.pipelines.train:train", True),
+    "tune": Verb(config.TuneConfig, "emrl_ray.pipelines.tune:tune", True),
     "predict": Verb(config.PredictConfig, "emrl_ray.predicting:predict"),
     "evaluate": Verb(config.EvaluateConfig, "emrl_ray.reporting.evaluation.evaluate:evaluate"),
     "embed": Verb(config.EmbedConfig, "emrl_ray.embedding:embed"),
     "neighbors": Verb(config.NeighborsConfig, "emrl_ray.known_neighbors:neighbors"),
-    "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen"),
+    "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen", True),
     "diff": Verb(config.DiffConfig, "emrl_ray.reporting.differences:diff"),
-    "nightly": Verb(config.NightlyConfig, "emrl_ray.pipelines.nightly:nightly"),
+    "nightly": Verb(config.NightlyConfig, "emrl_ray.pipelines.nightly:nightly", True),
     "report": Verb(config.ReportConfig, "emrl_ray.reporting.run_page.page:report"),
     "map": Verb(config.MapConfig, "emrl_ray.reporting.maps.maps:draw_map"),
-    "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark"),
+    "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark", True),
 }
 
 
@@ -72,22 +73,27 @@ def run(verb: str, words: Sequence[str]) -> int:
     """
     atexit.register(gc.freeze)  # else Python looks for garbage as it ends, for about 0.5 s
     return guard(
-        f"emrl-ray {verb}", lambda: call(verb, parse(VERBS[verb].config, words, name=verb))
+        f"emrl-ray {verb}",
+        lambda: call(verb, parse(VERBS[verb].config, words, name=verb)),
+        "; the same command goes on from here" if VERBS[verb].goes_on else "",
     )
 
 
-def guard(name: str, work: Callable[[], Any]) -> int:
-    """Return the exit status of `work`; an error of the user's becomes one line on stderr."""
+def guard(name: str, work: Callable[[], Any], after_interrupt: str) -> int:
+    """Return the exit status of `work`; an error of the user's becomes one line on stderr.
+
+    So does an interrupt, with what is to be said after it.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress shows at once in a log or a pipe
     try:
         outcome = work()
     except (ValueError, OSError, ImportError) as error:
-        if (message := _message(error)) is None:
+        if (message := complaint(error)) is None:
             raise
         return _refuse(name, message)
     except KeyboardInterrupt:
-        return _refuse(name, "interrupted; the same command goes on from here", status=130)
+        return _refuse(name, f"interrupted{after_interrupt}", status=130)
     return 0 if getattr(outcome, "passed", True) else 1
 
 
@@ -126,32 +132,6 @@ def _overview() -> str:
             "emrl-ray VERB --help shows a verb's options; emrl-ray --version the version.",
         ]
     )
-
-
-def _message(error: Exception) -> str | None:
-    """Return the line that tells the user of `error`; None for a bug.
-
-    What this package raises on purpose is for the user, and so is what the operating system says of
-    a file. Any other ValueError is a bug, and so is what comes from another process (its text
-    holds a traceback).
-    """
-    text = str(error).strip()
-    if "\n" in text:
-        return None
-    if isinstance(error, ConfigError) or _raised_here(error):
-        return text
-    return f"{type(error).__name__}: {text}" if isinstance(error, OSError) else None
-
-
-def _raised_here(error: Exception) -> bool:
-    """Return whether a `raise` statement of this package raised `error`."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    if frame is None or not frame.tb_frame.f_globals["__name__"].startswith("emrl_ray."):
-        return False
-    line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno)
-    return line.strip().startswith("raise ")
 
 
 def _refuse(name: str, message: str, status: int = 2) -> int:

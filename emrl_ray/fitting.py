@@ -15,12 +15,13 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, check_target
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, Stage, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.evaluation import Split, floors, score, split_rows
 from emrl_ray.features.elements import default_csv
-from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.graphs import Graphs, lonely_rows, table_cutoff
+from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.machine import limited_threads, versions
@@ -68,25 +69,34 @@ def check_unique_ids(table: str) -> None:
         )
 
 
-def read_labels(graphs: str, target: str, source: str) -> tuple[Labels, list[Reject]]:
-    """Return the labelled rows of a graphs table, and a reject for each row without a label.
+def read_labels(
+    graphs: str, target: str, source: str, cutoff: float | None = None
+) -> tuple[Labels, list[Reject]]:
+    """Return the labelled rows of a graphs table, and a reject for each other row.
 
-    `source` is where the crystals come from, for the rejects.
+    Those are rows without a label and, where the table's pairs are longer than `cutoff` (Å), rows
+    without a pair within it. `source` is where the crystals come from, for the rejects.
     Raises ValueError, in one line, if there is no such numeric column.
     """
-    check_target(table_schema(graphs), target, graphs)
+    schema = table_schema(graphs)
+    check_target(schema, target, graphs)
     table = read_table(graphs, columns=["id", "formula", target])
+    rows, rejects = np.arange(table.num_rows), list[Reject]()
+    if cutoff is not None and cutoff < table_cutoff(schema):
+        lonely = np.concatenate([lonely_rows(part, cutoff) for part in iter_tables(graphs)])
+        table, rejects = reject_lonely(table, lonely, cutoff, source, Stage.FEATURIZE)
+        rows = rows[~lonely]
     field = table.schema.field(target)
     values = table.column(target).cast(pa.float64()).to_numpy()
-    rows = np.flatnonzero(np.isfinite(values))
-    rejects = reject_unlabelled(table.column("id"), values, target, source)
-    kept = table.take(rows)
+    labelled = np.isfinite(values)
+    rejects += reject_unlabelled(table.column("id"), values, target, source)
+    kept, rows, values = table.filter(pa.array(labelled)), rows[labelled], values[labelled]
     return (
         Labels(
             rows,
             kept.column("id").combine_chunks(),
             kept.column("formula").combine_chunks(),
-            values[rows],
+            values,
             *origin_of(field),
         ),
         rejects,

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from emrl_ray.config import ConfigError
+from emrl_ray.config.base import refuse_query
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 C = TypeVar("C")
 FOLDERS = {"out", "model"}
-"""Options whose value other paths begin with."""
+"""Options whose value other paths begin with; of every other model its card is asked (`model.card`)."""
 
 
 def parse(
@@ -40,18 +41,9 @@ def parse(
         found = _parser(kind, given, f"emrl-ray {name}").parse_args(words).as_dict()
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
-    _refuse_queries(found)
+    for folder in FOLDERS & found.keys():
+        refuse_query(f"--{folder}", str(found[folder]))
     return kind(**{key: found[key] for key in known})
-
-
-def _refuse_queries(options: Mapping[str, Any]) -> None:
-    """Raise ConfigError, in one line, for a URI with ?OPTIONS below which other paths will lie."""
-    for name in FOLDERS & options.keys():
-        if "?" in str(options[name]) and "://" in str(options[name]):
-            raise ConfigError(
-                f"--{name} {options[name]}: takes no ?OPTIONS; where an object store is, tell by "
-                "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
-            )
 
 
 def read_yaml(file: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from emrl_ray.features.graphs import Graphs
 from emrl_ray.losses import Loss, Outputs
 from emrl_ray.networks.graph_network import GraphNetwork
 from emrl_ray.networks.inputs import AtomGraph
@@ -29,6 +30,15 @@ class MeanDistance(GraphNetwork):
         pairs = torch.bincount(center, minlength=len(atoms)).clamp_min(1)
         distance = torch.zeros_like(atoms).index_add(0, center, graph.distance) / pairs
         return self.layer(graph.mean_over_atoms(torch.stack([atoms, distance], dim=1)))
+
+
+class NoHydrogen(MeanDistance):
+    """Refuses hydrogen as a worker refuses too many atoms."""
+
+    def select(self, graphs: Graphs) -> Graphs:
+        if (graphs.atomic_numbers == 1).any():
+            raise OverflowError("more than 0 atoms of hydrogen for one worker")
+        return super().select(graphs)
 
 
 def _half_l1(outputs: Outputs, _: float) -> Tensor:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 
@@ -173,3 +174,14 @@ def test_a_file_with_an_odd_name_in_an_archive_is_read(tmp_path):
     crystals, rejects, _ = load(tmp_path, tmp_path / "x.tar")
     assert crystals.column("id").to_pylist() == ["\ufffd"]
     assert rejects == []
+
+
+def test_archives_of_the_same_name_size_and_time_are_unpacked_each_for_itself(tmp_path):
+    for number, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "x.tar.gz"
+        tar(path, [(f"c{number}.cif", salt(4 + number).encode())], "w:gz")
+        path.write_bytes(path.read_bytes().ljust(1000, b"\0"))
+        os.utime(path, ns=(1, 1))
+    crystals, _, _ = load(tmp_path, tmp_path / "one", tmp_path / "two")
+    assert edges(crystals) == {"c0": 4, "c1": 5}

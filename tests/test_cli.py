@@ -320,3 +320,23 @@ def test_a_twin_refuses_what_the_command_line_refuses():
         emrl_ray.train(crystals="c", target="y", out="m", epochs="three")
     with pytest.raises(ConfigError, match=r"epoch: no option of train; did you mean epochs\?"):
         emrl_ray.train(crystals="c", target="y", out="m", epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("goes_on", "said"), [(True, "; the same command goes on from here"), (False, "")]
+)
+def test_an_interrupt_is_one_line_and_exit_status_130(verb, monkeypatch, capsys, goes_on, said):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    verb(interrupted)
+    monkeypatch.setitem(cli.VERBS, "library", cli.VERBS["library"]._replace(goes_on=goes_on))
+    assert cli.main(["library", "--out", "o"]) == 130
+    assert capsys.readouterr().err == f"emrl-ray library: interrupted{said}\n"
+
+
+def test_what_begins_anew_is_not_said_to_go_on():
+    assert not any(
+        cli.VERBS[name].goes_on
+        for name in ("predict", "evaluate", "embed", "neighbors", "diff", "report", "map")
+    )

@@ -178,3 +178,18 @@ def test_embeddings_that_hardly_differ_are_beyond_their_limit_as_seldom_as_other
     longest = limit(distances_apart(known))
     _, distance = NearestKnown(known).query(new)
     assert 0 < np.mean(distance > longest) < 2.5 * SHARE
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *(("elements", (118,)), ("ranges", (3,)), ("pair_low", (1,)), ("pair_pair", (2, 2))),
+        *(("limits", ()), ("limits", (1,)), ("limits", (4,)), ("feature_unit", (5,))),
+        *(("feature_mean", (7,)), ("feature_axes", (36,)), ("feature_references", (0, 7))),
+    ],
+)
+def test_stored_arrays_of_other_shapes_are_refused(domain, name, shape):
+    arrays = domain.to_arrays()
+    assert Domain.from_arrays(arrays).embedding_limit == domain.embedding_limit
+    with pytest.raises(ValueError, match=r"^\w+ of the domain has the shape \(.*\), not \(\d"):
+        Domain.from_arrays(arrays | {name: np.zeros(shape)})

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from safetensors import numpy as safetensors
 
 from emrl_ray import fitting
 from emrl_ray.crystals.batch import CrystalBatch
@@ -178,3 +179,24 @@ def test_held_out_rows_without_geometry_are_a_damaged_model(place, tmp_path):
     write_parquet(rows, locate(folder) / "held_out.parquet")
     with pytest.raises(ValueError, match=r"held_out\.parquet has no column lattice"):
         Model.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "shape"),
+    [
+        ("domain.safetensors", "limits", (1,)),
+        ("network.safetensors", "element_layer.weight", (64, 3)),
+        ("network.safetensors", "pair_layer.bias", (3,)),
+    ],
+)
+def test_arrays_of_another_shape_are_a_damaged_model_in_one_line(
+    place, tmp_path, file, array, shape
+):
+    folder = Path(shutil.copytree(place, tmp_path / "model"))
+    arrays = safetensors.load((folder / file).read_bytes())
+    assert arrays[array].shape != shape
+    arrays[array] = np.zeros(shape)
+    (folder / file).write_bytes(safetensors.save(arrays))
+    with pytest.raises(ValueError, match=r"model: a damaged model: ") as caught:
+        Model.load(str(folder))
+    assert "\n" not in str(caught.value)

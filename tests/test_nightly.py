@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage,
 def test_a_night_reads_what_it_noted_unless_that_changed(stage, monkeypatch, capsys):
     read = []
 
-    def fail(config: Any, listing: Any) -> None:
+    def fail(config: Any, listing: Any, *_: Any) -> None:
         read.append([Path(file.path).stem for file in listing.files])
         raise OSError("away")
 
@@ -366,3 +367,61 @@ def test_a_wrong_configuration_stops_before_any_work(
     assert cli.main(["nightly", "--config", str(file)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_empty_source_keeps_nothing_of_the_others_from_being_read(stage, monkeypatch, capsys):
+    read = []
+
+    def fail(config: Any, listing: Any, *_: Any) -> None:
+        read.append([Path(file.path).name for file in listing.files])
+        raise OSError("away")
+
+    monkeypatch.setattr(module, "ingest_files", fail)
+    empty, file = stage.incoming / "empty", stage.deliver("a", 5, 1)
+    empty.mkdir()
+    sources = [str(empty), str(stage.incoming), str(file)]
+    config = stage.config(NIGHTS[0])
+    with pytest.raises(OSError, match="away"):
+        nightly(replace(config, ingest={**config.ingest, "sources": sources}))
+    assert read == [["a.parquet"]]
+    assert f"nightly: {empty}: no files of crystals there" in capsys.readouterr().out
+
+
+def test_files_of_a_first_night_may_be_deleted_once_they_are_read(ray_session, stage, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OSError("away")
+
+    file = stage.deliver("a", 12, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "screen", fail)
+        with pytest.raises(OSError, match="away"):
+            nightly(stage.config(NIGHTS[0]))
+    file.unlink()
+    assert nightly(stage.config(NIGHTS[0])).passed
+    assert balanced(stage.summary(NIGHTS[0])) == 12
+
+
+def test_a_model_among_the_nights_is_refused_by_the_name_of_its_option(stage):
+    stage.models = [stage.models[0], str(stage.out / "model")]
+    assert f"--objectives {stage.out}/model lies there" in refused(stage.config(NIGHTS[0]))
+
+
+def test_a_night_cut_short_while_reading_says_what_to_do_with_another_section_ingest(
+    stage, monkeypatch
+):
+    from emrl_ray.pipelines import ingest
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("away")
+
+    monkeypatch.setattr(ingest, "run_slices", fail)
+    monkeypatch.setattr(ingest, "connect", lambda *_: None)
+    stage.deliver("a", 5, 1)
+    config = stage.config(NIGHTS[0])
+    with pytest.raises(OSError, match="away"):
+        nightly(config)
+    said = refused(replace(config, ingest={**config.ingest, "max_atoms": 3}))
+    assert "--max-atoms was 1000, is 3" in said
+    assert said.endswith(
+        f"delete {stage.out}/nights/{NIGHTS[0]}/crystals, and the night is read anew"
+    )

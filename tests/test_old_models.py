@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits
@@ -75,6 +76,8 @@ def test_a_stored_model_predicts_what_it_predicted_when_it_was_made(version, hea
         ("card.json", b"\xff\xfe\x00", "card.json is no JSON"),
         ("card.json", {"basis": ...}, "card.json has no basis"),
         ("card.json", {"heads": ["linear"]}, "heads in card.json is no JSON object"),
+        ("card.json", {"heads": {"magic": {}}}, "heads in card.json: magic is none of linear"),
+        ("card.json", {"best_head": "readout"}, "best_head in card.json: readout is none of"),
         ("calibration.json", b"[]", "calibration.json is no JSON object"),
         ("calibration.json", b"no", "calibration.json is no JSON"),
         ("calibration.json", {"linear": [1.0]}, "linear in calibration.json is no JSON object"),
@@ -106,3 +109,8 @@ def test_a_file_of_another_kind_is_a_damaged_model_in_one_line(tmp_path, file, c
     if file == "card.json":
         with pytest.raises(ValueError, match="a damaged model"):
             read_card(str(folder))
+
+
+def test_a_model_whose_uri_has_options_is_refused_whichever_option_names_it():
+    with pytest.raises(ConfigError, match=r"^model s3://b/m\?region=x: takes no \?OPTIONS"):
+        Model.load("s3://b/m?region=x")

@@ -145,3 +145,29 @@ def test_an_exception_in_a_worker_ends_the_job_with_its_traceback(ray_session, o
     with pytest.raises(RuntimeError, match=r"p0 failed(.|\n)*KeyError: 'no such thing'"):
         run_slices(PIECES[:1], output, Faulty, (output, {}), workers=1)
     assert output.done() == {}
+
+
+class Unbuildable(Worker):
+    """Cannot be made."""
+
+    def __init__(self, *_: object) -> None:
+        raise OSError("the store is\naway")
+
+
+class Careless(Worker):
+    """Forgets a row."""
+
+    def __call__(self, piece: Piece) -> Counts:
+        return self.output.commit(piece.name, pa.table({"id": ["one"]}), [], 2)
+
+
+def test_a_store_that_fails_while_a_worker_is_made_is_told_in_one_line(ray_session, output):
+    with pytest.raises(OSError, match=r"^p0: the store is away; what is done stays"):
+        run_slices(PIECES[:1], output, Unbuildable, (output, {}), workers=1)
+
+
+def test_a_row_that_is_not_accounted_for_is_an_error(ray_session, output):
+    with pytest.raises(
+        RuntimeError, match=r"^rows were lost: 2 rows in = 1 rows out \+ 0 rejects$"
+    ):
+        run_slices(PIECES[:1], output, Careless, (output, {}), workers=1)

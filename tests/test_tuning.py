@@ -6,6 +6,7 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -334,3 +335,17 @@ def test_a_scheduler_that_goes_on_judges_by_what_was_recorded(tmp_path):
     assert scheduler.stopped == {6}
     scheduler.on_trial_result(None, known, report(100, 0.1))
     assert told == [6]
+
+
+def test_a_trial_that_is_over_is_not_said_to_have_failed_later(tmp_path):
+    from emrl_ray.pipelines.trials import _Recorder
+
+    records = Records(str(tmp_path))
+    records.write(over(0, 1.0, 0.5))
+    records.write(Trial(1, {"margin": 1.0}))
+    recorder = _Recorder(config(), records, set())
+    for number in (0, 1):
+        lost = SimpleNamespace(config={"number": number}, get_error=lambda: None)
+        recorder.on_trial_error(0, [], lost)
+    assert records.trials[0].state == TrialState.FINISHED
+    assert records.trials[1].state == TrialState.FAILED

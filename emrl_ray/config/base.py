@@ -127,3 +127,12 @@ def number_text(value: float) -> str:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def refuse_query(name: str, uri: str) -> None:
+    """Raise ConfigError, in one line, for a URI with ?OPTIONS below which other paths will lie."""
+    if "?" in uri and "://" in uri:
+        raise ConfigError(
+            f"{name} {uri}: takes no ?OPTIONS; where an object store is, tell by "
+            "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import struct
@@ -160,8 +161,8 @@ def _staged(
     file: Location, ending: str, staging: Location, write: Callable[[Any, Location], None]
 ) -> Location:
     """Return the place in `staging` that `write` fills from a file, if it has not yet."""
-    info = file.info
-    target = staging / f"{file.name}-{info.size}-{info.mtime_ns}{ending}"
+    info, place = file.info, hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    target = staging / f"{file.name}-{place}-{info.size}-{info.mtime_ns}{ending}"
     if target.exists():
         return target
     try:

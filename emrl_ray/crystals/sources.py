@@ -119,30 +119,40 @@ def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listi
     one line, for a source that is empty, does not exist, names nothing, or is a file of another kind.
     """
     left_out = [locate(uri).path.rstrip("/") for uri in leave_out]
-    rows = Packer(FILE_SCHEMA)
-    passed_over = PassedOver()
-    for source in sources:
-        if not source:
-            raise ConfigError("the source is empty: give a path (. is the current folder)")
-        if printable(source) != source:
-            raise ValueError(f"{printable(source)}: its name is no UTF-8, rename it")
-        root, alone, before = root_of(source), not is_glob(source), len(rows)
-        for info, named in _infos(source, passed_over):
-            if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
-                continue
-            kind = kind_of(info.path)
-            if kind is None or (kind in ONLY_IF_NAMED and not named):
-                if named and alone:
-                    raise ValueError(f"{source}: not a file of crystals (see {CHOICES})")
-                passed_over.add(info.path)
-                continue
-            if kind is Format.JSON and named and alone:
-                kind = Container.JSON
-            rows.append((root, info.path, kind.value, info.size or 0, info.mtime_ns or 0))
-        if len(rows) == before:
-            raise FileNotFoundError(f"{source}: no files of crystals there (see {CHOICES})")
-    table = rows.table()
-    return Listing(_distinct(table) if len(sources) > 1 else table, passed_over)
+    return joined([_list_source(source, left_out) for source in sources])
+
+
+def joined(listings: Sequence[Listing]) -> Listing:
+    """Return several listings as one, in their order; a file that several hold is there once."""
+    tables = [FILE_SCHEMA.empty_table(), *(listing.table for listing in listings)]
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    passed_over = sum((listing.passed_over for listing in listings), PassedOver())
+    return Listing(_distinct(table) if len(listings) > 1 else table, passed_over)
+
+
+def _list_source(source: str, left_out: Sequence[str]) -> Listing:
+    """Return the files that one source names, without those at or below the paths `left_out`."""
+    if not source:
+        raise ConfigError("the source is empty: give a path (. is the current folder)")
+    if printable(source) != source:
+        raise ValueError(f"{printable(source)}: its name is no UTF-8, rename it")
+    rows, passed_over = Packer(FILE_SCHEMA), PassedOver()
+    root, alone = root_of(source), not is_glob(source)
+    for info, named in _infos(source, passed_over):
+        if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
+            continue
+        kind = kind_of(info.path)
+        if kind is None or (kind in ONLY_IF_NAMED and not named):
+            if named and alone:
+                raise ValueError(f"{source}: not a file of crystals (see {CHOICES})")
+            passed_over.add(info.path)
+            continue
+        if kind is Format.JSON and named and alone:
+            kind = Container.JSON
+        rows.append((root, info.path, kind.value, info.size or 0, info.mtime_ns or 0))
+    if not len(rows):
+        raise FileNotFoundError(f"{source}: no files of crystals there (see {CHOICES})")
+    return Listing(rows.table(), passed_over)
 
 
 def is_glob(source: str) -> bool:

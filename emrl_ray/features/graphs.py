@@ -93,6 +93,11 @@ class Graphs(NamedTuple):
         return with_cutoff(columns, cutoff)
 
 
+def lonely_rows(table: pa.Table, cutoff: float) -> NDArray[np.bool_]:
+    """Return (B,) whether a row of a graphs table has no pair within `cutoff` (Å), at most its own."""
+    return Graphs.from_table(table, cutoff).pairs.n_pairs == 0
+
+
 def with_cutoff(table: pa.Table, cutoff: float) -> pa.Table:
     """Return a graphs table whose metadata say that its pairs reach up to `cutoff` (Å)."""
     return table.replace_schema_metadata(

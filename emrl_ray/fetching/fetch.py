@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from emrl_ray.config import FetchConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.fingerprints import file_fingerprint
-from emrl_ray.crystals.storage import Location, absolute, locate, read_json, remove, write_json
+from emrl_ray.crystals.storage import Location, absolute, locate, read_json, write_json
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.id_files import ids_file
 from emrl_ray.fetching.materials_project import MaterialsProject
@@ -24,7 +24,7 @@ from emrl_ray.machine import description, versions
 from emrl_ray.resuming.output import Named, Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids
-from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
+from emrl_ray.resuming.runs import MANIFEST, Job, is_finished, refuse_input_as_output
 
 PLAN = "_plan.json"
 """What the server said when the fetch began."""
@@ -52,7 +52,8 @@ def fetch(config: FetchConfig) -> FetchResult:
     folder, output = locate(config.out), Output(config.out, f"{config.out}/_rejects")
     job = _job(config, folder)
     with job.held(config.overwrite):
-        if not config.overwrite and _is_finished(folder, output):
+        planned = (folder / PLAN).exists()
+        if planned and not config.overwrite and is_finished(folder, output):
             print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return _result(config, read_json(folder / PLAN), _counts(output), began)
         asker = Asker(config.attempts, config.patience)
@@ -99,17 +100,6 @@ def _earlier_plan(config: FetchConfig, folder: Location) -> Plan | None:
     """Return the plan of the call that began this fetch, if there was one."""
     place = folder / PLAN
     return read_json(place) if place.exists() and not config.overwrite else None
-
-
-def _is_finished(folder: Location, output: Output) -> bool:
-    """Return whether an earlier call did all; a manifest without all slices is not valid."""
-    manifest = folder / MANIFEST
-    if not manifest.exists() or not (folder / PLAN).exists():
-        return False
-    if read_json(manifest)["slices"] == len(output.done()):
-        return True
-    remove(manifest)
-    return False
 
 
 def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:

@@ -27,9 +27,7 @@ def fetch_side_by_side(
     If one fails, those that are on their way are still committed, none is begun any more, and the
     failure is raised.
     """
-    done = output.done()
-    total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
-    missing = [piece for piece in pieces if piece.name not in done]
+    missing, total = output.missing(pieces)
     finished = len(pieces) - len(missing)
     progress(finished, len(pieces), total)
 

@@ -29,7 +29,7 @@ from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import Head
 from emrl_ray.model.card import CARD, Card, read_card
-from emrl_ray.model.damage import damage_reported
+from emrl_ray.model.damage import damage_reported, told_by_value_error
 from emrl_ray.model.folder import (
     CALIBRATION,
     NETWORK,
@@ -275,7 +275,9 @@ class Model:
             intervals = read_calibrations(folder)
             domain = None
             if card.keeps_structures:
-                domain = Domain.from_arrays(safetensors.load((folder / DOMAIN).read_bytes()))
+                arrays = safetensors.load((folder / DOMAIN).read_bytes())
+                with told_by_value_error():
+                    domain = Domain.from_arrays(arrays)
         geometry = GEOMETRY if card.keeps_structures else ()
         columns = ["id", "formula", card.target, "embedding", *geometry]
         tables = ModelTables(

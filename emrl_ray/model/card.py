@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from emrl_ray.config.base import refuse_query
 from emrl_ray.crystals.storage import locate
+from emrl_ray.heads import HEADS
 from emrl_ray.model.damage import DamageError, as_mapping, damage_reported, read_mapping
 
 FORMAT_VERSION = 2
@@ -60,6 +62,7 @@ class Card:
 
 def read_card(uri: str) -> Card:
     """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
+    refuse_query("model", uri)
     place = locate(uri) / CARD
     if not place.is_file():
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
@@ -75,11 +78,16 @@ def read_card(uri: str) -> Card:
 
 
 def _card(values: dict[str, Any]) -> Card:
-    """Return the card with these entries; DamageError if one is missing, or is no object but should be."""
+    """Return the card with these entries; DamageError if one is missing or is not what it should be."""
     names = [entry.name for entry in fields(Card)]
     for name in names:
         if name not in values:
             raise DamageError(f"{CARD} has no {name}")
     for name in ("heads", "rows", "metrics", "hyperparameters", "versions"):
         as_mapping(values[name], f"{name} in {CARD}")
+    heads, best = values["heads"], values["best_head"]
+    if unknown := sorted(heads.keys() - HEADS.keys()):
+        raise DamageError(f"heads in {CARD}: {unknown[0]} is none of {', '.join(HEADS)}")
+    if best not in heads:
+        raise DamageError(f"best_head in {CARD}: {best} is none of {', '.join(heads)}")
     return Card(**{name: values[name] for name in names})

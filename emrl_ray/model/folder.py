@@ -46,20 +46,19 @@ def open_network(
 ) -> GraphRepresentation:
     """Return the card's network in its form for inference; ValueError if it is not known here.
 
-    DamageError if the element table cannot be read.
+    DamageError if the element table cannot be read, or the network's arrays do not fit together.
 
     The TGNN needs no torch; other networks are run by it, with `threads` threads.
     """
     if card.network == "tgnn":
         with told_by_value_error():
-            features = element_features(elements_csv, card.elements)
-        return CompiledTGNN(
-            state,
-            features,
-            card.cutoff,
-            gaussian_basis(card.basis, card.cutoff).centers,
-            threads,
-        )
+            return CompiledTGNN(
+                state,
+                element_features(elements_csv, card.elements),
+                card.cutoff,
+                gaussian_basis(card.basis, card.cutoff).centers,
+                threads,
+            )
     from emrl_ray.networks import open_trained
     from emrl_ray.networks.network import NetworkSpec
 

@@ -25,7 +25,7 @@ from emrl_ray.crystals.pieces import CsvColumns, Slice, source_of
 from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, list_sources
-from emrl_ray.crystals.storage import absolute, list_files, locate, remove, write_json
+from emrl_ray.crystals.storage import absolute, list_files, locate, read_json, remove, write_json
 from emrl_ray.crystals.tables import READ_BY
 from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
@@ -36,7 +36,7 @@ from emrl_ray.pipelines.slices import run_slices
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids
-from emrl_ray.resuming.runs import MANIFEST, Job
+from emrl_ray.resuming.runs import MANIFEST, REMEDY, Job, is_finished
 
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""
@@ -76,21 +76,25 @@ def ingest(config: IngestConfig) -> IngestResult:
     return ingest_files(config, listing)
 
 
-def ingest_files(config: IngestConfig, listing: Listing) -> IngestResult:
-    """Read the files of a listing, whatever the sources hold besides, as `ingest` does."""
+def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -> IngestResult:
+    """Read the files of a listing, whatever the sources hold besides, as `ingest` does.
+
+    `remedy` is what to do about a folder that holds what other options made.
+    """
     began = time.monotonic()
     config = replace(config, out=absolute(config.out))
     output = Output(config.out, f"{config.out}/_rejects")
-    targets = _read_targets(config)
-    job = Job("ingest", locate(config.out), asdict(config), _inputs(config, listing))
+    targets, inputs = _read_targets(config), _inputs(config, listing)
+    job = Job("ingest", locate(config.out), asdict(config), inputs, remedy=remedy)
     with job.held(config.overwrite, {STAGING}):
+        if not config.overwrite and is_finished(job.folder, output):
+            print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            remove(job.folder / STAGING)
+            counts = Counts.of(read_json(job.folder / MANIFEST)["counts"])
+            return IngestResult(config.out, counts, time.monotonic() - began)
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
         job.open(config.overwrite, {STAGING})
-        if _is_finished(config, plan, output):
-            print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
-            remove(locate(config.out) / STAGING)
-            return IngestResult(config.out, _counts(plan.slices, output), time.monotonic() - began)
         connect(config.address)
         run_slices(
             plan.slices,
@@ -105,7 +109,7 @@ def ingest_files(config: IngestConfig, listing: Listing) -> IngestResult:
         counts = _counts(plan.slices, output)
         passed_over = listing.passed_over + plan.passed_over
         result = IngestResult(config.out, counts, time.monotonic() - began)
-        _finish(config, result, _inputs(config, listing), passed_over.count)
+        _finish(job, output, result, len(plan.slices), passed_over.count)
         _summarize(result, passed_over, _without_crystal(targets, ids, output))
     return result
 
@@ -178,17 +182,6 @@ def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
     )
 
 
-def _is_finished(config: IngestConfig, plan: Plan, output: Output) -> bool:
-    """Return whether an earlier call did all; a manifest without all slices is not valid."""
-    manifest = locate(config.out) / MANIFEST
-    if not manifest.exists():
-        return False
-    if {piece.name for piece in plan.slices} <= output.done().keys():
-        return True
-    remove(manifest)
-    return False
-
-
 def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
     """Return fingerprints of what is read."""
     inputs = {"sources": listing.fingerprint}
@@ -206,23 +199,21 @@ def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
     return counts
 
 
-def _finish(
-    config: IngestConfig, result: IngestResult, inputs: dict[str, str], passed_over: int
-) -> None:
+def _finish(job: Job, output: Output, result: IngestResult, slices: int, passed_over: int) -> None:
     """Write the manifest, which makes the table valid, and tidy up."""
-    folder = locate(config.out)
     manifest = {
-        "config": asdict(config),
-        "inputs": inputs,
+        "config": dict(job.arguments),
+        "inputs": dict(job.inputs),
+        "slices": slices,
         "counts": result.counts._asdict(),
         "passed_over": passed_over,
         "seconds": round(result.seconds, 3),
         "versions": versions(),
         "machine": description(),
     }
-    write_json(manifest, folder / MANIFEST)
-    Output(config.out, f"{config.out}/_rejects").sweep()
-    remove(folder / STAGING)
+    write_json(manifest, job.folder / MANIFEST)
+    output.sweep()
+    remove(job.folder / STAGING)
 
 
 def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Output) -> list[str]:

@@ -230,9 +230,7 @@ def _run_here(
     progress: Callable[[int, int, Counts], None],
 ) -> None:
     """Compute the pieces that are not there yet in this process."""
-    done = output.done()
-    total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
-    missing = [piece for piece in pieces if piece.name not in done]
+    missing, total = output.missing(pieces)
     progress(len(pieces) - len(missing), len(pieces), total)
     for finished, piece in enumerate(missing, len(pieces) - len(missing) + 1):
         total += worker(piece)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,11 +76,32 @@ def train_on_rows(
     unwanted. Raises ValueError, in one line, if the loss diverges.
     """
     # Any: the types of `ray.train` are those of its first version
-    result: Any = _make_trainer(config, rows, work, say, scoring, callbacks).fit()
+    trainer = _make_trainer(config, rows, work, say, scoring, callbacks)
+    with _interruptible():
+        result: Any = trainer.fit()
     if result.return_value is not None:
         raise ValueError(result.return_value)
     assert result.checkpoint is not None
     return result.checkpoint
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Context in which Ray Train's `fit` may be interrupted as all else: by KeyboardInterrupt.
+
+    On the main thread `fit` sets a handler of its own, which ends the process with status 0, and leaves
+    it there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _make_trainer(
@@ -123,21 +147,22 @@ def _train_on_worker(settings: dict[str, Any]) -> str | None:
     communicator: Communicator = SingleProcess()
     if ray.train.get_context().get_world_size() > 1:
         communicator = ProcessGroup()
-    network = _initial_network(config)
-    shard = _read_shard(settings["rows"], communicator, config, network)
-    validator = None
-    if scoring is not None:
-        held_out = _read_shard(scoring.held_out, SingleProcess(), config, network)
-        validator = Validator(config, scoring.head, shard, held_out)
+    network, device = _initial_network(config), get_device() if config.gpu else "cpu"
+    try:
+        shard = _read_shard(settings["rows"], communicator, config, network)
+        validator = None
+        if scoring is not None:
+            held_out = _read_shard(scoring.held_out, SingleProcess(), config, network)
+            validator = Validator(config, scoring.head, shard, held_out)
+        too_many = ""
+    except OverflowError as error:
+        too_many = str(error)
+    refusal = _of_any_worker(too_many, communicator, device)
+    if refusal is not None:
+        return refusal
     give_back_freed_memory()
     keep_freed_memory()
-    trainer = Trainer(
-        network,
-        shard,
-        config,
-        communicator,
-        get_device() if config.gpu else "cpu",
-    )
+    trainer = Trainer(network, shard, config, communicator, device)
     curve: list[dict[str, float]] = []
     if checkpoint := ray.train.get_checkpoint():
         saved = read_checkpoint(checkpoint)
@@ -174,6 +199,15 @@ def _initial_network(config: TrainConfig) -> Network:
         state = read_state(config.init)
         network.load_state_dict({name: torch.tensor(part) for name, part in state.items()})
     return network
+
+
+def _of_any_worker(
+    refusal: str, communicator: Communicator, device: torch.device | str
+) -> str | None:
+    """Return the first worker's reason, of those that are not empty, not to train; the same on each."""
+    letters = torch.tensor([*refusal.encode(), 0], dtype=torch.uint8, device=device)
+    told = bytes(communicator.gather(letters, 0).tolist()).decode()
+    return next((text for text in told.split("\0") if text), None)
 
 
 def _read_shard(

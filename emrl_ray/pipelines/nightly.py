@@ -16,7 +16,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, NightlyConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.news import News, news, still_there
-from emrl_ray.crystals.sources import FILE_SCHEMA, Listing, PassedOver, list_sources
+from emrl_ray.crystals.sources import Listing, joined, list_sources
 from emrl_ray.crystals.storage import locate, read_json
 from emrl_ray.pipelines.ingest import ingest_files
 from emrl_ray.pipelines.nightly_best import draw_best
@@ -94,7 +94,7 @@ def _night(steps: Steps, night: Night, summary: Summary) -> None:
     with summary.timed("list"):
         before = [each for each in nights_of(night.out) if each.name < night.name]
         read = files_read(night.out, before)
-        listing = _listing(steps, night, bool(read))
+        listing = _listing(steps, night, bool(read) or _is_read(night))
         found = _files(listing, night, read)
     summary.files(listing, found)
     if found.listing.table.num_rows == 0:
@@ -121,15 +121,20 @@ def _night(steps: Steps, night: Night, summary: Summary) -> None:
 
 
 def _listing(steps: Steps, night: Night, may_be_empty: bool) -> Listing:
-    """Return the files of the sources; none there is an error unless files were there before."""
+    """Return the files of the sources, whichever have some; none in all is an error unless it may be."""
     left_out = [night.out, *filter(None, [steps.ingest.targets])]
-    try:
-        return list_sources(steps.ingest.sources, left_out)
-    except FileNotFoundError as error:
-        if not may_be_empty:
-            raise
-        print(f"nightly: {error}", flush=True)
-        return Listing(FILE_SCHEMA.empty_table(), PassedOver())
+    listings: list[Listing] = []
+    empty: list[FileNotFoundError] = []
+    for source in steps.ingest.sources:
+        try:
+            listings.append(list_sources([source], left_out))
+        except FileNotFoundError as error:
+            empty.append(error)
+    if not (listings or may_be_empty):
+        raise empty[0]
+    for told in empty:
+        print(f"nightly: {told}", flush=True)
+    return joined(listings)
 
 
 def _files(listing: Listing, night: Night, read: Sequence[pa.Table]) -> News:
@@ -163,7 +168,8 @@ def _ingested(steps: Steps, night: Night, files: Listing) -> Counts:
     """Read the files of a night, unless that is done, and return what became of the crystals."""
     if _is_read(night):  # the files may be gone since
         return Counts.of(read_json(locate(night.crystals) / MANIFEST)["counts"])
-    return ingest_files(steps.ingest, files).counts
+    remedy = f"delete {night.crystals}, and the night is read anew"
+    return ingest_files(steps.ingest, files, remedy).counts
 
 
 def _last_screened(before: Sequence[Night]) -> Night | None:

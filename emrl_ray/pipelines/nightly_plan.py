@@ -41,8 +41,8 @@ def steps_of(config: NightlyConfig, night: Night) -> Steps:
             run_id=screen.run_id or night.name,
         )
     Filters.of(screen)
-    for name, wanted in enumerate(screen.wanted()):
-        refuse_input_as_output(night.out, **{f"model{name or ''}": wanted.model})
+    for wanted in screen.wanted():
+        refuse_input_as_output(night.out, **{wanted.option: wanted.model})
     return Steps(ingest, screen)
 
 

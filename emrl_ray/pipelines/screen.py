@@ -108,7 +108,7 @@ def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
             progress=Progress("screen"),
             observe=usage.observe,
         )
-    _check_balance(counts, plan.pieces)
+    _check_rows(counts, plan.pieces)
     with usage.timed("rank"):
         files = list_files(locate(run.output.rows), ".parquet")
         ranking = ranking_of(config)
@@ -153,9 +153,9 @@ class ScreenWorker:
         return self.output.commit(piece.name, predictions, rejects, crystals.num_rows)
 
 
-def _check_balance(counts: Counts, pieces: list[RowSlice]) -> None:
+def _check_rows(counts: Counts, pieces: list[RowSlice]) -> None:
     rows = sum(piece.stop - piece.start for piece in pieces)
-    if not counts.balanced or counts.rows_in != rows:
+    if counts.rows_in != rows:
         raise RuntimeError(
             f"rows were lost: {rows} in the library, but {account('screen', counts)}"
         )

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import ray
 import ray.data
 
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.accounting import Counts, balance
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output
 
@@ -49,10 +49,14 @@ class SliceWorker(Protocol):
 
 
 class _Apply:
-    """Ray Data's view of a `SliceWorker`: a batch of one slice in, its report out."""
+    """Ray Data's view of a `SliceWorker`: a batch of one slice in, its report out.
+
+    The worker is made at the first slice, so that what goes wrong with that is reported too.
+    """
 
     def __init__(self, build: Callable[..., SliceWorker], arguments: Sequence[Any]) -> None:
-        self.worker = build(*arguments)
+        self.build = partial(build, *arguments)
+        self.worker: SliceWorker | None = None
         self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -65,6 +69,8 @@ class _Apply:
             return _reported(bug=f"{piece.name} failed\n{traceback.format_exc()}")
 
     def _report(self, piece: Any) -> tuple[Any, ...]:
+        if self.worker is None:
+            self.worker = self.build()
         began = time.monotonic()
         counts = self.worker(piece)
         return piece.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
@@ -97,12 +103,11 @@ def run_slices(
     `build(*arguments)` makes the `SliceWorker` once in each worker process. `workers` limits how
     many there are (default: as many as the cluster has CPUs for, growing with the cluster).
     `progress(slices done, slices in all, counts so far)` is called at the start and after each
-    slice, `observe` with what each slice took that was computed now.
+    slice, `observe` with what each slice took that was computed now. Raises what `_reports` does,
+    and RuntimeError if a row is not accounted for.
     """
     planned = list(pieces)
-    done = output.done()
-    total = Counts.total(done[piece.name] for piece in planned if piece.name in done)
-    missing = [piece for piece in planned if piece.name not in done]
+    missing, total = output.missing(planned)
     finished = len(planned) - len(missing)
     if progress:
         progress(finished, len(planned), total)
@@ -114,6 +119,8 @@ def run_slices(
             observe(report)
         if progress:
             progress(finished, len(planned), total)
+    if not total.balanced:
+        raise RuntimeError(f"rows were lost: {balance(total)}")
     return total
 
 
@@ -132,8 +139,9 @@ def _reports(
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece as it is done, in any order.
 
-    `one_pass` computes pieces and leaves out those on which workers died. Raises OSError, in one line, if a worker cannot read or write, after tries of its own, and
-    RuntimeError if a worker raises anything else, both at once. A piece on which one worker after
+    `one_pass` computes pieces and leaves out those on which workers died. Raises OSError, in one line,
+    if a worker cannot read or write, after tries of its own, and RuntimeError if a worker raises
+    anything else, both at once. A piece on which one worker after
     another dies, or whose worker's node goes, does not keep the others from being done; it is tried
     anew after them, and once nothing more can be done it is named in a RuntimeError.
     """

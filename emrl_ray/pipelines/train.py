@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import ray
 
+from emrl_ray.complaints import complaint
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
@@ -60,10 +61,7 @@ class TrainResult(NamedTuple):
 
 def train(config: TrainConfig) -> TrainResult:
     """Train a model; called again with the same options it goes on from the last checkpoint."""
-    init = absolute(config.init) if config.init else None
-    config = replace(
-        config, out=absolute(config.out), crystals=absolute(config.crystals), init=init
-    )
+    config = _absolute(config)
     check(config)
     folder = locate(config.out)
     dataset = table_fingerprint(config.crystals)
@@ -76,9 +74,20 @@ def train(config: TrainConfig) -> TrainResult:
     with job.held(config.overwrite):
         job.open(config.overwrite)
         if (folder / CARD).exists():
+            remove(folder / WORK)  # a kill may have left it
             print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return TrainResult(config.out, read_card(config.out))
         return _train(config, dataset)
+
+
+def _absolute(config: TrainConfig) -> TrainConfig:
+    return replace(
+        config,
+        out=absolute(config.out),
+        crystals=absolute(config.crystals),
+        graphs=absolute(config.graphs) if config.graphs else None,
+        init=absolute(config.init) if config.init else None,
+    )
 
 
 def _train(config: TrainConfig, dataset: str) -> TrainResult:
@@ -87,7 +96,7 @@ def _train(config: TrainConfig, dataset: str) -> TrainResult:
     connect(config.address)
     check_resources(config)
     graphs = config.graphs or featurize_rows(config, f"{work}/graphs")
-    labels, rejects = read_labels(graphs, config.target, config.crystals)
+    labels, rejects = read_labels(graphs, config.target, config.crystals, config.cutoff)
     split = split_labels(labels, config)
     if len(split.train) < LEAST_ROWS:
         raise ConfigError(
@@ -95,9 +104,11 @@ def _train(config: TrainConfig, dataset: str) -> TrainResult:
             f"for training, at least {LEAST_ROWS} are needed"
         )
     trained = train_network(config, graphs, labels, split.train, work)
+    counts = write_rejects(folder, graphs, labels, rejects)  # before the card, the mark of the end
     fit = ray.remote(_fit_and_save).options(num_cpus=config.cpus_per_worker)
     card = ray.get(fit.remote(config, trained, graphs, labels, split, dataset))
-    counts = write_rejects(folder, graphs, labels, rejects)
+    if isinstance(card, Exception):
+        raise card
     remove(locate(work))
     _summarize(config, card, counts)
     return TrainResult(config.out, card)
@@ -195,10 +206,21 @@ def _fit_and_save(
     labels: Labels,
     split: Split,
     dataset: str,
-) -> Card:
-    model = fit_model(config, trained, graphs, labels, split, dataset, config.cpus_per_worker)
-    write_json(trained.curve, locate(config.out) / "learning_curve.json")
-    model.save(config.out)
+) -> Card | ValueError | OSError:
+    """Fit the heads, write the model and return its card, or an error of the user's in one line.
+
+    What a task raises comes to the driver with the lines of its traceback.
+    """
+    try:
+        model = fit_model(config, trained, graphs, labels, split, dataset, config.cpus_per_worker)
+        write_json(trained.curve, locate(config.out) / "learning_curve.json")
+        model.save(config.out)
+    except OSError as error:
+        return OSError(" ".join(str(error).split()))
+    except ValueError as error:
+        if (told := complaint(error)) is None:
+            raise
+        return ValueError(told)
     return model.card
 
 

@@ -198,7 +198,9 @@ class _Recorder(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any
     ) -> None:
-        self._end(self._known(trial).failed(_reason(trial.get_error())))
+        known = self._known(trial)
+        if known.state == TrialState.RUNNING:
+            self._end(known.failed(_reason(trial.get_error())))
 
     def _known(self, trial: TuneTrial) -> Trial:
         return self.records.trials[trial.config["number"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +33,9 @@ class Named(Protocol):
         """Name of the slice's output, without ending."""
 
 
+P = TypeVar("P", bound=Named)
+
+
 class Output(NamedTuple):
     """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
 
@@ -58,6 +61,12 @@ class Output(NamedTuple):
             file.name.removesuffix(".parquet"): count
             for file, count in zip(files, counts, strict=True)
         }
+
+    def missing(self, pieces: Sequence[P]) -> tuple[list[P], Counts]:
+        """Return the slices that are not there yet, and the counts of the others together."""
+        done = self.done()
+        total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
+        return [piece for piece in pieces if piece.name not in done], total
 
     def sweep(self) -> None:
         """Delete what workers that were killed had written aside and not yet moved in place."""

@@ -22,6 +22,7 @@ from emrl_ray.crystals.storage import (
     write_json,
 )
 from emrl_ray.resuming.lock import LOCK, Lock
+from emrl_ray.resuming.output import Output
 
 RECORD = "_run.json"
 """Whose an output folder is: the verb and its options, written there first."""
@@ -55,6 +56,10 @@ VERB, INPUTS = "verb", "inputs"
 """Keys of the record for the verb and for the fingerprints of what it reads."""
 
 
+REMEDY = "use --overwrite or another --out"
+"""What to do about a folder of other arguments, unless a verb knows better."""
+
+
 class Job(NamedTuple):
     """A call of a long verb and the folder that it writes to."""
 
@@ -68,7 +73,7 @@ class Job(NamedTuple):
     """Name of the file in the folder that holds all of this."""
     called: Mapping[str, str] = {}
     """What the user calls options and inputs whose names in the record are others."""
-    remedy: str = "use --overwrite or another --out"
+    remedy: str = REMEDY
     """What to do about a folder of other arguments."""
 
     @property
@@ -136,6 +141,20 @@ class Job(NamedTuple):
     def _content(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.arguments.items() if name not in PLACEMENT}
         return {VERB: self.verb, **kept, INPUTS: dict(self.inputs)}
+
+
+def is_finished(folder: Location, output: Output) -> bool:
+    """Return whether an earlier call wrote all slices of a table, as many as its manifest says.
+
+    A manifest without all slices is not valid, and is deleted.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        return False
+    if read_json(manifest).get("slices") == len(output.done()):
+        return True
+    remove(manifest)
+    return False
 
 
 def refuse_input_as_output(out: str, **inputs: str | None) -> None:

@@ -182,7 +182,11 @@ class Domain(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
-        """Return the domain that `to_arrays` was called on; KeyError if an array is missing."""
+        """Return the domain that `to_arrays` was called on.
+
+        Raises KeyError if an array is missing, ValueError, in one line, if one has another shape.
+        """
+        _check_shapes(arrays)
         tolerance, embedding_limit, *feature_limit = arrays["limits"].tolist()
         pairs = PairRanges(arrays["pair_pair"], arrays["pair_low"], arrays["pair_high"], tolerance)
         features = None
@@ -190,6 +194,29 @@ class Domain(NamedTuple):
             stored = {name: arrays[f"feature_{name}"] for name in FEATURE_ARRAYS}
             features = FeatureSpace(**stored, limit=feature_limit[0])
         return cls(arrays["elements"], pairs, arrays["ranges"], features, embedding_limit)
+
+
+def _check_shapes(arrays: Mapping[str, NDArray]) -> None:
+    """Raise ValueError, in one line, for an array of another shape than `to_arrays` gives it."""
+    pairs, limits = arrays["pair_pair"].size, max(arrays["limits"].size, 2)
+    shapes: dict[str, tuple[int, ...]] = {
+        "elements": (len(SYMBOLS) + 1,),
+        "ranges": (len(SIZES), 2),
+        **{f"pair_{name}": (pairs,) for name in ("pair", "low", "high")},
+        "limits": (min(limits, 3),),
+    }
+    if limits > 2:
+        features = arrays["feature_mean"].size
+        axes = arrays["feature_axes"].size // max(features, 1)
+        references = max(arrays["feature_references"].size // (axes + 1), 1)
+        shapes["feature_mean"] = shapes["feature_unit"] = (features,)
+        shapes["feature_axes"] = (features, axes)
+        shapes["feature_references"] = (references, axes + 1)
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} of the domain has the shape {arrays[name].shape}, not {shape}"
+            )
 
 
 def _sizes(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.crystals.storage import Location, locate, table_files
 from emrl_ray.crystals.tables import Reject, Stage
 from emrl_ray.evaluation import LEAST_ROWS, Split, split_rows
-from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.graphs import lonely_rows
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.fitting import Labels, split_labels
 from emrl_ray.resuming.output import Output
@@ -66,7 +66,7 @@ def keep_rows_with_pairs(graphs: str, cutoff: float, source: str) -> None:
     counts = output.done()
     for file in table_files(graphs):
         table = pq.read_table(file.path, filesystem=file.filesystem)
-        lonely = Graphs.from_table(table, cutoff).pairs.n_pairs == 0
+        lonely = lonely_rows(table, cutoff)
         kept, rejects = reject_lonely(table, lonely, cutoff, source, Stage.FEATURIZE)
         if rejects:
             name = file.name.removesuffix(".parquet")
