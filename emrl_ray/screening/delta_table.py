@@ -9,8 +9,10 @@ that out. deltalake does it; it is optional (extra `delta`) and imported where i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -31,6 +33,8 @@ MEANING = ("target", "unit")
 BATCH_ROWS = 1 << 16
 ATTEMPTS = 5
 """Tries at a commit that meets those of other runs."""
+COLOR, BACKTRACE = r"\x1b\[[0-9;]*m", r"\n +0: "
+"""In the text of deltalake's errors: an escape of terminals, and how the lines of functions begin."""
 
 
 class RunsTable(NamedTuple):
@@ -49,9 +53,14 @@ class RunsTable(NamedTuple):
         """Raise ConfigError, in one line, if the table cannot get rows with the columns of `predictions`.
 
         `replace` allows rows of another run with this name, which they will take the place of. Raises
-        ImportError, with what to install, without deltalake.
+        OSError, in one line, for a table that cannot be read, and ImportError, with what to install,
+        without deltalake.
         """
         need_deltalake()
+        with _told(self.uri):
+            self._check(predictions, replace)
+
+    def _check(self, predictions: pa.Schema, replace: bool) -> None:
         place = locate(self.uri)
         check_folder_place(place, self.uri, "table")
         table = self._opened()
@@ -75,9 +84,13 @@ class RunsTable(NamedTuple):
         """Add the rows of prediction files in one commit; return whether they were not there already.
 
         With `replace` they are written in any case. They take the place of rows of the same name. Raises
-        OSError, in one line, if the table cannot be written to.
+        OSError, in one line, if the table cannot be read or written to.
         """
-        from deltalake.exceptions import CommitFailedError, DeltaError
+        with _told(self.uri):
+            return self._commit(files, replace)
+
+    def _commit(self, files: Sequence[Location], replace: bool) -> bool:
+        from deltalake.exceptions import CommitFailedError
 
         for attempt in range(1, ATTEMPTS + 1):
             table = self._opened()
@@ -85,11 +98,9 @@ class RunsTable(NamedTuple):
                 return False
             try:
                 self._write(table, files)
-            except CommitFailedError as error:  # another run's commit came first
+            except CommitFailedError:  # another run's commit came first
                 if attempt == ATTEMPTS:
-                    raise OSError(f"--table {self.uri}: {_one_line(error)}") from error
-            except DeltaError as error:
-                raise OSError(f"--table {self.uri}: {_one_line(error)}") from error
+                    raise
             else:
                 break
         return True
@@ -242,5 +253,16 @@ def _kind(field: Any) -> str:
     return getattr(field.type, "type", None) or str(field.type)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Context: what goes wrong with the table there is an OSError of one line.
+
+    deltalake's errors have colours, and a backtrace of its own, which says nothing here.
+    """
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        text = re.split(BACKTRACE, re.sub(COLOR, "", str(error)), maxsplit=1)[0]
+        raise OSError(f"--table {uri}: {' '.join(text.split())}") from error
