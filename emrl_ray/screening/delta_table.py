@@ -109,7 +109,7 @@ class RunsTable(NamedTuple):
         from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
         schema = self._described(_schema_of(files))
-        uri, options = _address(self.uri)
+        uri, options = store_address(self.uri)
         how: dict[str, Any] = {"mode": "append"}
         if table is not None and self._is_taken(table):
             how = {"mode": "overwrite", "predicate": f"{RUN_ID} = '{self.run_id}'"}
@@ -134,7 +134,7 @@ class RunsTable(NamedTuple):
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
-        uri, options = _address(self.uri)
+        uri, options = store_address(self.uri)
         try:
             return DeltaTable(uri, storage_options=options)
         except TableNotFoundError:
@@ -227,7 +227,7 @@ def _batches(files: Sequence[Location], schema: pa.Schema, run_id: str) -> Itera
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _address(uri: str) -> tuple[str, dict[str, str]]:
+def store_address(uri: str) -> tuple[str, dict[str, str]]:
     """Return what deltalake calls a place, and the options of its store.
 
     Those are what a URI of pyarrow says besides the place: keys, region, scheme and endpoint_override.
