@@ -11,8 +11,9 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig
 from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import absolute, locate
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.experiments import (
@@ -73,8 +74,7 @@ def _check_outputs(**places: str) -> None:
     """Raise ConfigError or ImportError, in one line, for what would only show after the trainings."""
     need_extra("matplotlib")
     for option, place in places.items():
-        if locate(place).is_file():
-            raise ConfigError(f"--{option} {place}: is a file; give a folder")
+        check_folder_place(locate(place), place, option)
 
 
 def _compare(
