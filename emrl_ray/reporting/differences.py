@@ -16,6 +16,7 @@ from emrl_ray.reporting.run_page.markup import plain
 from emrl_ray.screening.changes import AFTER, BEFORE, CHANGE, Changes, changes
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
+from emrl_ray.terminal import one_line
 
 MANIFEST = "manifest.json"
 SHAPING = {
@@ -109,8 +110,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why(error: Exception) -> str:
-    missing = f"without {error}" if isinstance(error, KeyError) else str(error)
-    return " ".join(missing.split())
+    return one_line(f"without {error}" if isinstance(error, KeyError) else error)
 
 
 def _cautions(before: Listed, after: Listed) -> list[str]:

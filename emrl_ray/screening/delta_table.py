@@ -22,8 +22,11 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import Location, absolute, locate, names_in
+from emrl_ray.machine import need_extra
 from emrl_ray.screening.candidates import RUN_ID, own_columns
+from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.prediction_files import READERS
+from emrl_ray.terminal import one_line
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -56,7 +59,7 @@ class RunsTable(NamedTuple):
         OSError, in one line, for a table that cannot be read, and ImportError, with what to install,
         without deltalake.
         """
-        need_deltalake()
+        need_extra("deltalake", extra="delta")
         with _told(self.uri):
             self._check(predictions, replace)
 
@@ -168,7 +171,7 @@ class RunsTable(NamedTuple):
         """Return the columns of the table for those of predictions: the targets in their metadata."""
         fields = {field.name: field for field in predictions if field.name != RUN_ID}
         for number, target in enumerate(self.targets):
-            name = f"prediction_{number + 1}" if number else "prediction"
+            name = f"prediction{suffix(number)}"
             metadata = {**(fields[name].metadata or {}), b"target": target.encode()}
             fields[name] = fields[name].with_metadata(metadata)
         return pa.schema([*fields.values(), pa.field(RUN_ID, pa.string())])
@@ -190,15 +193,6 @@ class RunsTable(NamedTuple):
     def _is_there(self, table: DeltaTable) -> bool:
         """Return whether the latest rows of this name are those of this very run."""
         return table.transaction_version(self._application) == self._version
-
-
-def need_deltalake() -> None:
-    """Raise ImportError, in one line that says what to install, without deltalake."""
-    try:
-        import deltalake  # noqa: F401
-    except ImportError:
-        message = "deltalake is not installed: pip install 'emrl-ray[delta]'"
-        raise ImportError(message, name="deltalake") from None
 
 
 def _schema_of(files: Sequence[Location]) -> pa.Schema:
@@ -265,4 +259,4 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except (DeltaError, OSError) as error:
         text = re.split(BACKTRACE, re.sub(COLOR, "", str(error)), maxsplit=1)[0]
-        raise OSError(f"--table {uri}: {' '.join(text.split())}") from error
+        raise OSError(f"--table {uri}: {one_line(text)}") from error

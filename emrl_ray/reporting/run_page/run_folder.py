@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, read_json, read_table
 from emrl_ray.reporting.run_page.sought import Sought, judges, read_sought
+from emrl_ray.terminal import one_line
 
 BATCH_ROWS = 1 << 16
 REJECT_COLUMNS = ("id", "stage", "reason", "detail")
@@ -116,7 +117,7 @@ def damage_named(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise ValueError(f"{place}: a damaged file of the run: {why}") from error
 
 

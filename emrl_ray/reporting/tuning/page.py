@@ -76,10 +76,8 @@ def _summary(search: Search) -> str:
 def _best(search: Search) -> str:
     best = search.best
     if best is None:
-        reason = next((trial.reason for trial in search.trials if trial.reason), "")
-        return section(
-            "best", "Best trial", paragraph(f"All trials failed, the first one: {reason}")
-        )
+        words = f"All trials failed, the first one: {search.first_failure or ''}"
+        return section("best", "Best trial", paragraph(words))
     entries = [("trial", best.number), ("validation MAE", _error(best, search))]
     entries += [(name.replace("_", " "), _value(value)) for name, value in best.values.items()]
     words = (
