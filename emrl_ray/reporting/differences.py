@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.crystals.results import check_out, write_table
-from emrl_ray.crystals.storage import locate, read_json, read_table
+from emrl_ray.crystals.storage import read_json, read_table
 from emrl_ray.predicting import print_rows
-from emrl_ray.reporting.run_page.markup import plain
+from emrl_ray.reporting.finished import finished_manifest
+from emrl_ray.reporting.markup import plain
 from emrl_ray.screening.changes import AFTER, BEFORE, CHANGE, Changes, changes
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
 from emrl_ray.terminal import one_line
 
-MANIFEST = "manifest.json"
 SHAPING = {
     *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),
     *("top", "max_atoms", "max_pairs", "min_distance"),
@@ -69,11 +69,7 @@ def diff(config: DiffConfig) -> Changes:
 
 
 def _read(uri: str) -> Listed:
-    place = locate(uri) / MANIFEST
-    if not place.is_file():
-        raise FileNotFoundError(
-            f"{uri}: no finished run there ({MANIFEST} is missing); screen writes it at its end"
-        )
+    place = finished_manifest(uri)
     try:
         return _described(uri, read_json(place), read_table(f"{uri.rstrip('/')}/shortlist.parquet"))
     except (KeyError, TypeError, ValueError) as error:
