@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from pages import DOCS, markdown_table, put_between
 
+from emrl_ray.config import ScreenConfig
+
 MEASURED = Path(__file__).parent / "results" / "trust" / "cost.json"
 PAGE = DOCS / "cluster.md"
 LIBRARIES = ((10**6, 1), (10**7, 1), (10**8, 4), (10**8, 20))
@@ -42,7 +44,8 @@ class Prices(NamedTuple):
 class Requests(NamedTuple):
     """What a bucket is asked for a slice, counted at a local server."""
 
-    rows: int = 4096
+    rows: int = ScreenConfig.block_rows
+    """Crystals of a slice, if those are small: at most `ATOMS_OF_A_SECOND` atoms make one."""
     puts: int = 5
     gets: int = 3
 

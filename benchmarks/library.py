@@ -136,8 +136,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--out", type=Path, default=RESULTS / "library.json")
     words = parser.parse_args()
-    Results.begin(words.out, words.count < COUNT)
-    results = Results(words.out)
+    results = Results.begin(words.out, words.count < COUNT)
     sources = {"prototypes": ["--count", str(words.count)]}
     if root := os.environ.get("EMRL_RAY_DATA"):
         parents = str(Path(root) / "data" / "mps.parquet")

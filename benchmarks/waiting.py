@@ -30,6 +30,6 @@ class WaitingWorker:
         """Wait out the seconds of the slice; the commit is a part of them."""
         began = time.monotonic()
         rows = pa.table({"rows": [piece.rows]})
-        counts = self.output.commit(piece.name, rows, [], rows.num_rows)
+        self.output.commit(piece.name, rows, [], rows.num_rows)
         time.sleep(max(0.0, piece.seconds - (time.monotonic() - began)))
-        return Counts(piece.rows, piece.rows, Counter()) if counts.balanced else counts
+        return Counts(piece.rows, piece.rows, Counter())

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
 from emrl_ray.complaints import complaint
-from emrl_ray.options import near, one_line, parse
+from emrl_ray.options import near, parse
+from emrl_ray.terminal import one_line
 
 
 class Verb(NamedTuple):

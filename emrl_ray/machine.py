@@ -1,4 +1,4 @@
-"""What a process runs on: its CPUs and threads, its memory, the versions it uses."""
+"""What a process runs on: its CPUs and threads, its memory, the packages it has and their versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,6 +28,19 @@ KEEP_FREED = ((-3, 32 << 20), (-1, (1 << 31) - 1), (-2, 256 << 20))
 def available_cpus() -> int:
     """Return how many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def need_extra(*modules: str, extra: str) -> None:
+    """Raise ImportError, in one line that says what to install, unless `modules` can be imported."""
+    for name in modules:
+        package = name.partition(".")[0]
+        try:
+            import_module(name)
+        except ImportError as error:
+            absent = (error.name or "").partition(".")[0] == package
+            why = "is not installed" if absent else f"cannot be imported ({error})"
+            told = f"{package.replace('_', '-')} {why}: pip install 'emrl-ray[{extra}]'"
+            raise ImportError(told, name=package) from None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.base import refuse_query
+from emrl_ray.terminal import one_line
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -70,7 +71,7 @@ def read_yaml(file: str) -> dict[str, Any]:
     try:
         content = yaml.load(_content(file).decode(), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = getattr(error, "strerror", None) or one_line(str(error))
+        why = getattr(error, "strerror", None) or one_line(error)
         raise ConfigError(f"--config {file}: {why}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
@@ -237,8 +238,3 @@ def near(word: str, known: Iterable[str]) -> str:
     """Return a hint at the one of `known` that `word` resembles, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def one_line(text: str) -> str:
-    """Return the text without its line breaks."""
-    return " ".join(text.split())

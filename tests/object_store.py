@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Any
 import requests
 
 ENDPOINT = "AWS_ENDPOINT_URL"
+PATIENCE = 240.0
+"""Seconds in which the server must answer."""
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -39,18 +43,37 @@ def reserve_endpoint() -> socket.socket:
 
 @contextmanager
 def serving(place: socket.socket) -> Iterator[str]:
-    """Context: the server runs where `reserve_endpoint` said; yields its address."""
-    from moto.server import ThreadedMotoServer
+    """Context: the server runs where `reserve_endpoint` said; yields its address.
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    It is a process of its own: deltalake holds the interpreter while it asks, and a server in the same
+    process could not answer.
+    """
     host, port = place.getsockname()
     place.close()
-    server = ThreadedMotoServer(ip_address=host, port=port)
-    server.start()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "--host", host, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
+        _wait_for(server, os.environ[ENDPOINT])
         yield os.environ[ENDPOINT]
     finally:
-        server.stop()
+        server.kill()
+        server.wait()
+
+
+def _wait_for(server: subprocess.Popen[bytes], address: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert server.poll() is None, "the S3 server ended by itself"
+        try:
+            requests.get(f"{address}/moto-api/", timeout=PATIENCE).raise_for_status()
+        except requests.ConnectionError:
+            assert time.monotonic() < end, "the S3 server does not answer"
+            time.sleep(0.1)
+        else:
+            return
 
 
 def client(service: str = "s3", **options: Any) -> Any:

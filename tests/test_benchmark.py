@@ -189,7 +189,7 @@ def test_a_split_by_formula_divides_no_formula(tmp_path, ray_session):
         (["--transfer", "HOIP"], "--transfer HOIP: needs another --dataset to go to"),
         (["--epochs", "0"], "--epochs 0: must be at least 1"),
         (["--data", "folder"], "--data folder: not with --crystals"),
-        (["--tables", __file__], f"--tables {__file__}: is a file; give a folder"),
+        (["--tables", __file__], f"--tables {__file__}: is a file, give a folder"),
     ],
 )
 def test_options_that_cannot_be_met_are_one_line(words, message, crystals, tmp_path, capsys):

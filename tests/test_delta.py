@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,51 @@ def test_what_is_no_table_of_runs_is_refused(tmp_path):
     }.items():
         with pytest.raises(ConfigError, match=message):
             runs(tmp_path / name, "one").check(predictions("a").schema, False)
+
+
+def half(log: str) -> str:
+    """Return a log as a full disk leaves it."""
+    return log[: len(log) // 2]
+
+
+def of_tomorrow(log: str) -> str:
+    """Return a log that asks for a reader that does not exist yet."""
+    return re.sub(r'"minReaderVersion":\d+', '"minReaderVersion":99', log)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (half, "Json error: Truncated record whilst reading "),
+        (lambda log: "", "No table metadata or protocol found in delta log."),
+        (of_tomorrow, "Unsupported minimum reader version 99"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told_in_one_line(tmp_path, change, why, capsys):
+    table, one = tmp_path / "table", files(tmp_path / "one", predictions("a"))
+    runs(table, "one").commit(one, False)
+    (log,) = (table / "_delta_log").glob("*.json")
+    log.write_text(change(log.read_text()))
+    found = runs(table, "two")
+    for work in (
+        lambda: found.check(predictions("a").schema, False),
+        lambda: found.commit(one, False),
+    ):
+        assert cli.guard("emrl-ray screen", work) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"emrl-ray screen: --table {table}: ")
+        assert why in line
+        assert "<unknown>" not in line
+
+
+def test_a_table_that_cannot_be_written_to_is_told_in_one_line(tmp_path, capsys):
+    table, one = tmp_path / "table", files(tmp_path / "one", predictions("a"))
+    runs(table, "one").commit(one, False)
+    (table / "run_id=two").write_text("a file where the folder of the rows would be")
+    assert cli.guard("emrl-ray screen", lambda: runs(table, "two").commit(one, False)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"emrl-ray screen: --table {table}: ")
+    assert rows(table) == [("one", "a")]
 
 
 def test_the_name_of_another_run_is_refused_unless_it_is_replaced(tmp_path):

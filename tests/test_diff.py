@@ -16,7 +16,15 @@ from emrl_ray.reporting.differences import diff
 MODELS = {"model": "m1", "crystals": "c1"}
 
 
-def run(folder: Path, ids: str, *, target: str = "band_gap", window: str | None = "1:2", **prints):
+def run(
+    folder: Path,
+    ids: str,
+    *,
+    target: str = "band_gap",
+    window: str | None = "1:2",
+    config=None,
+    **prints,
+):
     """Write what `diff` reads of a run, its rows named by a letter each; return its folder."""
     rows = {
         "rank": list(range(1, len(ids) + 1)),
@@ -31,7 +39,7 @@ def run(folder: Path, ids: str, *, target: str = "band_gap", window: str | None 
     }
     write_parquet(pa.table(columns), locate(folder) / "shortlist.parquet")
     objectives = [{"model": "m", "target": target, "unit": "eV", "window": window}]
-    manifest = {"objectives": objectives, "fingerprints": MODELS | prints, "config": {}}
+    manifest = {"objectives": objectives, "fingerprints": MODELS | prints, "config": config or {}}
     write_json(manifest, locate(folder) / "manifest.json")
     return str(folder)
 
@@ -121,6 +129,36 @@ def test_other_models_and_other_windows_are_told(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "the models are not" not in said
     assert "ranked for" not in said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ({"top": 50}, {}, "--top was 50, is 100"),
+        ({}, {"in_domain": True}, "--in-domain was no, is yes"),
+        (
+            {"exclude_elements": []},
+            {"exclude_elements": ["Pb", "Cd"]},
+            "--exclude-elements was none, is Cd, Pb",
+        ),
+        ({"per_system": 3}, {"per_system": None}, "--per-system was 3, is none"),
+        ({"head": None}, {"head": "linear"}, "--head was none, is linear"),
+        (
+            {"objectives": [{"model": "m", "head": "linear"}]},
+            {"objectives": [{"model": "m", "head": "boosted"}]},
+            "--head was none, linear, is none, boosted",
+        ),
+        ({"exclude_elements": ["Pb", "Cd"]}, {"exclude_elements": ["Cd", "Pb"]}, None),
+        ({"crystals": "a", "workers": 1, "block_rows": 9}, {"crystals": "b", "workers": 2}, None),
+        ({}, {"top": 100, "diverse": False, "head": None, "objectives": []}, None),
+    ],
+)
+def test_options_that_make_another_shortlist_are_told_in_a_line_each(
+    tmp_path, before, after, line, capsys
+):
+    changed(run(tmp_path / "a", "ab", config=before), run(tmp_path / "b", "ab", config=after), "id")
+    said = [words for words in capsys.readouterr().out.splitlines() if " was " in words]
+    assert said == ([f"diff: {line}"] if line else [])
 
 
 def test_runs_of_other_targets_are_refused(tmp_path):

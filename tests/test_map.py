@@ -22,8 +22,8 @@ from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, 
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.machine import need_extra
 from emrl_ray.model import Model
-from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.maps.colorings import Kinds, Scale, coloring
 from emrl_ray.reporting.maps.maps import draw_map, short_names
 from emrl_ray.reporting.maps.rows import sample_rows
@@ -254,7 +254,15 @@ def test_a_model_that_embeds_all_alike_has_no_map(folder, tmp_path):
 
 def test_a_missing_extra_says_what_to_install():
     with pytest.raises(ImportError, match=r"pip install 'emrl-ray\[report\]'"):
-        need_extra("json", "no_such_package")
+        need_extra("json", "no_such_package", extra="report")
+
+
+def test_an_extra_that_lacks_a_part_says_which(tmp_path, monkeypatch):
+    (tmp_path / "half_there.py").write_text("import no_such_part")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = r"^half-there cannot be imported \(No module named 'no_such_part'\): pip install"
+    with pytest.raises(ImportError, match=said):
+        need_extra("half_there", extra="report")
 
 
 def test_the_command_line_and_python_draw_alike_without_ray_or_torch(folder, tmp_path):

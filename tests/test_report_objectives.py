@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.crystals.storage import locate, read_json, read_table
-from emrl_ray.reporting.run_page.markup import per_cent
+from emrl_ray.reporting.markup import per_cent
 from emrl_ray.reporting.run_page.model_folder import ModelFolder
 from emrl_ray.reporting.run_page.sought import Sought, judges, names
 from tests.html_page import Page

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.storage import list_files, locate, write_parquet
+from emrl_ray.reporting.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reporting.run_page import library_summary
 from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks
 from emrl_ray.reporting.run_page.cells import distance_cell, distance_decimals
@@ -24,7 +25,6 @@ from emrl_ray.reporting.run_page.held_out import (
 )
 from emrl_ray.reporting.run_page.interval_scale import IntervalScale
 from emrl_ray.reporting.run_page.library_summary import summarize_library
-from emrl_ray.reporting.run_page.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
 from emrl_ray.trust import Calibration
 from tests.crystals_for_tests import ROCK_SALT

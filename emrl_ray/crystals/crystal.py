@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.terminal import one_line
 
 P = ParamSpec("P")
 DETAIL_LENGTH = 300
@@ -109,5 +110,5 @@ def flaw_of(error: Exception) -> Flaw:
         return error.flaw
     if isinstance(error, np.linalg.LinAlgError):
         return Flaw(RejectReason.BAD_CELL, "the cell has no volume")
-    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    detail = one_line(f"{type(error).__name__}: {error}")
     return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])

@@ -9,6 +9,7 @@ from pyarrow import fs
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import Location, aside_of
+from emrl_ray.terminal import one_line
 
 PROBE = "probe"
 """What the name of a file that is written to try is made of."""
@@ -44,7 +45,7 @@ def _check_store(folder: Location, out: str, option: str = "out") -> None:
             pass
         probe.filesystem.delete_file(probe.path)
     except OSError as error:
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise ConfigError(f"--{option} {out}: nothing can be written there ({why})") from None
 
 

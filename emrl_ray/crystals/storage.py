@@ -19,6 +19,7 @@ from pyarrow import fs
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.terminal import one_line
 
 COPY_BYTES = 1 << 20
 MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
@@ -82,7 +83,7 @@ def locate(uri: str | os.PathLike[str]) -> Location:
         try:
             return Location(*fs.FileSystem.from_uri(text))
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{text}: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{text}: {one_line(error)}") from None
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
 
 
@@ -162,7 +163,7 @@ def read_footer(file: Location) -> pq.FileMetaData:
         return pq.read_metadata(file.path, filesystem=file.filesystem)
     except pa.ArrowInvalid as error:
         hint = "" if file.name.endswith(".parquet") else f"; {MAKE_TABLE}"
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise ValueError(f"{file.path}: not a Parquet file ({why}){hint}") from None
 
 

@@ -18,6 +18,8 @@ from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.config.fetching import Range
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.session import Session, TransientError
+from emrl_ray.machine import need_extra
+from emrl_ray.terminal import one_line
 
 KEYS_AT = "https://next-gen.materialsproject.org/api"
 SPLIT = frozenset({414, 422})
@@ -112,7 +114,7 @@ class Client:
         try:
             return ask()
         except MPRestError as error:
-            message = " ".join(str(error).split())
+            message = one_line(error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # of its reading of JSON
             raise TransientError(
                 f"{self.endpoint}: a malformed answer ({type(error).__name__}: {error})"
@@ -171,13 +173,8 @@ def canonical(material_id: str) -> str | None:
 
 def _summaries() -> Any:
     """Return the client's class of summaries; raises ImportError, in one line, without mp-api."""
-    try:
-        from mp_api.client.routes.materials.summary import SummaryRester
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] != "mp_api":
-            raise
-        message = "mp-api is not installed: pip install 'emrl-ray[mp]'"
-        raise ImportError(message, name="mp_api") from None
+    need_extra("mp_api.client.routes.materials.summary", extra="mp")
+    from mp_api.client.routes.materials.summary import SummaryRester
 
     class Summaries(SummaryRester):
         """Summaries; the client would make a JSON schema anew for each field of each request."""

@@ -13,6 +13,8 @@ from requests.exceptions import RequestException, SSLError, TooManyRedirects
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
+from emrl_ray.terminal import one_line
+
 REPEATED = {408, 425, 429}
 """Answers below 500 that may be others the next time."""
 DENIED = {401, 403}
@@ -123,7 +125,7 @@ def _detail(response: requests.Response) -> str:
             found = found[0].get("detail") or found[0].get("msg") or found
     except (ValueError, AttributeError):
         found = response.text
-    said = " ".join(str(found).split())[:DETAIL_LENGTH] or "nothing"
+    said = one_line(found)[:DETAIL_LENGTH] or "nothing"
     return f"{said}; give fewer --block-rows" if PAGE_LIMIT in said else said
 
 
@@ -131,7 +133,7 @@ def _innermost(error: BaseException) -> str:
     """Return the text of the first cause of an error, such as "Connection refused"."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _short(url: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from emrl_ray.crystals.storage import Location, read_json
+from emrl_ray.terminal import one_line
 
 
 class DamageError(Exception):
@@ -25,7 +26,7 @@ def damage_reported(uri: str) -> Iterator[None]:
     except KeyError as error:
         raise ValueError(f"{uri}: a damaged model: {error} is missing") from error
     except (DamageError, SafetensorError, OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{uri}: a damaged model: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{uri}: a damaged model: {one_line(error)}") from error
 
 
 @contextmanager

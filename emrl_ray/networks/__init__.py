@@ -16,6 +16,7 @@ from emrl_ray.networks.megnet import MEGNet
 from emrl_ray.networks.network import Network, NetworkSpec
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.registry import find
+from emrl_ray.terminal import one_line
 
 NETWORKS: dict[str, type[Network]] = {
     "tgnn": TGNN,
@@ -47,5 +48,5 @@ def open_trained(
     try:
         network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     except RuntimeError as error:  # what torch raises for names and shapes that do not fit
-        raise ValueError(f"network {name}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"network {name}: {one_line(error)}") from None
     return network.compile(threads)

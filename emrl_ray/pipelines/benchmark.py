@@ -11,9 +11,11 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig
 from emrl_ray.crystals.fingerprints import table_fingerprint
+from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import absolute, locate
+from emrl_ray.machine import need_extra
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.experiments import (
     Resources,
@@ -28,7 +30,6 @@ from emrl_ray.pipelines.transfer import transfer
 from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
 from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
-from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.methods.tables import write_tables
 from emrl_ray.reporting.methods.transfer import write_transfer
 
@@ -71,10 +72,9 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
 
 def _check_outputs(**places: str) -> None:
     """Raise ConfigError or ImportError, in one line, for what would only show after the trainings."""
-    need_extra("matplotlib")
+    need_extra("matplotlib", extra="report")
     for option, place in places.items():
-        if locate(place).is_file():
-            raise ConfigError(f"--{option} {place}: is a file; give a folder")
+        check_folder_place(locate(place), place, option)
 
 
 def _compare(

@@ -102,7 +102,7 @@ def _night(steps: Steps, night: Night, summary: Summary) -> None:
         return
     summary.begin()
     with summary.timed("check"):
-        model, _ = check_models(steps.screen, objectives_of(steps.screen))
+        model, *_ = check_models(steps.screen, objectives_of(steps.screen))
     with summary.timed("ingest"):
         counts = _ingested(steps, night, found.listing)
     summary.ingested(counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,10 @@ from emrl_ray.crystals.sources import Listing
 from emrl_ray.machine import versions
 from emrl_ray.pipelines.nightly_best import Best
 from emrl_ray.pipelines.screen import ScreenResult
+from emrl_ray.pipelines.usage import timed
 from emrl_ray.resuming.nights import Night, Status
 from emrl_ray.screening.changes import ENTERED, FOLLOWED, LEFT, MOVED
+from emrl_ray.terminal import one_line
 
 FORMAT = 1
 ROWS_TOLD = 10
@@ -41,12 +43,9 @@ class Summary:
             "seconds": {},
         }
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note the seconds that pass within the context."""
-        began = time.monotonic()
-        yield
-        self.content["seconds"][stage] = round(time.monotonic() - began, 3)
+    def timed(self, stage: str) -> AbstractContextManager[None]:
+        """Context: the seconds that pass within it are those of `stage`."""
+        return timed(self.content["seconds"], stage)
 
     def files(self, listing: Listing, found: News) -> None:
         """Note what lies in the sources and what of it is to be read."""
@@ -107,7 +106,7 @@ class Summary:
     def failed(self, error: Exception) -> None:
         """Write that the night failed, and why; a store that cannot be written to keeps it to itself."""
         self.content["status"] = Status.FAILED
-        self.content["error"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.content["error"] = f"{type(error).__name__}: {one_line(error)}"
         try:
             self.close()
         except OSError as another:

@@ -26,6 +26,7 @@ from emrl_ray.crystals.storage import (
 from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
+from emrl_ray.model import Model
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.screen_plan import Plan, prepare
@@ -142,7 +143,8 @@ class ScreenWorker:
         self.threads = config.cpus_per_worker
         limits = Limits.of(config)
         with limited_threads(self.threads):
-            self.screener = Screener(objectives, filters, limits, config.confidence, self.threads)
+            models = [Model.load(objective.model, self.threads) for objective in objectives]
+            self.screener = Screener(models, objectives, filters, limits, config.confidence)
 
     def __call__(self, piece: RowSlice) -> Counts:
         """Predict the crystals of a slice and commit what came of them."""

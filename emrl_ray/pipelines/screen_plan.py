@@ -25,7 +25,7 @@ from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice
 from emrl_ray.resuming.runs import Job, refuse_input_as_output
 from emrl_ray.screening.candidates import Screener, own_columns
-from emrl_ray.screening.delta_table import RunsTable, need_deltalake
+from emrl_ray.screening.delta_table import RunsTable
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective, refuse_the_same
 
@@ -88,13 +88,14 @@ def prepare(config: ScreenConfig) -> Plan:
     for each in wanted:
         refuse_input_as_output(config.out, **{each.option: each.model})
     pieces = _pieces(config)
-    first, cards = check_models(config, objectives)
+    models = check_models(config, objectives)
+    cards = [model.card for model in models]
     inputs = fingerprints(objectives)
     refuse_the_same(objectives, cards, list(inputs.values()))
     inputs["crystals"] = table_fingerprint(config.crystals)
     job = Job("screen", run.folder, asdict(config), inputs, "run.json", called(config))
-    plan = Plan(job, run, pieces, objectives, Filters.of(config), first, cards, None)
-    return plan._replace(table=_table(config, plan)) if config.format == "delta" else plan
+    plan = Plan(job, run, pieces, objectives, Filters.of(config), models[0], cards, None)
+    return plan._replace(table=_table(config, plan, models)) if config.format == "delta" else plan
 
 
 def objectives_of(config: ScreenConfig) -> list[Objective]:
@@ -121,8 +122,8 @@ def called(config: ScreenConfig) -> dict[str, str]:
     }
 
 
-def _table(config: ScreenConfig, plan: Plan) -> RunsTable:
-    """Return the Delta table of a run; raises ConfigError, in one line, if it cannot get the run's rows."""
+def _table(config: ScreenConfig, plan: Plan, models: Sequence[Model]) -> RunsTable:
+    """Return the Delta table of a run with these models; raises ConfigError, in one line, if it cannot get the run's rows."""
     root = absolute(config.out).rstrip("/")
     run_id = config.run_id or plan.run.folder.name
     check_name("run_id", run_id)
@@ -132,9 +133,9 @@ def _table(config: ScreenConfig, plan: Plan) -> RunsTable:
         plan.job.fingerprint,
         [card.target for card in plan.cards],
     )
-    need_deltalake()
     piece = plan.pieces[0]
-    screener = Screener(plan.objectives, plan.filters, Limits.of(config), config.confidence)
+    limits = Limits.of(config)
+    screener = Screener(models, plan.objectives, plan.filters, limits, config.confidence)
     first = read_slice(piece._replace(stop=piece.start + 1))
     predictions, _ = screener(first, piece.first_row, piece.file)
     table.check(predictions.schema, config.overwrite)
@@ -168,8 +169,8 @@ def option_of(number: int) -> str:
     return "model" if number == 0 else f"model{number + 1}"
 
 
-def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> tuple[Model, list[Card]]:
-    """Return the first model, and the cards of all.
+def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> list[Model]:
+    """Return the models of the objectives, loaded.
 
     Raises ConfigError, in one line, if one cannot do what is asked.
     """
@@ -185,4 +186,4 @@ def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> tuple
             raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
     if config.not_known and not models[0].card.keeps_structures:
         raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
-    return models[0], [model.card for model in models]
+    return models

@@ -24,6 +24,7 @@ import ray.data
 from emrl_ray.crystals.accounting import Counts, balance
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output
+from emrl_ray.terminal import one_line
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""
@@ -64,7 +65,7 @@ class _Apply:
         try:
             return _reported(report=json.dumps(self._report(piece)))
         except OSError as error:
-            return _reported(storage=f"{piece.name}: {' '.join(str(error).split())}")
+            return _reported(storage=f"{piece.name}: {one_line(error)}")
         except Exception:
             return _reported(bug=f"{piece.name} failed\n{traceback.format_exc()}")
 

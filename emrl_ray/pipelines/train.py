@@ -44,6 +44,7 @@ from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.network import train_network
 from emrl_ray.resuming.runs import Job, refuse_input_as_output
+from emrl_ray.terminal import one_line
 from emrl_ray.training import TrainedNetwork
 
 WORK = "_training"
@@ -216,7 +217,7 @@ def _fit_and_save(
         write_json(trained.curve, locate(config.out) / "learning_curve.json")
         model.save(config.out)
     except OSError as error:
-        return OSError(" ".join(str(error).split()))
+        return OSError(one_line(error))
     except ValueError as error:
         if (told := complaint(error)) is None:
             raise

@@ -26,7 +26,7 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 from emrl_ray.fitting import Labels, read_labels
-from emrl_ray.machine import description, versions
+from emrl_ray.machine import description, need_extra, versions
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import (
@@ -37,7 +37,6 @@ from emrl_ray.pipelines.train import (
     write_rejects,
 )
 from emrl_ray.pipelines.trials import run_trials
-from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.tuning.page import search_page
 from emrl_ray.resuming.runs import Job
 from emrl_ray.tuning.optuna_terms import importances
@@ -173,7 +172,7 @@ def _manifest(
         "best": None if best is None else {**best._asdict(), "reports": len(best.reports)},
         "best_options": None if best is None else best_options(config, best, graphs),
         "importances": search.importances,
-        "first_failure": next((trial.reason for trial in search.trials if trial.reason), None),
+        "first_failure": search.first_failure,
         "seconds": {
             "last_call": round(seconds, 1),
             "trials": round(sum(trial.seconds for trial in search.trials), 1),

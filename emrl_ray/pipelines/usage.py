@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from emrl_ray.machine import peak_memory
 from emrl_ray.pipelines.slices import SliceReport
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note in `seconds`, by the name of the stage, how long what is within the context takes."""
+    began = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - began, 3)
 
 
 class Usage:
@@ -22,12 +30,9 @@ class Usage:
         self.workers: dict[str, int] = {}
         """Largest resident memory of each worker, bytes."""
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note the seconds that pass within the context."""
-        began = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - began, 3)
+    def timed(self, stage: str) -> AbstractContextManager[None]:
+        """Context: the seconds that pass within it are those of `stage`."""
+        return timed(self.seconds, stage)
 
     def observe(self, report: SliceReport) -> None:
         """Note what a slice took."""

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError, DiffConfig
+from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.crystals.results import check_out, write_table
-from emrl_ray.crystals.storage import locate, read_json, read_table
+from emrl_ray.crystals.storage import read_json, read_table
 from emrl_ray.predicting import print_rows
+from emrl_ray.reporting.finished import finished_manifest
+from emrl_ray.reporting.markup import plain
 from emrl_ray.screening.changes import AFTER, BEFORE, CHANGE, Changes, changes
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
+from emrl_ray.terminal import one_line
 
-MANIFEST = "manifest.json"
+SHAPING = {
+    *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),
+    *("top", "max_atoms", "max_pairs", "min_distance"),
+}
+"""Options of a screen, besides models, their heads and windows, that make its shortlist another one."""
 
 
 class Listed(NamedTuple):
@@ -29,6 +37,8 @@ class Listed(NamedTuple):
     """Fingerprints of the models."""
     wanted: str
     """Windows, or `largest` or `smallest`."""
+    options: Mapping[str, Any]
+    """What else was asked of the screen, by the names of its options."""
 
 
 def diff(config: DiffConfig) -> Changes:
@@ -59,11 +69,7 @@ def diff(config: DiffConfig) -> Changes:
 
 
 def _read(uri: str) -> Listed:
-    place = locate(uri) / MANIFEST
-    if not place.is_file():
-        raise FileNotFoundError(
-            f"{uri}: no finished run there ({MANIFEST} is missing); screen writes it at its end"
-        )
+    place = finished_manifest(uri)
     try:
         return _described(uri, read_json(place), read_table(f"{uri.rstrip('/')}/shortlist.parquet"))
     except (KeyError, TypeError, ValueError) as error:
@@ -83,12 +89,24 @@ def _described(uri: str, manifest: Mapping[str, Any], shortlist: pa.Table) -> Li
         " and ".join(f"{each['target']} in {each.get('unit') or 'no unit'}" for each in objectives),
         [prints[name] for name in sorted(prints) if name != "crystals"],
         " and ".join(each.get("window") or way for each in objectives),
+        _options(manifest.get("config") or {}),
     )
 
 
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that shape a shortlist; one that an older run lacks is its default."""
+    heads = [entry.get("head") for entry in config.get("objectives") or []]
+    found = {"head": [config.get("head"), *heads] if any(heads) else config.get("head")}
+    for each in fields(ScreenConfig):
+        if each.name in SHAPING:
+            default = [] if each.default is MISSING else each.default
+            value = config.get(each.name, default)
+            found[each.name] = sorted(value) if isinstance(value, list) else value
+    return found
+
+
 def _why(error: Exception) -> str:
-    missing = f"without {error}" if isinstance(error, KeyError) else str(error)
-    return " ".join(missing.split())
+    return one_line(f"without {error}" if isinstance(error, KeyError) else error)
 
 
 def _cautions(before: Listed, after: Listed) -> list[str]:
@@ -98,6 +116,9 @@ def _cautions(before: Listed, after: Listed) -> list[str]:
         lines.append("the models are not the same: predictions differ for that alone")
     if before.wanted != after.wanted:
         lines.append(f"ranked for {before.wanted} before, for {after.wanted} now")
+    for name, was in before.options.items():
+        if was != (now := after.options[name]):
+            lines.append(f"--{name.replace('_', '-')} was {plain(was)}, is {plain(now)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emrl_ray.reporting.extras import need_extra
+from emrl_ray.machine import need_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 @contextmanager
 def style() -> Iterator[None]:
     """Draw in the style of the reports; ImportError, with what installs it, without matplotlib."""
-    need_extra("matplotlib")
+    need_extra("matplotlib", extra="report")
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):

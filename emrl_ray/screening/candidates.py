@@ -56,16 +56,15 @@ class Screener:
 
     def __init__(
         self,
+        models: Sequence[Model],
         objectives: Sequence[Objective],
         filters: Filters,
         limits: Limits,
         confidence: float = 0.9,
-        threads: int = 1,
     ) -> None:
-        """Load the models; raises FileNotFoundError or ValueError, in one line, if one is unusable."""
-        self.objectives, self.filters = objectives, filters
+        """Predict with `models`, those of the objectives in their order."""
+        self.models, self.objectives, self.filters = models, objectives, filters
         self.limits, self.confidence = limits, confidence
-        self.models = [Model.load(objective.model, threads) for objective in objectives]
 
     def __call__(
         self, crystals: pa.Table, first_row: int, source: str

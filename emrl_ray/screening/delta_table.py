@@ -9,7 +9,9 @@ that out. deltalake does it; it is optional (extra `delta`) and imported where i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,7 +22,10 @@ from emrl_ray.config import ConfigError
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import Location, absolute, locate, names_in
+from emrl_ray.machine import need_extra
 from emrl_ray.screening.candidates import RUN_ID, own_columns
+from emrl_ray.screening.objectives import suffix
+from emrl_ray.terminal import one_line
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -30,6 +35,8 @@ MEANING = ("target", "unit")
 BATCH_ROWS = 1 << 16
 ATTEMPTS = 5
 """Tries at a commit that meets those of other runs."""
+COLOR, BACKTRACE = r"\x1b\[[0-9;]*m", r"\n +0: "
+"""In the text of deltalake's errors: an escape of terminals, and how the lines of functions begin."""
 
 
 class RunsTable(NamedTuple):
@@ -48,9 +55,14 @@ class RunsTable(NamedTuple):
         """Raise ConfigError, in one line, if the table cannot get rows with the columns of `predictions`.
 
         `replace` allows rows of another run with this name, which they will take the place of. Raises
-        ImportError, with what to install, without deltalake.
+        OSError, in one line, for a table that cannot be read, and ImportError, with what to install,
+        without deltalake.
         """
-        need_deltalake()
+        need_extra("deltalake", extra="delta")
+        with _told(self.uri):
+            self._check(predictions, replace)
+
+    def _check(self, predictions: pa.Schema, replace: bool) -> None:
         place = locate(self.uri)
         check_folder_place(place, self.uri, "table")
         table = self._opened()
@@ -74,9 +86,13 @@ class RunsTable(NamedTuple):
         """Add the rows of prediction files in one commit; return whether they were not there already.
 
         With `replace` they are written in any case. They take the place of rows of the same name. Raises
-        OSError, in one line, if the table cannot be written to.
+        OSError, in one line, if the table cannot be read or written to.
         """
-        from deltalake.exceptions import CommitFailedError, DeltaError
+        with _told(self.uri):
+            return self._commit(files, replace)
+
+    def _commit(self, files: Sequence[Location], replace: bool) -> bool:
+        from deltalake.exceptions import CommitFailedError
 
         for attempt in range(1, ATTEMPTS + 1):
             table = self._opened()
@@ -84,11 +100,9 @@ class RunsTable(NamedTuple):
                 return False
             try:
                 self._write(table, files)
-            except CommitFailedError as error:  # another run's commit came first
+            except CommitFailedError:  # another run's commit came first
                 if attempt == ATTEMPTS:
-                    raise OSError(f"--table {self.uri}: {_one_line(error)}") from error
-            except DeltaError as error:
-                raise OSError(f"--table {self.uri}: {_one_line(error)}") from error
+                    raise
             else:
                 break
         return True
@@ -97,7 +111,7 @@ class RunsTable(NamedTuple):
         from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
         schema = self._described(_schema_of(files))
-        uri, options = _address(self.uri)
+        uri, options = store_address(self.uri)
         how: dict[str, Any] = {"mode": "append"}
         if table is not None and self._is_taken(table):
             how = {"mode": "overwrite", "predicate": f"{RUN_ID} = '{self.run_id}'"}
@@ -122,7 +136,7 @@ class RunsTable(NamedTuple):
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
-        uri, options = _address(self.uri)
+        uri, options = store_address(self.uri)
         try:
             return DeltaTable(uri, storage_options=options)
         except TableNotFoundError:
@@ -156,7 +170,7 @@ class RunsTable(NamedTuple):
         """Return the columns of the table for those of predictions: the targets in their metadata."""
         fields = {field.name: field for field in predictions if field.name != RUN_ID}
         for number, target in enumerate(self.targets):
-            name = f"prediction_{number + 1}" if number else "prediction"
+            name = f"prediction{suffix(number)}"
             metadata = {**(fields[name].metadata or {}), b"target": target.encode()}
             fields[name] = fields[name].with_metadata(metadata)
         return pa.schema([*fields.values(), pa.field(RUN_ID, pa.string())])
@@ -178,15 +192,6 @@ class RunsTable(NamedTuple):
     def _is_there(self, table: DeltaTable) -> bool:
         """Return whether the latest rows of this name are those of this very run."""
         return table.transaction_version(self._application) == self._version
-
-
-def need_deltalake() -> None:
-    """Raise ImportError, in one line that says what to install, without deltalake."""
-    try:
-        import deltalake  # noqa: F401
-    except ImportError:
-        message = "deltalake is not installed: pip install 'emrl-ray[delta]'"
-        raise ImportError(message, name="deltalake") from None
 
 
 def _schema_of(files: Sequence[Location]) -> pa.Schema:
@@ -215,7 +220,7 @@ def _batches(files: Sequence[Location], schema: pa.Schema, run_id: str) -> Itera
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _address(uri: str) -> tuple[str, dict[str, str]]:
+def store_address(uri: str) -> tuple[str, dict[str, str]]:
     """Return what deltalake calls a place, and the options of its store.
 
     Those are what a URI of pyarrow says besides the place: keys, region, scheme and endpoint_override.
@@ -241,5 +246,16 @@ def _kind(field: Any) -> str:
     return getattr(field.type, "type", None) or str(field.type)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Context: what goes wrong with the table there is an OSError of one line.
+
+    deltalake's errors have colours, and a backtrace of its own, which says nothing here.
+    """
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        text = re.split(BACKTRACE, re.sub(COLOR, "", str(error)), maxsplit=1)[0]
+        raise OSError(f"--table {uri}: {one_line(text)}") from error

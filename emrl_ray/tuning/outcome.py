@@ -36,6 +36,11 @@ class Search(NamedTuple):
         """The trial to train with."""
         return best_trial(self.trials)
 
+    @property
+    def first_failure(self) -> str | None:
+        """Why the first of the trials that failed did."""
+        return next((trial.reason for trial in self.trials if trial.reason), None)
+
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """Return the trial with the least validation error, of those that trained to the end.

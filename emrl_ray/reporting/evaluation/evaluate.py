@@ -23,11 +23,10 @@ from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
-from emrl_ray.machine import available_cpus, limited_threads
+from emrl_ray.machine import available_cpus, limited_threads, need_extra
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.reporting.evaluation.parity import parity
 from emrl_ray.reporting.evaluation.summary import caption, label, measured, sentences
-from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.own_folder import check_own_folder, made_by
 
 TABLE, METRICS, ELEMENTS = "predictions.parquet", "metrics.json", "by_element.csv"
@@ -71,7 +70,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     before any work, for options that cannot be met.
     """
     if config.out is not None:
-        need_extra("matplotlib")
+        need_extra("matplotlib", extra="report")
         check_own_folder(locate(config.out), config.out, TABLE, "evaluation")
     threads = config.threads or available_cpus()
     with limited_threads(threads):

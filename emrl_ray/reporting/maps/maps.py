@@ -40,9 +40,8 @@ from emrl_ray.crystals.tables import (
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.machine import available_cpus, limited_threads
+from emrl_ray.machine import available_cpus, limited_threads, need_extra
 from emrl_ray.model import Model
-from emrl_ray.reporting.extras import need_extra
 from emrl_ray.reporting.maps.colorings import coloring
 from emrl_ray.reporting.maps.figure import Panel, draw
 from emrl_ray.reporting.maps.page import page
@@ -77,7 +76,7 @@ def draw_map(config: MapConfig) -> MapResult:
     Raises ConfigError, ValueError, FileNotFoundError or ImportError, in one line and before any
     work, for what cannot be drawn.
     """
-    need_extra("matplotlib", "openTSNE", "plotly")
+    need_extra("matplotlib", "openTSNE", "plotly", extra="report")
     folder = locate(config.out)
     check_own_folder(folder, config.out, TABLE, "map")
     threads = config.threads or available_cpus()

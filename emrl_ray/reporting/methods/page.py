@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from emrl_ray.reporting.markup import document
 from emrl_ray.reporting.methods.comparison import Comparison
 from emrl_ray.reporting.methods.figures import errors_svg, learning_curves_svg
 from emrl_ray.reporting.methods.text import PREFACE, Section, section
@@ -33,16 +34,12 @@ def page(comparisons: Sequence[Comparison]) -> str:
     sections = [section(comparison) for comparison in comparisons]
     contents = " · ".join(f'<a href="#{_anchor(one)}">{escape(one.title)}</a>' for one in sections)
     parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Benchmark of emrl-ray</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         "<h1>Benchmark</h1>",
         *(f"<p>{escape(line)}</p>" for line in PREFACE),
         f"<p>{contents}</p>",
         *map(_section, comparisons, sections),
-        "</body>\n</html>\n",
     ]
-    return "\n".join(parts)
+    return document("Benchmark of emrl-ray", STYLE, parts)
 
 
 def _section(comparison: Comparison, shown: Section) -> str:

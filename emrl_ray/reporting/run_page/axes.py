@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emrl_ray.reporting.run_page.markup import decimals_for, number, text
+from emrl_ray.reporting.markup import decimals_for, number, text
 
 LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 44
 """Margins around the plane of a figure, pixels."""

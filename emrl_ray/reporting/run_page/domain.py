@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from emrl_ray.reporting.run_page.domain_counts import DomainCounts, reason_words
-from emrl_ray.reporting.run_page.library_summary import LibrarySummary
-from emrl_ray.reporting.run_page.markup import (
+from emrl_ray.reporting.markup import (
     NONE_PREDICTED,
     bars,
     counted,
@@ -14,6 +12,8 @@ from emrl_ray.reporting.run_page.markup import (
     section,
     share,
 )
+from emrl_ray.reporting.run_page.domain_counts import DomainCounts, reason_words
+from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.run_folder import Run
 
 DETAILS_SHOWN = 8

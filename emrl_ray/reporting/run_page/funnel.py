@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from emrl_ray.reporting.run_page.markup import bars, counted, paragraph, section
+from emrl_ray.reporting.markup import bars, counted, paragraph, section
 from emrl_ray.reporting.run_page.run_folder import Run
 
 SHORTLISTED = "on the shortlist"

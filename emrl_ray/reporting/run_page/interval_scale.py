@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.tables import float_column
+from emrl_ray.reporting.markup import NOTHING, decimals_for, number
 from emrl_ray.reporting.run_page.axes import with_window
-from emrl_ray.reporting.run_page.markup import NOTHING, decimals_for, number
 
 WIDTH, HEIGHT, EDGE = 150, 22, 6
 """Of a drawing, and its empty edges left and right; pixels."""

@@ -9,9 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.tables import float_column
-from emrl_ray.reporting.run_page.axes import Axes, with_window
-from emrl_ray.reporting.run_page.library_summary import LibrarySummary
-from emrl_ray.reporting.run_page.markup import (
+from emrl_ray.reporting.markup import (
     NONE_PREDICTED,
     bars,
     counted,
@@ -23,6 +21,8 @@ from emrl_ray.reporting.run_page.markup import (
     section,
     text,
 )
+from emrl_ray.reporting.run_page.axes import Axes, with_window
+from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.run_folder import Run, count_rejects
 
 LEVELS = 7

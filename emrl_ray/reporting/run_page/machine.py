@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from emrl_ray.crystals.accounting import duration
-from emrl_ray.reporting.run_page.markup import (
+from emrl_ray.reporting.markup import (
     counted,
     facts,
     paragraph,

@@ -11,18 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.model import Card
-from emrl_ray.reporting.run_page.axes import Axes
-from emrl_ray.reporting.run_page.held_out import (
-    STORED,
-    HeldOut,
-    coverage,
-    held_out_parts,
-    median_half_width,
-    stretch,
-    stretched,
-    thinned,
-)
-from emrl_ray.reporting.run_page.markup import (
+from emrl_ray.reporting.markup import (
     counted,
     decimals_for,
     figure,
@@ -33,6 +22,17 @@ from emrl_ray.reporting.run_page.markup import (
     share,
     table,
     text,
+)
+from emrl_ray.reporting.run_page.axes import Axes
+from emrl_ray.reporting.run_page.held_out import (
+    STORED,
+    HeldOut,
+    coverage,
+    held_out_parts,
+    median_half_width,
+    stretch,
+    stretched,
+    thinned,
 )
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.sought import Sought

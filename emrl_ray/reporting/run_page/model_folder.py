@@ -14,6 +14,7 @@ from emrl_ray.crystals.storage import absolute, locate, read_table
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
 from emrl_ray.model.damage import damage_reported
 from emrl_ray.model.folder import read_calibrations
+from emrl_ray.terminal import one_line
 from emrl_ray.trust import Calibration
 
 MOST_POINTS = 3000
@@ -55,7 +56,7 @@ def named_model(place: str, used: str | None) -> ModelFolder:
     try:
         found = _read(place, used)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"--model {' '.join(str(error).split())}") from None
+        raise ConfigError(f"--model {one_line(error)}") from None
     if found is None:
         raise ConfigError(f"--model {place}: not, or no longer, the model that this run used")
     return found

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.crystals.storage import absolute, locate, write_bytes
+from emrl_ray.reporting.markup import document, text
 from emrl_ray.reporting.run_page.domain import domain_section
 from emrl_ray.reporting.run_page.funnel import funnel_section
 from emrl_ray.reporting.run_page.library import map_section, predictions_section, rejects_section
 from emrl_ray.reporting.run_page.library_summary import LibrarySummary, summarize_library
 from emrl_ray.reporting.run_page.machine import machine_section
-from emrl_ray.reporting.run_page.markup import text
 from emrl_ray.reporting.run_page.model import model_section
 from emrl_ray.reporting.run_page.question import problems, question_section
 from emrl_ray.reporting.run_page.run_folder import Run, read_run
@@ -83,11 +83,6 @@ def page(run: Run, library: LibrarySummary | None) -> str:
     """Return the page of a run with the counts of its predictions."""
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in CONTENTS.items())
     parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<link rel="icon" href="data:,">',
-        f"<title>Screening: {text(run.name)}</title>",
-        f"<style>\n{_data('report.css')}</style>\n</head>\n<body>",
         f'<header><h1>Screening report <span class="run">{text(run.name)}</span></h1>',
         f'<nav aria-label="Sections">{links}</nav></header>\n<main>',
         question_section(run),
@@ -99,9 +94,10 @@ def page(run: Run, library: LibrarySummary | None) -> str:
         rejects_section(run),
         model_section(run),
         machine_section(run),
-        f"</main>\n<script>\n{_data('report.js')}</script>\n</body>\n</html>\n",
+        f"</main>\n<script>\n{_data('report.js')}</script>",
     ]
-    return "\n".join(parts)
+    style = f"\n{_data('report.css')}"
+    return document(f"Screening: {run.name}", style, parts, '<link rel="icon" href="data:,">')
 
 
 def _data(name: str) -> str:

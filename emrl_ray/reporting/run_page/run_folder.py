@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, read_json, read_table
+from emrl_ray.reporting.finished import finished_manifest
 from emrl_ray.reporting.run_page.sought import Sought, judges, read_sought
+from emrl_ray.terminal import one_line
 
 BATCH_ROWS = 1 << 16
 REJECT_COLUMNS = ("id", "stage", "reason", "detail")
@@ -82,12 +84,7 @@ def read_run(uri: str, model: str | None = None) -> Run:
     Raises FileNotFoundError or ValueError, in one line, if there is no finished run or a file of it
     is damaged, and ConfigError if `model` is given and is none or another.
     """
-    folder = locate(uri)
-    place = folder / "manifest.json"
-    if not place.is_file():
-        raise FileNotFoundError(
-            f"{uri}: no finished run there (manifest.json is missing); screen writes it at its end"
-        )
+    folder, place = locate(uri), finished_manifest(uri)
     manifest = _mapping(place, uri)
     predictions = list_files(folder / "predictions", ".parquet")
     predicted = (manifest.get("counts") or {}).get("predicted") or 0
@@ -116,7 +113,7 @@ def damage_named(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise ValueError(f"{place}: a damaged file of the run: {why}") from error
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
 from emrl_ray.features.elements import default_csv, property_columns
-from emrl_ray.reporting.run_page.markup import text
+from emrl_ray.reporting.markup import text
 
 SIZE, MARGIN = 120, 4
 """Side of a picture and its margin, pixels."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from emrl_ray.config.spaces import Choice, Domain
 from emrl_ray.crystals.accounting import duration
-from emrl_ray.reporting.methods.page import STYLE
-from emrl_ray.reporting.run_page.markup import (
+from emrl_ray.reporting.markup import (
     counted,
+    document,
     facts,
     figure,
     paragraph,
@@ -18,6 +18,7 @@ from emrl_ray.reporting.run_page.markup import (
     table,
     text,
 )
+from emrl_ray.reporting.methods.page import STYLE
 from emrl_ray.reporting.tuning.figures import (
     courses_svg,
     errors_svg,
@@ -53,18 +54,14 @@ def search_page(search: Search, manifest: Mapping[str, Any]) -> str:
     title = f"Search for {search.config.target}"
     drawn = _figures(search) if search.best is not None else []
     parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{text(title)}</title>\n<style>{STYLE}{OWN_STYLE}</style>\n</head>\n<body>",
         f"<h1>{text(title)}</h1>",
         paragraph(_summary(search)),
         _best(search),
         *drawn,
         section("trials", "Trials", _trials(search)),
         _conditions(search, manifest),
-        "</body>\n</html>\n",
     ]
-    return "\n".join(part for part in parts if part)
+    return document(title, STYLE + OWN_STYLE, filter(None, parts))
 
 
 def _summary(search: Search) -> str:
@@ -76,10 +73,8 @@ def _summary(search: Search) -> str:
 def _best(search: Search) -> str:
     best = search.best
     if best is None:
-        reason = next((trial.reason for trial in search.trials if trial.reason), "")
-        return section(
-            "best", "Best trial", paragraph(f"All trials failed, the first one: {reason}")
-        )
+        words = f"All trials failed, the first one: {search.first_failure or ''}"
+        return section("best", "Best trial", paragraph(words))
     entries = [("trial", best.number), ("validation MAE", _error(best, search))]
     entries += [(name.replace("_", " "), _value(value)) for name, value in best.values.items()]
     words = (

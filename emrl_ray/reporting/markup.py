@@ -1,4 +1,4 @@
-"""Pieces of HTML that the sections of a page share: text, numbers, lists, tables of bars."""
+"""Pages of HTML and the pieces that they share: text, numbers, lists, tables of bars."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from typing import Any
 NOTHING = "-"
 """What stands where there is no value."""
 NONE_PREDICTED = "No candidate could be predicted, so there are no predictions to show."
+
+
+def document(title: str, style: str, body: Iterable[str], *head: str) -> str:
+    """Return a page that needs no other file; `body` is HTML, part by part, and `head` further lines of it."""
+    lines = [
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        *head,
+        f"<title>{text(title)}</title>",
+        f"<style>{style}</style>\n</head>\n<body>",
+        *body,
+        "</body>\n</html>\n",
+    ]
+    return "\n".join(lines)
 
 
 def text(value: object) -> str:
