@@ -62,8 +62,8 @@ class TrainResult(NamedTuple):
 
 def train(config: TrainConfig) -> TrainResult:
     """Train a model; called again with the same options it goes on from the last checkpoint."""
+    check(config)  # as the user named things
     config = _absolute(config)
-    check(config)
     folder = locate(config.out)
     dataset = table_fingerprint(config.crystals)
     inputs = {"crystals": dataset}
