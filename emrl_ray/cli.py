@@ -80,7 +80,7 @@ def run(verb: str, words: Sequence[str]) -> int:
     )
 
 
-def guard(name: str, work: Callable[[], Any], after_interrupt: str) -> int:
+def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:
     """Return the exit status of `work`; an error of the user's becomes one line on stderr.
 
     So does an interrupt, with what is to be said after it.
