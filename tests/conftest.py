@@ -15,7 +15,7 @@ PLACE_OF_STORE = reserve_endpoint()  # before any Ray starts: its workers inheri
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,6 +63,15 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of a head without work and a node of two CPUs, for a module that kills parts of it."""
+    from tests.clusters import cluster_of
+
+    with cluster_of(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
