@@ -125,6 +125,16 @@ def mp_server() -> Iterator[MPServer]:
         yield running
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files whose tests may take longest first: of two processes none is left with one of them."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        limit = float(mark.args[0]) if mark is not None else 0.0
+        longest[item.path] = max(limit, longest.get(item.path, 0.0))
+    items.sort(key=lambda item: -longest[item.path])  # files of one limit stay as they are
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests did not run for want of data, and why."""
     skipped = [
