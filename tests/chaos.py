@@ -1,18 +1,20 @@
-"""A screen whose processes are killed at moments that a seed draws, until it is done."""
+"""A screen whose processes are killed at moments that a test names, until it is done."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import psutil
 
-from tests.screen_calls import Call, workers_below
+from tests.calls import ScreenCall
+from tests.clusters import add_node, slice_workers
 
 VICTIMS = ("driver", "worker", "node")
-CPUS_A_NODE = 1
+Moment = Callable[[ScreenCall], bool]
+"""Waits until a moment has come; returns whether the call still runs then."""
 
 
 class Kill(NamedTuple):
@@ -33,48 +35,60 @@ class Survived(NamedTuple):
     seconds: float
 
 
-def survive(
-    cluster: Any,
-    options: Mapping[str, Any],
-    seed: int,
-    kills: int = 3,
-    between: tuple[float, float] = (10.0, 25.0),
-) -> Survived:
-    """Run a screen on a cluster of nodes that work, killing up to `kills` of its processes.
+def after(seconds: float) -> Moment:
+    """Return the moment so many seconds after the one before."""
 
-    The pauses before the kills are drawn from `between`, seconds. A killed driver is called again
-    at once, and a killed node is replaced at once, as an autoscaler would in a minute.
+    def wait(call: ScreenCall) -> bool:
+        due = time.monotonic() + seconds
+        return call.reaches(lambda: time.monotonic() >= due)
+
+    return wait
+
+
+def at_slices(count: int) -> Moment:
+    """Return the moment when so many slices are there."""
+    return lambda call: call.reaches(lambda: len(call.slices()) >= count)
+
+
+def survive(
+    cluster: Any, options: Mapping[str, Any], draws: random.Random, moments: Iterable[Moment]
+) -> Survived:
+    """Run a screen on a cluster of nodes that work, killing one of its processes at each moment.
+
+    Which, is drawn. A killed driver is called again at once, and a killed node is replaced at once,
+    as an autoscaler would in a minute.
     """
-    draws = random.Random(seed)
     began = time.monotonic()
-    call, calls, done = Call(options), 1, []
-    for _ in range(kills):
-        due = time.monotonic() + draws.uniform(*between)
+    call, calls, done = ScreenCall(options), 1, []
+    for moment in moments:
         victim = draws.choice(VICTIMS)
-        if not call.runs_until(due):
+        if not moment(call):
             break
-        done.append(Kill(round(time.monotonic() - began, 1), victim, len(call.slices())))
+        kill = Kill(round(time.monotonic() - began, 1), victim, len(call.slices()))
         if victim == "driver":
             call.kill()
-            call, calls = Call(options), calls + 1
+            call, calls = ScreenCall(options), calls + 1
         elif victim == "node":
             _replace_a_node(cluster, draws)
-        else:
-            _kill_a_worker(cluster, draws)
+        elif not _kill_a_worker(cluster, draws):
+            continue
+        done.append(kill)
     call.wait()
     return Survived(done, calls, round(time.monotonic() - began, 1))
 
 
 def _replace_a_node(cluster: Any, draws: random.Random) -> None:
-    """SIGKILL all of a node that works, and add another."""
-    cluster.remove_node(draws.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
-    cluster.add_node(num_cpus=CPUS_A_NODE, object_store_memory=100_000_000)
+    """SIGKILL all of a node that works, and add another like it."""
+    node = draws.choice(sorted(cluster.worker_nodes, key=id))
+    cluster.remove_node(node, allow_graceful=False)
+    add_node(cluster, int(node.get_resource_and_label_spec().num_cpus))
 
 
-def _kill_a_worker(cluster: Any, draws: random.Random) -> None:
-    """SIGKILL a process that computes slices; between two calls there is none."""
-    nodes = [node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes]
-    workers = [worker for node in nodes for worker in workers_below(node)]
-    if workers:
-        victim: psutil.Process = draws.choice(sorted(workers, key=lambda worker: worker.pid))
-        victim.kill()
+def _kill_a_worker(cluster: Any, draws: random.Random) -> bool:
+    """SIGKILL a process that computes slices, if there is one; return whether there was."""
+    workers = slice_workers(*cluster.worker_nodes)
+    if not workers:  # between two calls there is none
+        return False
+    victim: psutil.Process = draws.choice(sorted(workers, key=lambda worker: worker.pid))
+    victim.kill()
+    return True

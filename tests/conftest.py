@@ -15,7 +15,7 @@ PLACE_OF_STORE = reserve_endpoint()  # before any Ray starts: its workers inheri
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,6 +63,15 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of a head without work and a node of two CPUs, for a module that kills parts of it."""
+    from tests.clusters import cluster_of
+
+    with cluster_of(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +123,16 @@ def mp_server() -> Iterator[MPServer]:
 
     with MPServer(60) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files whose tests may take longest first: of two processes none is left with one of them."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        limit = float(mark.args[0]) if mark is not None else 0.0
+        longest[item.path] = max(limit, longest.get(item.path, 0.0))
+    items.sort(key=lambda item: -longest[item.path])  # files of one limit stay as they are
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -23,7 +23,7 @@ from emrl_ray import cli
 from emrl_ray.config import NightlyConfig
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines.nightly import nightly
-from tests.screen_calls import slices_of
+from tests.calls import slices_of
 from tests.tiny_model import make_model, random_crystals, write_library
 
 ROOT = Path(__file__).parent.parent

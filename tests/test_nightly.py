@@ -25,7 +25,7 @@ from emrl_ray.pipelines import nightly as module
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.nightly_plan import job_of, steps_of, tonight
 from emrl_ray.reporting.differences import diff
-from emrl_ray.resuming.lock import LockedError
+from emrl_ray.resuming.lock import Lock, LockedError
 from tests.tiny_model import make_model, random_crystals
 
 ROOT = Path(__file__).parent.parent
@@ -52,12 +52,12 @@ class Stage:
         return file
 
     def config(self, night: str, **screen: Any) -> NightlyConfig:
-        second = {"model": self.models[1], "target_window": "8:18"}
+        second = {"model": self.models[1], "target_window": "-12:48"}
         return NightlyConfig(
             out=str(self.out),
             night=night,
             ingest={"sources": str(self.incoming), "workers": 1},
-            screen={"model": self.models[0], "target-window": "10:16", "objectives": [second]}
+            screen={"model": self.models[0], "target-window": "-7:33", "objectives": [second]}
             | {"workers": 1, "top": 8, "block_rows": 25, "format": "delta"}
             | screen,
         )
@@ -151,8 +151,16 @@ def test_nights_screen_what_is_new_and_rank_it_among_all(ray_session, stage, mon
 
     monkeypatch.chdir(stage.out.parent)
     queried = queries_of_the_documentation(NIGHTS[1])
-    assert set(queried["new"]) <= {row_id for row_id in ranked if row_id.startswith("b")}
-    assert set(queried["night"]) == {row_id for row_id in ranked if row_id.startswith("b")}
+    of_night = both.filter(pc.starts_with(both.column("id"), "b"))
+    allowed = pc.and_(of_night.column("in_domain"), pc.is_null(of_night.column("excluded_by")))
+    likely = of_night.filter(pc.greater(of_night.column("p_all"), 0.5))
+    assert 0 < likely.num_rows < of_night.num_rows
+    assert sorted(queried["likely"]) == sorted(likely.column("id").to_pylist())
+    assert sorted(queried["night"]) == sorted(of_night.column("id").to_pylist())
+    new = of_night.filter(allowed).slice(0, 20).column("p_all").to_pylist()
+    p_all = dict(zip(*(of_night.column(name).to_pylist() for name in ("id", "p_all")), strict=True))
+    assert new
+    assert [p_all[row_id] for row_id in queried["new"]] == new
 
     first.write_bytes(first.read_bytes())  # the same content, another time
     os.utime(first, ns=(1, time.time_ns()))
@@ -218,17 +226,16 @@ def test_a_night_whose_files_cannot_be_read_is_over_and_does_not_pass(ray_sessio
 
 
 @pytest.mark.timeout(600)
-def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage, monkeypatch):
+def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage):
     stage.deliver("a", 30, 1)
-
-    def fail(*_: Any) -> None:
-        raise OSError("the store is away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "screen", fail)
-        with pytest.raises(OSError, match="the store is away"):
-            nightly(stage.config(NIGHTS[0]))
+    stage.begin()
+    in_the_way = stage.out / "predictions.delta"
+    in_the_way.write_text("no folder")
+    with pytest.raises(ConfigError, match=r"predictions\.delta: is a file, give a folder"):
+        nightly(stage.config(NIGHTS[0]))
+    in_the_way.unlink()
     assert stage.summary(NIGHTS[0])["status"] == "failed"
+    assert stage.summary(NIGHTS[0])["counts"]["crystals"] > 0
     (stage.incoming / "a.parquet").unlink()  # it was read
     stage.deliver("b", 20, 2)
     assert nightly(stage.config(NIGHTS[1])).passed
@@ -237,27 +244,24 @@ def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage,
     assert balanced(stage.summary(NIGHTS[1])) == 20
 
 
-def test_a_night_reads_what_it_noted_unless_that_changed(stage, monkeypatch, capsys):
-    read = []
+def test_a_night_reads_what_it_noted_unless_that_changed(stage, capsys):
+    config = stage.config(NIGHTS[0])
+    config.ingest["targets"] = str(stage.out / "targets.csv")  # which is away: it is not read yet
 
-    def fail(config: Any, listing: Any, *_: Any) -> None:
-        read.append([Path(file.path).stem for file in listing.files])
-        raise OSError("away")
+    def noted() -> list[str]:
+        with pytest.raises(FileNotFoundError, match=r"targets\.csv"):
+            nightly(config)
+        files = tonight(config).files()
+        return [] if files is None else [Path(path).stem for path in files["path"].to_pylist()]
 
-    def call() -> None:
-        with pytest.raises(OSError, match="away"):
-            nightly(stage.config(NIGHTS[0]))
-
-    monkeypatch.setattr(module, "ingest_files", fail)
     stage.deliver("a", 5, 1)
-    call()
+    assert noted() == ["a"]
     stage.deliver("b", 5, 2)
-    call()
+    assert noted() == ["a"]
     assert "begins anew" not in capsys.readouterr().out
     stage.deliver("a", 6, 3)
-    call()
+    assert noted() == ["a", "b"]
     assert f"files of {NIGHTS[0]} changed since it began: it begins anew" in capsys.readouterr().out
-    assert read == [["a"], ["a"], ["a", "b"]]
 
 
 def test_files_are_new_until_they_are_read_as_they_are(tmp_path):
@@ -286,9 +290,8 @@ def refused(config: NightlyConfig) -> str:
     return str(error.value)
 
 
-def test_other_models_and_options_than_the_nights_before_are_refused(stage, monkeypatch):
-    monkeypatch.setattr(module, "_told", lambda config, night: None)
-    nightly(stage.config(NIGHTS[0]))
+def test_other_models_and_options_than_the_nights_before_are_refused(stage):
+    stage.begin()
     assert "--top was 8, is 9" in refused(stage.config(NIGHTS[1], top=9))
     model = Path(stage.models[1])
     card = (model / "card.json").read_text()
@@ -306,13 +309,14 @@ def test_a_night_before_the_last_one_is_refused(stage):
     assert f"--night {NIGHTS[0]}: sorts before {NIGHTS[1]}" in refused(stage.config(NIGHTS[0]))
 
 
-def test_two_calls_at_once_are_one(stage, monkeypatch):
-    def again(config: NightlyConfig, night: Any) -> None:
-        with pytest.raises(LockedError, match="in use: nightly"):
-            nightly(config)
-
-    monkeypatch.setattr(module, "_told", again)
-    nightly(stage.config(NIGHTS[0]))
+def test_two_calls_at_once_are_one(stage):
+    stage.deliver("a", 5, 1)
+    with (
+        Lock(locate(stage.out), "nightly"),
+        pytest.raises(LockedError, match="in use: nightly"),
+    ):
+        nightly(stage.config(NIGHTS[0]))
+    assert not stage.summaries()
     assert not (stage.out / "_lock.json").exists()
 
 

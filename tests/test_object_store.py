@@ -32,8 +32,8 @@ from emrl_ray.predicting import predict
 from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.resuming.row_slices import plan_rows, read_slice
 from emrl_ray.resuming.runs import Job
+from tests.calls import ScreenCall
 from tests.crystal_files import cif
-from tests.killed_screen import kill_once
 from tests.object_store import Bucket, permitted
 from tests.tiny_model import random_crystals
 
@@ -124,7 +124,9 @@ def test_train_leaves_a_model_and_removes_its_checkpoints(bucket, model):
 
 def test_a_screen_whose_driver_is_killed_half_way_goes_on_to_the_same_bytes(bucket, config, run):
     options = vars(config) | {"out": bucket.uri("killed"), "workers": 1}
-    kill_once(lambda: len(bucket.keys("killed/predictions/slice")) >= 5, options, wait=0.1)
+    call = ScreenCall(options)
+    call.until_reached(lambda: len(bucket.keys("killed/predictions/slice")) >= 5)
+    call.kill()
     survivors = bucket.keys("killed/predictions/slice")
     assert 5 <= len(survivors) < SLICES
     assert "killed/manifest.json" not in bucket.keys("killed/")

@@ -25,7 +25,7 @@ from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
-from tests.killed_screen import kill_once
+from tests.calls import ScreenCall, assert_same, slices_of
 from tests.tiny_model import broken, make_model, random_crystals, write_library
 
 ROWS = 300
@@ -67,10 +67,6 @@ def run(ray_session: None, config: ScreenConfig) -> Path:
 
 def altered(config: ScreenConfig, **options: object) -> ScreenConfig:
     return ScreenConfig(**{**vars(config), **options})
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
 def test_every_row_of_the_library_is_a_prediction_or_a_reject(run, library):
@@ -158,15 +154,17 @@ def test_another_model_or_library_in_the_same_place_is_refused(run, config, tmp_
             screen(altered(config, out=str(elsewhere)))
 
 
-def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(run, config, tmp_path):
+def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(
+    run, config, library, tmp_path
+):
     other = tmp_path / "run"
     shutil.copytree(run, other)
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"head": "boosted"}))
-    slices = sorted(parquets(other / "predictions"))
+    slices = slices_of(other)
     shutil.copy(slices[0], slices[-1])
     screen(altered(config, out=str(other), workers=1, overwrite=True))
-    assert_same(other, run)
+    assert_same(other, run, library)
 
 
 def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_path):
@@ -281,11 +279,10 @@ def test_a_driver_killed_half_way_and_called_again_ends_as_an_undisturbed_run(
     run, config, library, tmp_path
 ):
     killed = tmp_path / "killed"
-    kill_once(
-        lambda: len(parquets(killed / "predictions")) >= 5,
-        vars(config) | {"out": str(killed), "workers": 1},
-    )
-    survivors = {file.name: file.stat().st_mtime_ns for file in parquets(killed / "predictions")}
+    call = ScreenCall(vars(config) | {"out": killed, "workers": 1})
+    call.until(5)
+    call.kill()
+    survivors = {file.name: file.stat().st_mtime_ns for file in call.slices()}
     assert 5 <= len(survivors) < 61
     assert not (killed / "manifest.json").exists()
 
@@ -293,19 +290,4 @@ def test_a_driver_killed_half_way_and_called_again_ends_as_an_undisturbed_run(
     assert resumed.manifest["counts"]["slices_resumed"] == len(survivors)
     for name, written in survivors.items():
         assert (killed / "predictions" / name).stat().st_mtime_ns == written
-    assert_same(killed, run)
-    ids = read_table(str(killed / "predictions")).column("id").to_pylist()
-    ids += read_table(str(killed / "rejects")).column("id").to_pylist()
-    assert sorted(ids) == read_table(library).column("id").to_pylist()
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Check that two runs have the same predictions, rejects and shortlist, byte by byte."""
-    for part in ("predictions", "rejects"):
-        assert content(one / part) == content(other / part)
-    for name in ("shortlist.parquet", "shortlist.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes()
-
-
-def parquets(folder: Path) -> list[Path]:
-    return [file for file in folder.glob("*.parquet") if not file.name.startswith(".")]
+    assert_same(killed, run, library)

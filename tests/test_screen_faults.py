@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,14 +14,13 @@ import psutil
 import pytest
 
 from emrl_ray.crystals.storage import locate, write_parquet
-from tests.screen_calls import (
-    Call,
-    assert_same,
-    recovered,
-    slices_of,
-    workers_below,
-)
+from tests.calls import ScreenCall, assert_same, recovered, slices_of
+from tests.chaos import at_slices, survive
+from tests.clusters import add_node, slice_workers
+from tests.preloaded import preloaded
 from tests.tiny_model import broken, make_model, random_crystals
+
+pytestmark = pytest.mark.timeout(600)
 
 HERE = Path(__file__).parent
 ROWS = 1500
@@ -39,20 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A cluster of a head without work and a node of two CPUs."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    cluster.add_node(num_cpus=2, object_store_memory=100_000_000)
-    yield cluster
-    cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
 def undisturbed(place: Path, cluster: Any) -> Path:
     """A run to which nothing happened."""
-    Call(options(place, "undisturbed", cluster.address)).wait()
+    ScreenCall(options(place, "undisturbed", cluster.address)).wait()
     return place / "undisturbed"
 
 
@@ -64,10 +52,12 @@ def options(place: Path, out: str, address: str | None = None) -> dict[str, Any]
 
 
 def test_a_killed_worker_costs_what_it_was_computing(place, cluster, undisturbed):
-    call = Call(options(place, "worker", cluster.address))
+    call = ScreenCall(options(place, "worker", cluster.address))
     call.until(10)
     began = time.monotonic()
-    for worker in workers_below(os.getpid()):
+    workers = slice_workers(*cluster.worker_nodes)
+    assert workers
+    for worker in workers:
         worker.kill()
     assert len(slices_of(call.out)) < SLICES
     call.wait()
@@ -77,10 +67,10 @@ def test_a_killed_worker_costs_what_it_was_computing(place, cluster, undisturbed
 
 @pytest.mark.slow
 def test_a_node_that_goes_takes_nothing_with_it(place, cluster, undisturbed):
-    lost = cluster.add_node(num_cpus=2, object_store_memory=100_000_000)
-    call = Call(options(place, "node", cluster.address))
+    lost = add_node(cluster)
+    call = ScreenCall(options(place, "node", cluster.address))
     call.until(10)
-    assert workers_below(lost.all_processes["raylet"][0].process.pid)
+    assert slice_workers(lost)
     began = time.monotonic()
     cluster.remove_node(lost, allow_graceful=False)
     assert len(slices_of(call.out)) < SLICES
@@ -89,8 +79,15 @@ def test_a_node_that_goes_takes_nothing_with_it(place, cluster, undisturbed):
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
+def test_a_screen_survives_two_kills(place, cluster, undisturbed):
+    chosen = options(place, "survivor", cluster.address)
+    survived = survive(cluster, chosen, random.Random(3), [at_slices(15), at_slices(60)])
+    assert len(survived.kills) == 2
+    assert_same(place / "survivor", undisturbed, str(place / "library.parquet"))
+
+
 def test_a_driver_killed_before_its_manifest_and_in_a_commit(place, cluster, undisturbed):
-    call = Call(options(place, "driver", cluster.address))
+    call = ScreenCall(options(place, "driver", cluster.address))
     call.until(SLICES)
     call.kill()
     began = time.monotonic()
@@ -98,14 +95,14 @@ def test_a_driver_killed_before_its_manifest_and_in_a_commit(place, cluster, und
     torn = next((call.out / "rejects").iterdir()).name  # its rejects are there, its rows not yet
     rows = call.out / "predictions" / torn
     rows.rename(rows.with_name(f".{torn}.0a1b2c3d"))
-    said = Call(options(place, "driver", cluster.address)).wait()
+    said = ScreenCall(options(place, "driver", cluster.address)).wait()
     recovered("driver killed", began)
     assert f"{SLICES - 1} of them done by an earlier call" in said
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
 def test_of_two_calls_at_once_one_is_refused(place, cluster, undisturbed):
-    calls = [Call(options(place, "twice", cluster.address)) for _ in range(2)]
+    calls = [ScreenCall(options(place, "twice", cluster.address)) for _ in range(2)]
     (first, said), (second, refusal) = sorted(call.end() for call in calls)
     assert (first, second) == (0, 2), f"{said}\n{refusal}"
     assert "/twice is in use: screen (process" in refusal
@@ -116,14 +113,14 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_with_more_room(
     place, cluster, undisturbed, small_disk
 ):
     chosen = options(place, "disk", cluster.address) | {"out": small_disk / "run"}
-    status, said = Call(chosen).end()
+    status, said = ScreenCall(chosen).end()
     assert status == 2, said
     (complaint,) = (line for line in said.splitlines() if line.startswith("emrl-ray screen: "))
     assert "No space left on device" in complaint
     assert 0 < len(slices_of(small_disk / "run")) < SLICES
     began = time.monotonic()
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    Call(chosen).wait()
+    ScreenCall(chosen).wait()
     recovered("disk full", began)
     assert_same(small_disk / "run", undisturbed, str(place / "library.parquet"))
 
@@ -140,12 +137,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undisturbed, preloaded):
+def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undisturbed, tmp_path):
     log = place / "failures"
-    call = Call(
+    call = ScreenCall(
         options(place, "store"),
         {
-            "LD_PRELOAD": str(preloaded),
+            **preloaded("failing_writes", tmp_path),
             "FAILING_UNDER": str(place / "store"),
             "FAILING_SHARE": "0.05",
             "FAILING_LOG": str(log),
@@ -156,23 +153,11 @@ def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undis
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
-@pytest.fixture
-def preloaded(tmp_path: Path) -> Path:
-    """A library that lets writes fail in the processes that it is loaded into."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    made = tmp_path / "failing_writes.so"
-    source = HERE / "failing_writes.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
-    return made
-
-
 @pytest.mark.slow
 def test_a_worker_that_takes_too_much_memory_is_replaced(place, undisturbed):
     memory = psutil.virtual_memory()
     meal = place / "meal"
-    call = Call(
+    call = ScreenCall(
         options(place, "memory"),
         {
             "PYTHONPATH": os.pathsep.join([str(HERE / "hungry"), os.environ.get("PYTHONPATH", "")]),
@@ -185,8 +170,8 @@ def test_a_worker_that_takes_too_much_memory_is_replaced(place, undisturbed):
     began = time.monotonic()
     meal.with_name("meal-served").write_text(str(6 * GIGABYTE))
     meal.with_name("meal-served").rename(meal)
+    eater = meal.with_name("meal-eaten")
+    call.until_reached(lambda: eater.exists() and not psutil.pid_exists(int(eater.read_text())))
     call.wait()
     recovered("out of memory", began)
-    (eaten,) = place.glob("meal-*")
-    assert not psutil.pid_exists(int(eaten.name.split("-")[1]))
     assert_same(call.out, undisturbed, str(place / "library.parquet"))

@@ -19,9 +19,10 @@ from emrl_ray.model import Model, read_state
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.train import train
 from emrl_ray.predicting import predict
+from tests.calls import contents
 
 ROWS = 160
-EPOCHS = 150
+EPOCHS = 40
 
 
 def write_crystals(path: Path, rows: int = ROWS) -> Path:
@@ -60,10 +61,6 @@ def options(crystals: Path, out: Path, **changes) -> dict:
     }
 
 
-def model_files(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
-
-
 @pytest.fixture(scope="module")
 def crystals(tmp_path_factory) -> Path:
     return write_crystals(tmp_path_factory.mktemp("crystals") / "crystals.parquet")
@@ -88,9 +85,9 @@ def outside(crystals, graphs, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(crystals, tmp_path_factory, ray_session) -> Path:
+def undisturbed(crystals, graphs, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("models") / "undisturbed"
-    train(TrainConfig(**options(crystals, out)))
+    train(TrainConfig(**options(crystals, out, graphs=graphs)))
     return out
 
 
@@ -122,7 +119,7 @@ def test_featurize_accounts_for_every_row_and_resumes(crystals, tmp_path, ray_se
 
 
 def test_train_makes_a_whole_model(undisturbed, crystals, capsys):
-    assert set(model_files(undisturbed)) == {
+    assert set(contents(undisturbed)) == {
         "_run.json",
         "calibration.json",
         "domain.safetensors",
@@ -159,14 +156,14 @@ def test_train_makes_a_whole_model(undisturbed, crystals, capsys):
 
 
 def test_a_finished_model_is_left_alone_and_other_options_are_refused(
-    undisturbed, crystals, capsys
+    undisturbed, crystals, graphs, capsys
 ):
-    before = model_files(undisturbed)
-    train(TrainConfig(**options(crystals, undisturbed)))
+    before = contents(undisturbed)
+    train(TrainConfig(**options(crystals, undisturbed, graphs=graphs)))
     assert "is finished, nothing to do" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"--epochs was 150, is 151"):
-        train(TrainConfig(**options(crystals, undisturbed, epochs=EPOCHS + 1)))
-    assert model_files(undisturbed) == before
+    with pytest.raises(ConfigError, match=r"--epochs was 40, is 41"):
+        train(TrainConfig(**options(crystals, undisturbed, graphs=graphs, epochs=EPOCHS + 1)))
+    assert contents(undisturbed) == before
 
 
 def test_a_network_and_a_loss_from_outside_make_a_model(outside, crystals, tmp_path):
@@ -203,8 +200,8 @@ def test_without_epochs_heads_are_fitted_on_the_network_as_it_is(
     changes = {"graphs": graphs, "init": str(outside), "epochs": 0, "target": "sites", **OUTSIDE}
     train(TrainConfig(**options(crystals, tmp_path / "model", **changes)))
     assert (
-        model_files(tmp_path / "model")["network.safetensors"]
-        == (model_files(outside)["network.safetensors"])
+        contents(tmp_path / "model")["network.safetensors"]
+        == (contents(outside)["network.safetensors"])
     )
     model = Model.load(str(tmp_path / "model"))
     assert (model.card.target, model.card.unit, set(model.heads)) == ("sites", None, {"linear"})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
@@ -20,10 +18,11 @@ from emrl_ray.crystals.storage import locate
 from emrl_ray.model import Model
 from emrl_ray.pipelines.tune import tune
 from emrl_ray.tuning.records import Records, TrialState
+from tests.calls import TuneCall
 
-TRIALS = 4
+TRIALS = 3
 LINKS = ("src", "href", "xlink:href")
-EPOCHS = 12
+EPOCHS = 6
 
 
 def options(crystals: Path, out: Path, **changes) -> dict:
@@ -58,22 +57,14 @@ def kept(out: Path) -> dict[str, bytes]:
     return {name: (out / "trials" / f"{name}.json").read_bytes() for name in sorted(over)}
 
 
-def ran_through(crystals: Path, out: Path) -> dict[str, bytes]:
+def ran_through(crystals: Path, out: Path, address: str) -> dict[str, bytes]:
     """Search with a driver that is killed once; return what was over when it was."""
-    command = [sys.executable, "-m", "emrl_ray", "tune", *words(options(crystals, out))]
-    deadline = time.monotonic() + 600
-    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
-        try:
-            while not kept(out):
-                assert driver.poll() is None, "the search ended before it was killed"
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        finally:
-            driver.kill()
+    given = options(crystals, out, address=address)
+    call = TuneCall(given)
+    call.until_reached(lambda: bool(kept(out)))
+    call.kill()
     before = kept(out)
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert f"{len(before)} of them done" in again.stdout
+    assert f"{len(before)} of them done" in TuneCall(given).wait()
     return before
 
 
@@ -83,9 +74,9 @@ def crystals(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def search(crystals, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+def search(crystals: Path, cluster: Any, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     out = tmp_path_factory.mktemp("searches") / "search"
-    return out, ran_through(crystals, out)
+    return out, ran_through(crystals, out, cluster.address)
 
 
 @pytest.mark.timeout(1200)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MEANING = ("target", "unit")
 """Metadata of a column that say what its numbers are."""
+LEFT_BEHIND = ("_delta_log", f"{RUN_ID}=")
+"""How the names begin of what a first commit that was killed may leave."""
 BATCH_ROWS = 1 << 16
 ATTEMPTS = 5
 """Tries at a commit that meets those of other runs."""
@@ -67,7 +69,7 @@ class RunsTable(NamedTuple):
         check_folder_place(place, self.uri, "table")
         table = self._opened()
         if table is None:
-            if names_in(place):
+            if not all(name.startswith(LEFT_BEHIND) for name in names_in(place)):
                 raise ConfigError(f"--table {self.uri}: holds files, and is no Delta table")
             return
         if table.metadata().partition_columns != [RUN_ID]:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,25 @@ FIGURES_VARIABLE = "EMRL_RAY_FIGURES"
 """File that gets a line of JSON with what each fault cost; `make chaos` sets it."""
 PATIENCE = 240.0
 """Seconds in which a call must get to where a test waits for it."""
+PAUSE = 0.02
+"""Seconds between two looks at how far a call got."""
 
 
 class Call:
-    """A call of `emrl-ray screen` in a process of its own."""
+    """A call of a verb of `emrl-ray` in a process of its own."""
 
-    verb = "screen"
+    verb: str
     patience = PATIENCE
 
     def __init__(self, options: Mapping[str, Any], variables: Mapping[str, str] | None = None):
         """Start the verb with the options; `variables` come on top of the environment."""
         self.out = Path(options["out"])
-        words = [word for name, value in options.items() for word in _words(name, value)]
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115  # as long as the call
+        self._config = tempfile.NamedTemporaryFile("w", suffix=".yaml")  # noqa: SIM115
+        json.dump(dict(options), self._config, default=str)
+        self._config.flush()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "emrl_ray", self.verb, *words],
+            [sys.executable, "-m", "emrl_ray", self.verb, "--config", self._config.name],
             cwd=ROOT,
             env={**os.environ, **(variables or {})},
             stdout=self._log,
@@ -57,32 +62,28 @@ class Call:
 
     def end(self) -> tuple[int, str]:
         """Return its exit status and what it printed."""
-        status = self._process.wait(timeout=self.patience)
+        try:
+            status = self._process.wait(timeout=self.patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
         return status, self.said
-
-    def until(self, slices: int) -> None:
-        """Return once so many slices are there."""
-        self.until_reached(lambda: len(slices_of(self.out)) >= slices)
 
     def until_reached(self, reached: Callable[[], bool]) -> None:
         """Return once it has got so far."""
+        assert self.reaches(reached), f"ended before that: {self.said}"
+
+    def reaches(self, reached: Callable[[], bool]) -> bool:
+        """Wait until it has got so far; return whether it has not ended before."""
         end = time.monotonic() + self.patience
         while not reached():
-            assert self._process.poll() is None, self.said
-            assert time.monotonic() < end, self.said
-            time.sleep(0.002)
-
-    def runs_until(self, moment: float) -> bool:
-        """Wait until a moment of the monotonic clock; return whether the call still runs then."""
-        while time.monotonic() < moment:
             if self._process.poll() is not None:
                 return False
-            time.sleep(0.05)
-        return True
-
-    def slices(self) -> list[Path]:
-        """Return the prediction files that are there."""
-        return slices_of(self.out)
+            if time.monotonic() > end:
+                self.kill()
+                raise AssertionError(f"waited in vain: {self.said}")
+            time.sleep(PAUSE)
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL the driver, and the Ray that it started for itself if it did."""
@@ -90,16 +91,27 @@ class Call:
         self._process.kill()
         self._process.wait()
         for process in started:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(started, timeout=30)
 
 
-def _words(name: str, value: Any) -> list[str]:
-    return [f"--{name.replace('_', '-')}", str(value)]
+class ScreenCall(Call):
+    """A call of `emrl-ray screen`."""
+
+    verb = "screen"
+
+    def until(self, slices: int) -> None:
+        """Return once so many slices are there."""
+        self.until_reached(lambda: len(self.slices()) >= slices)
+
+    def slices(self) -> list[Path]:
+        """Return the prediction files that are there."""
+        return slices_of(self.out)
 
 
 class TrainCall(Call):
-    """A call of `emrl-ray train` in a process of its own."""
+    """A call of `emrl-ray train`."""
 
     verb = "train"
     patience = 2 * PATIENCE
@@ -110,25 +122,22 @@ class TrainCall(Call):
         self.until_reached(record.exists)
 
 
+class TuneCall(Call):
+    """A call of `emrl-ray tune`."""
+
+    verb = "tune"
+    patience = 2 * PATIENCE
+
+
 def slices_of(run: Path) -> list[Path]:
     """Return the prediction files of a run."""
     return sorted((run / "predictions").glob("slice-*.parquet"))
 
 
-def workers_below(pid: int, kind: str = "MapWorker") -> list[psutil.Process]:
-    """Return the processes that compute slices, or workers of another kind, of the Ray below a process."""
-    found = []
-    for process in psutil.Process(pid).children(recursive=True):
-        words = process.cmdline()
-        if words and words[0].startswith("ray::") and kind in words[0]:
-            found.append(process)
-    return found
-
-
 def assert_same(one: Path, other: Path, library: str) -> None:
     """Check that two runs have the same files, byte by byte, and each row of the library once."""
     for folder in ("predictions", "rejects"):
-        assert _contents(one / folder) == _contents(other / folder)
+        assert contents(one / folder) == contents(other / folder)
     for name in ("shortlist.parquet", "shortlist.csv"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     for run in (one, other):
@@ -139,8 +148,9 @@ def assert_same(one: Path, other: Path, library: str) -> None:
         assert not (run / "_lock.json").exists()
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what the files of a folder hold, by their names."""
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def recovered(fault: str, began: float) -> None:
