@@ -109,6 +109,10 @@ class ScreenCall(Call):
         """Return the prediction files that are there."""
         return slices_of(self.out)
 
+    def progress(self) -> float:
+        """Return the number of slices that are there."""
+        return len(self.slices())
+
 
 class TrainCall(Call):
     """A call of `emrl-ray train`."""
@@ -117,9 +121,13 @@ class TrainCall(Call):
     patience = 2 * PATIENCE
 
     def until_checkpoint(self) -> None:
-        """Return once Ray Train has registered a checkpoint: its record of them is there."""
+        """Return once Ray Train has registered a checkpoint."""
+        self.until_reached(lambda: self.progress() > 0)
+
+    def progress(self) -> float:
+        """Return when Ray Train last registered a checkpoint: its record of them is written anew; 0 without."""
         record = self.out / "_training" / "network" / "checkpoint_manager_snapshot.json"
-        self.until_reached(record.exists)
+        return record.stat().st_mtime if record.exists() else 0.0
 
 
 class TuneCall(Call):
@@ -153,9 +161,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
 
 
-def recovered(fault: str, began: float) -> None:
-    """Note the seconds since a fault, at the end of the run that survived it."""
-    noted({"fault": fault, "seconds": round(time.monotonic() - began, 2)})
+class Fault:
+    """What happens to a run now, and the seconds that pass until it goes on and is done."""
+
+    def __init__(self, name: str):
+        """Begin to count."""
+        self._name = name
+        self._began = time.monotonic()
+
+    def survived(self, call: ScreenCall | TrainCall) -> str:
+        """Return what the call printed, once it has ended well; note when it got further and when it was done."""
+        before = call.progress()
+        call.reaches(lambda: call.progress() > before)
+        further = time.monotonic() - self._began
+        said = call.wait()
+        done = time.monotonic() - self._began
+        noted({"fault": self._name, "goes_on": round(further, 2), "done": round(done, 2)})
+        return said
 
 
 def noted(figures: Mapping[str, Any]) -> None:

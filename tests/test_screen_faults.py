@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from emrl_ray.crystals.storage import locate, write_parquet
-from tests.calls import ScreenCall, assert_same, recovered, slices_of
+from tests.calls import Fault, ScreenCall, assert_same, slices_of
 from tests.chaos import at_slices, survive
 from tests.clusters import add_node, slice_workers
 from tests.preloaded import preloaded
@@ -40,7 +39,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(place: Path, cluster: Any) -> Path:
     """A run to which nothing happened."""
-    ScreenCall(options(place, "undisturbed", cluster.address)).wait()
+    nothing = Fault("none, a screen")
+    nothing.survived(ScreenCall(options(place, "undisturbed", cluster.address)))
     return place / "undisturbed"
 
 
@@ -54,14 +54,13 @@ def options(place: Path, out: str, address: str | None = None) -> dict[str, Any]
 def test_a_killed_worker_costs_what_it_was_computing(place, cluster, undisturbed):
     call = ScreenCall(options(place, "worker", cluster.address))
     call.until(10)
-    began = time.monotonic()
+    fault = Fault("worker killed")
     workers = slice_workers(*cluster.worker_nodes)
     assert workers
     for worker in workers:
         worker.kill()
     assert len(slices_of(call.out)) < SLICES
-    call.wait()
-    recovered("worker killed", began)
+    fault.survived(call)
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
@@ -71,11 +70,10 @@ def test_a_node_that_goes_takes_nothing_with_it(place, cluster, undisturbed):
     call = ScreenCall(options(place, "node", cluster.address))
     call.until(10)
     assert slice_workers(lost)
-    began = time.monotonic()
+    fault = Fault("node removed")
     cluster.remove_node(lost, allow_graceful=False)
     assert len(slices_of(call.out)) < SLICES
-    call.wait()
-    recovered("node removed", began)
+    fault.survived(call)
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
@@ -90,13 +88,12 @@ def test_a_driver_killed_before_its_manifest_and_in_a_commit(place, cluster, und
     call = ScreenCall(options(place, "driver", cluster.address))
     call.until(SLICES)
     call.kill()
-    began = time.monotonic()
+    fault = Fault("driver killed")
     assert not (call.out / "manifest.json").exists()
     torn = next((call.out / "rejects").iterdir()).name  # its rejects are there, its rows not yet
     rows = call.out / "predictions" / torn
     rows.rename(rows.with_name(f".{torn}.0a1b2c3d"))
-    said = ScreenCall(options(place, "driver", cluster.address)).wait()
-    recovered("driver killed", began)
+    said = fault.survived(ScreenCall(options(place, "driver", cluster.address)))
     assert f"{SLICES - 1} of them done by an earlier call" in said
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
@@ -118,10 +115,9 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_with_more_room(
     (complaint,) = (line for line in said.splitlines() if line.startswith("emrl-ray screen: "))
     assert "No space left on device" in complaint
     assert 0 < len(slices_of(small_disk / "run")) < SLICES
-    began = time.monotonic()
+    fault = Fault("disk full")
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    ScreenCall(chosen).wait()
-    recovered("disk full", began)
+    fault.survived(ScreenCall(chosen))
     assert_same(small_disk / "run", undisturbed, str(place / "library.parquet"))
 
 
@@ -139,6 +135,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undisturbed, tmp_path):
     log = place / "failures"
+    fault = Fault("one write in twenty fails")
     call = ScreenCall(
         options(place, "store"),
         {
@@ -148,7 +145,7 @@ def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undis
             "FAILING_LOG": str(log),
         },
     )
-    call.wait()
+    fault.survived(call)
     assert log.stat().st_size >= 5
     assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
@@ -167,11 +164,10 @@ def test_a_worker_that_takes_too_much_memory_is_replaced(place, undisturbed):
         },
     )
     call.until(10)
-    began = time.monotonic()
+    fault = Fault("out of memory")
     meal.with_name("meal-served").write_text(str(6 * GIGABYTE))
     meal.with_name("meal-served").rename(meal)
     eater = meal.with_name("meal-eaten")
     call.until_reached(lambda: eater.exists() and not psutil.pid_exists(int(eater.read_text())))
-    call.wait()
-    recovered("out of memory", began)
+    fault.survived(call)
     assert_same(call.out, undisturbed, str(place / "library.parquet"))

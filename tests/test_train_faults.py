@@ -19,7 +19,7 @@ from emrl_ray.model import read_state
 from emrl_ray.pipelines.featurize import FeaturizeWorker
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.row_slices import plan_rows
-from tests.calls import TrainCall, contents, recovered
+from tests.calls import Fault, TrainCall, contents
 from tests.clusters import add_node, train_workers
 
 pytestmark = pytest.mark.timeout(900)
@@ -49,7 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(place: Path, cluster: Any) -> Path:
     """A training to which nothing happened."""
-    TrainCall(options(place, "undisturbed", cluster.address)).wait()
+    nothing = Fault("none, a training")
+    nothing.survived(TrainCall(options(place, "undisturbed", cluster.address)))
     return place / "undisturbed"
 
 
@@ -90,10 +91,9 @@ def assert_same(one: Path, other: Path) -> None:
 def test_a_killed_training_worker_changes_nothing(place, cluster, undisturbed):
     call = TrainCall(options(place, "worker", cluster.address))
     call.until_checkpoint()
-    began = time.monotonic()
+    fault = Fault("training worker killed")
     train_workers(*cluster.worker_nodes)[0].kill()
-    assert "goes on after epoch" in call.wait()
-    recovered("training worker killed", began)
+    assert "goes on after epoch" in fault.survived(call)
     assert_same(call.out, undisturbed)
 
 
@@ -102,9 +102,8 @@ def test_a_killed_driver_called_again_changes_nothing(place, cluster, undisturbe
     call = TrainCall(chosen)
     call.until_checkpoint()
     call.kill()
-    began = time.monotonic()
-    assert "goes on after epoch" in TrainCall(chosen).wait()
-    recovered("training driver killed", began)
+    fault = Fault("training driver killed")
+    assert "goes on after epoch" in fault.survived(TrainCall(chosen))
     assert_same(call.out, undisturbed)
 
 
@@ -115,10 +114,9 @@ def test_a_node_that_goes_changes_nothing_where_another_takes_its_workers(
     add_node(cluster)
     call = TrainCall(options(place, "node", cluster.address))
     call.until_checkpoint()
-    began = time.monotonic()
+    fault = Fault("node of training removed")
     cluster.remove_node(busy_node(cluster), allow_graceful=False)
-    assert "goes on after epoch" in call.wait()
-    recovered("node of training removed", began)
+    assert "goes on after epoch" in fault.survived(call)
     assert_same(call.out, undisturbed)
 
 
@@ -139,10 +137,9 @@ def test_a_node_that_is_announced_to_go_leaves_a_checkpoint(place, cluster, undi
     )
     assert accepted
     call.until_checkpoint()
-    began = time.monotonic()
+    fault = Fault("announced node of training removed")
     cluster.remove_node(node, allow_graceful=False)
-    said = call.wait()
-    recovered("announced node of training removed", began)
+    said = fault.survived(call)
     assert "train: a node is about to be taken away, checkpoint after epoch" in said
     assert "goes on after epoch" in said
     assert_same(call.out, undisturbed)
@@ -162,10 +159,9 @@ def test_training_goes_on_with_the_workers_that_there_is_room_for(place, cluster
     )
     call.until_checkpoint()
     assert len(train_workers(kept)) == len(train_workers(lost)) == 1
-    began = time.monotonic()
+    fault = Fault("one of two nodes of training removed")
     cluster.remove_node(lost, allow_graceful=False)
-    said = call.wait()
-    recovered("one of two nodes of training removed", began)
+    said = fault.survived(call)
     assert ", 1 worker\n" in said
     state = read_state(str(whole.out))
     for name, value in read_state(str(call.out)).items():  # in another order of summation
