@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,27 +39,49 @@ IDLE_MINUTES = 0.1
 @contextmanager
 def fake_cluster(most_nodes: int, start_timeout: float = 120) -> Iterator[str]:
     """Context: a head without CPUs and up to `most_nodes` nodes of one CPU; yields the jobs API's address."""
+    (gcs,) = _free_ports(1)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        config.write(yaml.safe_dump(_autoscaling(most_nodes, gcs)))
+        config.flush()
+        words = [f"--autoscaling-config={config.name}"]
+        with own_head(0, words, _of_the_provider(), port=gcs, timeout=start_timeout) as address:
+            yield address
+
+
+@contextmanager
+def own_head(
+    cpus: int,
+    words: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+    *,
+    port: int | None = None,
+    timeout: float = 120,
+) -> Iterator[str]:
+    """Context: a head apart from any other Ray on the machine; yields the jobs API's address.
+
+    `words` come after those of `ray start`, `variables` on top of the environment.
+    """
+    gcs, dashboard, agent, client = _free_ports(4)
+    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    path = {"RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        gcs, dashboard, agent, client = free_ports(4)
-        config = Path(folder) / "autoscaling.yaml"
-        config.write_text(yaml.safe_dump(_autoscaling(most_nodes, gcs)))
         process = subprocess.Popen(
             [
-                *(BIN / "ray", "start", "--head", "--block", "--num-cpus=0", f"--port={gcs}"),
-                *(f"--autoscaling-config={config}", "--object-store-memory=100000000"),
-                *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
-                *(f"--ray-client-server-port={client}", "--min-worker-port=0"),
-                *("--max-worker-port=0", "--disable-usage-stats", f"--temp-dir={folder}"),
+                *(BIN / "ray", "start", "--head", "--block", f"--num-cpus={cpus}"),
+                *(f"--port={port or gcs}", f"--dashboard-port={dashboard}"),
+                *(f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"),
+                *("--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
+                *("--object-store-memory=100000000", f"--temp-dir={folder}", *words),
             ],
-            env=_environment(),
+            env={**kept, **path, **(variables or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            yield answering(f"http://127.0.0.1:{dashboard}", process, start_timeout)
+            yield _answering(f"http://127.0.0.1:{dashboard}", process, timeout)
         finally:
-            stop(process)
+            _stop(process)
 
 
 def worker_nodes(address: str) -> int:
@@ -70,7 +92,7 @@ def worker_nodes(address: str) -> int:
     return sum(node.state == "ALIVE" and not node.is_head_node for node in nodes)
 
 
-def free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> list[int]:
     """Return ports that nothing listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
@@ -79,7 +101,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def answering(address: str, process: subprocess.Popen[bytes], timeout: float) -> str:
+def _answering(address: str, process: subprocess.Popen[bytes], timeout: float) -> str:
     """Wait until the jobs API of a head answers, and return its address."""
     from ray.job_submission import JobSubmissionClient
 
@@ -97,7 +119,7 @@ def answering(address: str, process: subprocess.Popen[bytes], timeout: float) ->
             return address
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """Kill a head and what it started, and nothing else."""
     started = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
@@ -140,17 +162,15 @@ def _autoscaling(most_nodes: int, gcs: int) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
+def _of_the_provider() -> dict[str, str]:
+    """Return the variables that the provider and its nodes need."""
     from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
-    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return kept | {
-        "RAY_AUTH_MODE": "disabled",
+    return {
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_enable_autoscaler_v2": "1",
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-        "PATH": f"{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
