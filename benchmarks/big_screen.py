@@ -7,11 +7,12 @@ The candidates are written down as often as wanted, with a number behind their i
 share    screens 1,105,340 rows, and computes the same slices in as many plain processes as there were
          workers, without Ray, by turns: what the screen takes longer, without the start of Ray, is Ray's share
 memory   screens of 10^5 to 3·10^6 rows: the peak memory of the driver, of a process each
-resume   screens a million rows, kills the driver once half the slices are there, and calls again
+resume   screens one and three million rows, kills the driver once half the slices are there, and calls again
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 from arguments import RESULTS, data_parser
@@ -44,7 +46,7 @@ from emrl_ray.pipelines.screen_plan import prepare
 from emrl_ray.resuming.row_slices import RowSlice
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
-SHARE_ROWS, RESUME_ROWS = 1_105_340, 1_000_000
+SHARE_ROWS, RESUMED = 1_105_340, (1_000_000, 3_000_000)
 ROUNDS = 3
 FILE_ROWS = 262_144
 SERIES = ("share", "memory", "resume")
@@ -60,6 +62,12 @@ def main() -> None:
     found: dict[str, Any] = read_json(file) if file.exists() else {}
     found |= {"machine": description(), "versions": versions()}
     measures = {"share": share, "memory": memory, "resume": resume}
+    screened(
+        words.model,
+        library(words.data, 10_000, Path(words.out)),
+        words.window,
+        Path(words.out) / "first",
+    )
     for name in words.series:
         found[name] = measures[name](words.data, words.model, words.window, Path(words.out))
         print(name, json.dumps(found[name]), flush=True)
@@ -186,9 +194,13 @@ def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]
     return found
 
 
-def resume(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
-    """Return the wall seconds of a whole run, and of the rest of one that was killed half-way."""
-    crystals = library(data, RESUME_ROWS, out)
+def resume(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]]:
+    """Return what `resumed` does for libraries of several sizes."""
+    return [resumed(library(data, rows, out), model, window, out) for rows in RESUMED]
+
+
+def resumed(crystals: str, model: str, window: str, out: Path) -> dict[str, Any]:
+    """Return the seconds of a whole run, and of the rest of one that was killed half-way."""
     whole, killed = out / "whole", out / "killed"
     for run in (whole, killed):
         remove(locate(run))
@@ -207,6 +219,8 @@ def resume(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
         "slices_there": there,
         "whole": manifest["wall"],
         "rest": again["wall"],
+        "whole_predict": manifest["seconds"]["predict"],
+        "rest_predict": again["seconds"]["predict"],
         "ratio": round(again["wall"] / manifest["wall"], 3),
         "same_files": same,
     }
@@ -217,9 +231,13 @@ def _kill_half_way(command: list[str | Path], run: Path, slices: int) -> None:
     while len(list_files(locate(run / "predictions"), ".parquet")) < slices:
         assert driver.poll() is None, "the driver ended by itself"
         time.sleep(0.05)
+    started = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.wait()
-    time.sleep(15)  # its Ray notices, and ends
+    for process in started:  # some of a Ray without driver stay for half a minute, and hold ports
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(started)
 
 
 if __name__ == "__main__":

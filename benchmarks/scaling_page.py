@@ -111,13 +111,24 @@ def memory(found: list[Mapping[str, Any]]) -> str:
     return markdown_table(head, rows)
 
 
-def resume(found: Mapping[str, Any]) -> str:
-    """Return what a resumed run took."""
-    return (
-        f"{found['rows']:,} rows: {found['whole']:.1f} s; the rest of a run that was killed with "
-        f"{found['slices_there']} of {found['slices']} slices there: {found['rest']:.1f} s, "
-        f"{found['ratio']:.0%}; the same files: {'yes' if found['same_files'] else 'no'}."
-    )
+def resume(found: list[Mapping[str, Any]]) -> str:
+    """Return the table of resumed runs."""
+    head = ["rows", "slices", "there at the kill", "whole run, s", "the rest, s", "ratio"]
+    head += ["of predicting alone", "same files"]
+    rows = [
+        [
+            f"{case['rows']:,}",
+            str(case["slices"]),
+            str(case["slices_there"]),
+            f"{case['whole']:.1f}",
+            f"{case['rest']:.1f}",
+            f"{case['ratio']:.0%}",
+            f"{case['rest_predict'] / case['whole_predict']:.0%}",
+            "yes" if case["same_files"] else "no",
+        ]
+        for case in found
+    ]
+    return markdown_table(head, rows)
 
 
 def large(scaling: Mapping[str, Any], screens: Mapping[str, Any]) -> str:

@@ -181,7 +181,8 @@ class Fault:
 
 
 def noted(figures: Mapping[str, Any]) -> None:
-    """Add a line to the file of figures, if one is asked for."""
+    """Add a line to the file of figures, if one is asked for, with the name of the test."""
     if file := os.environ.get(FIGURES_VARIABLE):
+        test = os.environ["PYTEST_CURRENT_TEST"].split(" ")[0].removeprefix("tests/")
         with Path(file).open("a") as stream:
-            stream.write(json.dumps(figures) + "\n")
+            stream.write(json.dumps({"test": test, **figures}) + "\n")
