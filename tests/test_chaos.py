@@ -21,7 +21,7 @@ from tests.tiny_model import broken, make_model, random_crystals
 
 pytestmark = pytest.mark.slow
 
-ROWS = 20_000
+ROWS = 5_000
 """Crystals of the library; slices have four."""
 KILLS = 3
 """At most, in a run."""
