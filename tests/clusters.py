@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -47,7 +47,8 @@ def _workers(node: Any, kind: str) -> list[psutil.Process]:
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     found = []
     for process in raylet.children(recursive=True):
-        words = process.cmdline()
-        if words and words[0].startswith("ray::") and kind in words[0]:
-            found.append(process)
+        with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+            words = process.cmdline()
+            if words and words[0].startswith("ray::") and kind in words[0]:
+                found.append(process)
     return found

@@ -309,6 +309,18 @@ def test_a_night_before_the_last_one_is_refused(stage):
     assert f"--night {NIGHTS[0]}: sorts before {NIGHTS[1]}" in refused(stage.config(NIGHTS[0]))
 
 
+def test_a_night_that_had_nothing_new_is_over_once_another_followed(stage, capsys):
+    quiet, later = (tonight(stage.config(name)) for name in NIGHTS[:2])
+    stage.begin()
+    quiet.say({"status": "nothing new"})
+    later.say({"status": "screened"})
+    stage.deliver("a", 5, 1)
+    assert nightly(stage.config(NIGHTS[0])).summary == {"status": "nothing new"}
+    assert f"nightly: {NIGHTS[0]} is over" in capsys.readouterr().out
+    assert quiet.files() is None
+    assert json.loads((stage.out / "summary.json").read_text()) == {"status": "screened"}
+
+
 def test_two_calls_at_once_are_one(stage):
     stage.deliver("a", 5, 1)
     with (

@@ -61,24 +61,34 @@ def nightly(config: NightlyConfig) -> NightlyResult:
             if unfinished and earlier.name != night.name:
                 print(f"nightly: {earlier.name} was cut short, it comes first", flush=True)
                 _told(replace(config, night=earlier.name), earlier)
-        return _told(config, night)
+        return _over(night) if _had_nothing_new(night, nights) else _told(config, night)
 
 
 def _check_order(night: Night, nights: Sequence[Night]) -> None:
-    """Raise ConfigError, in one line, for a new night that would stand before one that is there."""
-    names = [each.name for each in nights]
-    if names and night.name not in names and night.name < names[-1]:
+    """Raise ConfigError, in one line, for a night that has read nothing before one that is there."""
+    last = max((each.name for each in nights), default=night.name)
+    if night.name < last and night.files() is None and not _had_nothing_new(night, nights):
         raise ConfigError(
-            f"--night {night.name}: sorts before {names[-1]}, which is there; nights follow each other "
+            f"--night {night.name}: sorts before {last}, which is there; nights follow each other "
             "by their names"
         )
+
+
+def _had_nothing_new(night: Night, nights: Sequence[Night]) -> bool:
+    """Return whether a night ended with nothing new, and another has followed, whose all later files are."""
+    followed = any(each.name > night.name for each in nights)
+    return followed and night.status == Status.NOTHING_NEW
+
+
+def _over(night: Night) -> NightlyResult:
+    print(f"nightly: {night.name} is over; files that came since wait for the next night")
+    return NightlyResult(night.summary() or {})
 
 
 def _told(config: NightlyConfig, night: Night) -> NightlyResult:
     """Do what a night has to do, if it has not ended, and say how it went in any case."""
     if night.status in ENDED:
-        print(f"nightly: {night.name} is over; files that came since wait for the next night")
-        return NightlyResult(night.summary() or {})
+        return _over(night)
     summary = Summary(night)
     try:
         _night(steps_of(config, night), night, summary)

@@ -197,7 +197,7 @@ def _write(search: Search, graphs: str, folder: Location, manifest: dict[str, An
 def _announced(out: str, manifest: dict[str, Any]) -> TuneResult:
     """Say what a search came to, and return it."""
     counts = ", ".join(f"{count} {state}" for state, count in manifest["trials"].items())
-    print(f"tune: {counts}, {duration(manifest['seconds']['trials'])} of training")
+    print(f"tune: {counts}, {duration(manifest['seconds']['trials'])} of trials, with their starts")
     best = manifest["best"]
     if best is None:
         print(f"tune: all trials failed, the first one: {manifest['first_failure']}", flush=True)

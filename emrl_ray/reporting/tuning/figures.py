@@ -223,6 +223,8 @@ def courses_svg(search: Search) -> str:
                     errors,
                     color=color,
                     linewidth=2 if best else 0.9,
+                    marker=".",  # a trial that was stopped at its first report is a point
+                    markersize=3,
                     alpha=1 if best else 0.7,
                 )
         rung = search.config.grace

@@ -172,7 +172,7 @@ def _conditions(search: Search, manifest: Mapping[str, Any]) -> str:
         ("most epochs", config.epochs),
         ("compared from epoch", config.grace),
         ("one goes on of", config.reduction),
-        ("training in all", duration(manifest["seconds"]["trials"])),
+        ("trials in all, with their starts", duration(manifest["seconds"]["trials"])),
         ("machine", plain(manifest["machine"])),
         ("versions", plain(manifest["versions"])),
     ]
