@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from arguments import RESULTS
+from scaling_case import FIGURES
 
 from emrl_ray.crystals.storage import locate, write_json
 from emrl_ray.machine import description, versions
@@ -62,17 +63,15 @@ def main() -> None:
 def measured(cpus: int, slices: int, seconds: float) -> dict[str, Any]:
     """Return the figures of one case."""
     with tempfile.TemporaryDirectory() as folder:
-        said = subprocess.run(
+        subprocess.run(
             [
                 *(sys.executable, Path(__file__).with_name("scaling_case.py")),
                 *(str(cpus), str(slices), str(seconds), str(ROWS), folder),
             ],
             env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": _paths()},
-            stdout=subprocess.PIPE,
-            text=True,
             check=True,
-        ).stdout
-    return json.loads(said.splitlines()[-1])
+        )
+        return json.loads(Path(folder, FIGURES).read_text())
 
 
 def _paths() -> str:

@@ -1,4 +1,4 @@
-"""One case of `scaling.py`, in a process of its own: prints a line of JSON.
+"""One case of `scaling.py`, in a process of its own: writes FOLDER/figures.json.
 
 python benchmarks/scaling_case.py CPUS SLICES SECONDS ROWS FOLDER
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import psutil
@@ -17,6 +21,8 @@ from waiting import Wait, WaitingWorker
 from emrl_ray.machine import peak_memory
 from emrl_ray.pipelines.slices import SliceReport, run_slices
 from emrl_ray.resuming.output import Output
+
+FIGURES = "figures.json"
 
 
 class Moment(NamedTuple):
@@ -59,7 +65,7 @@ def main() -> None:
     )
     found |= {"wall": round(time.monotonic() - began, 2), **figures(moments, cpus, seconds)}
     found["driver_peak_bytes"] = peak_memory()
-    print(json.dumps(found), flush=True)
+    Path(folder, FIGURES).write_text(json.dumps(found))
 
 
 def figures(moments: list[Moment], cpus: int, seconds: float) -> dict[str, Any]:
@@ -85,13 +91,24 @@ def figures(moments: list[Moment], cpus: int, seconds: float) -> dict[str, Any]:
     return found | {
         "window": round(window, 2),
         "slices_in_window": done,
-        "efficiency": round(done / window / (cpus / seconds), 4),
+        "efficiency": round(pace(inside) * seconds, 4),
         "driver_ms_a_slice": round((inside[-1].driver - inside[0].driver) / done * 1e3, 2),
         "machine_ms_a_slice": round((inside[-1].machine - inside[0].machine) / done * 1e3, 2),
         "machine_busy": round(
             (inside[-1].machine - inside[0].machine) / window / (psutil.cpu_count() or 1), 3
         ),
     }
+
+
+def pace(moments: Sequence[Moment]) -> float:
+    """Return the slices a second of a worker, the mean over the workers, each from its first report to its last.
+
+    Workers report in bursts, so slices over seconds of all together would depend on where the window ends.
+    """
+    times = defaultdict(list)
+    for moment in moments:
+        times[moment.report.worker].append(moment.time)
+    return fmean((len(each) - 1) / (each[-1] - each[0]) for each in times.values() if len(each) > 1)
 
 
 def _machine_seconds() -> float:
