@@ -50,7 +50,7 @@ def handing_out(found: Mapping[str, Any]) -> str:
     head += ["efficiency", "driver, ms a slice", "machine, ms a slice", "cores busy", "driver, MiB"]
     rows = []
     for series, words in SERIES.items():
-        for case in found[series]:
+        for case in found.get(series, ()):
             ideal = case["slices"] * case["seconds_a_slice"] / case["cpus"]
             at_work = "efficiency" in case
             rows.append(
