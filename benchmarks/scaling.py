@@ -28,7 +28,7 @@ from typing import Any
 from arguments import RESULTS
 from scaling_case import FIGURES
 
-from emrl_ray.crystals.storage import locate, write_json
+from emrl_ray.crystals.storage import locate, read_json, write_json
 from emrl_ray.machine import description, versions
 
 CPUS = (8, 16, 32, 64)
@@ -38,6 +38,7 @@ ALL = 1280
 """Slices of the strong series."""
 ROWS = 8192
 """Crystals a slice."""
+SERIES = ("weak", "strong", "rows", "short")
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
 
 
@@ -47,17 +48,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="that a slice takes")
-    seconds = parser.parse_args().seconds
-    found: dict[str, Any] = {"machine": description(), "versions": versions(), "rows_a_slice": ROWS}
-    cases = [("weak", cpus, A_CPU * cpus, seconds) for cpus in CPUS]
-    cases += [("rows", 32, -(-rows // ROWS), seconds) for rows in LIBRARIES]
-    cases += [("strong", cpus, ALL, seconds) for cpus in CPUS]
-    cases += [("short", 64, A_CPU * 64, seconds / 4)]
-    for series, cpus, slices, each in cases:
-        figures = measured(cpus, slices, each)
-        print(series, figures, flush=True)
-        found.setdefault(series, []).append(figures)
-        write_json(found, locate(RESULTS / "scaling.json"))
+    parser.add_argument("--series", nargs="+", default=SERIES, choices=SERIES)
+    words = parser.parse_args()
+    seconds, file = words.seconds, locate(RESULTS / "scaling.json")
+    found: dict[str, Any] = read_json(file) if file.exists() else {}
+    found |= {"machine": description(), "versions": versions(), "rows_a_slice": ROWS}
+    cases = {
+        "weak": [(cpus, A_CPU * cpus, seconds) for cpus in CPUS],
+        "rows": [(32, -(-rows // ROWS), seconds) for rows in LIBRARIES],
+        "strong": [(cpus, ALL, seconds) for cpus in CPUS],
+        "short": [(64, A_CPU * 64, seconds / 4)],
+    }
+    for series in words.series:
+        found[series] = []
+        for case in cases[series]:
+            found[series].append(measured(*case))
+            print(series, found[series][-1], flush=True)
+            write_json(found, file)
 
 
 def measured(cpus: int, slices: int, seconds: float) -> dict[str, Any]:

@@ -147,15 +147,15 @@ def large(scaling: Mapping[str, Any], screens: Mapping[str, Any]) -> str:
     head += ["all, hours", "USD"]
     lines = []
     for nodes in NODES:
-        cost = bill(LARGE, nodes, core, prices)
-        pace = LARGE / rows / cost.work
+        busy = LARGE / rows * driver / bill(LARGE, nodes, core, prices).work
+        cost = bill(LARGE, nodes, core * max(1.0, busy), prices)  # nodes wait for the driver
         seconds = prices.start + cost.work + LARGE * serial
         lines.append(
             [
                 str(nodes),
                 str(nodes * prices.vcpus_per_node),
-                f"{pace:.0f}",
-                f"{pace * driver:.0%}",
+                f"{LARGE / rows / cost.work:.0f}",
+                f"{min(1.0, busy):.0%}",
                 f"{cost.work:,.0f}",
                 f"{LARGE * serial:,.0f}",
                 f"{seconds / 3600:.2f}",
