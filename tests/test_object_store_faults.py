@@ -15,9 +15,9 @@ from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
 from emrl_ray.screening.delta_table import store_address
+from tests.calls import Call, TrainCall
 from tests.crystal_files import cif
 from tests.object_store import Bucket
-from tests.screen_calls import Call, TrainCall
 from tests.tiny_model import TARGET, make_model, random_crystals
 
 deltalake = pytest.importorskip("deltalake")

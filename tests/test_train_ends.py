@@ -26,7 +26,7 @@ from emrl_ray.pipelines.featurize import FeaturizeWorker, graph_table
 from emrl_ray.pipelines.train import train
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.row_slices import plan_rows
-from tests.screen_calls import TrainCall
+from tests.calls import TrainCall
 from tests.tiny_model import CUTOFF, TARGET, make_model, random_crystals
 
 pytestmark = pytest.mark.timeout(900)
