@@ -54,6 +54,7 @@ def rows(uri: str) -> list[tuple[str, str]]:
     return sorted(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint(bucket, address, capsys):
     write_parquet(random_crystals(60), locate(bucket.uri("known/part-0.parquet")))
     options: dict[str, Any] = {
@@ -81,6 +82,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(bucket, address, capsys):
     assert not any(name.startswith("model/_training") for name in names)
 
 
+@pytest.mark.slow
 def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(bucket, address, capsys):
     ids = [f"c{number:02d}" for number in range(FILES)]
     for row_id in ids:
