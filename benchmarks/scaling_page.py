@@ -134,7 +134,7 @@ def resume(found: list[Mapping[str, Any]]) -> str:
 def large(scaling: Mapping[str, Any], screens: Mapping[str, Any]) -> str:
     """Return the arithmetic of `LARGE` crystals."""
     prices = Prices()
-    core = per_crystal(screens["share"])
+    core = per_crystal(screens)
     serial = after_slices(screens["memory"])
     driver = max(case["driver_ms_a_slice"] for case in scaling["weak"]) / 1e3
     rows = screens["share"]["rows"] / screens["share"]["slices"]
@@ -167,7 +167,7 @@ def large(scaling: Mapping[str, Any], screens: Mapping[str, Any]) -> str:
 
 def per_crystal(found: Mapping[str, Any]) -> float:
     """Return the seconds of a core that predicting a crystal takes, with Ray around it."""
-    return found["median"]["predict"] * 2 / found["rows"]
+    return found["share"]["median"]["predict"] * found["machine"]["cpus"] / found["share"]["rows"]
 
 
 def after_slices(found: list[Mapping[str, Any]]) -> float:

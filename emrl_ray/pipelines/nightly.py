@@ -55,19 +55,21 @@ def nightly(config: NightlyConfig) -> NightlyResult:
     with job.held(False):
         job.open(False)
         nights = nights_of(night.out)
+        if _had_nothing_new(night, nights):
+            return _over(night)
         _check_order(night, nights)
         for earlier, status in zip(nights, statuses(night.out, nights), strict=True):
             unfinished = status not in ENDED and earlier.files() is not None
             if unfinished and earlier.name != night.name:
                 print(f"nightly: {earlier.name} was cut short, it comes first", flush=True)
                 _told(replace(config, night=earlier.name), earlier)
-        return _over(night) if _had_nothing_new(night, nights) else _told(config, night)
+        return _told(config, night)
 
 
 def _check_order(night: Night, nights: Sequence[Night]) -> None:
     """Raise ConfigError, in one line, for a night that has read nothing before one that is there."""
     last = max((each.name for each in nights), default=night.name)
-    if night.name < last and night.files() is None and not _had_nothing_new(night, nights):
+    if night.name < last and night.files() is None:
         raise ConfigError(
             f"--night {night.name}: sorts before {last}, which is there; nights follow each other "
             "by their names"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.rows import take_rows
+from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.screening.filters import EXCLUDED_BY
@@ -37,7 +37,7 @@ def each_file(
         yield from read_each(read, range(len(files)), files[0].filesystem)
 
 
-def read_rows(files: Sequence[Location], best: pa.Table, library: str) -> pa.Table:
+def read_rows(files: Sequence[Location], best: pa.Table, library: TableRows) -> pa.Table:
     """Return the rows, in full, that `best` (`ranking.BEST`) names, in its order, with their structures.
 
     `library` is the crystals table that these were predicted of.
@@ -59,7 +59,7 @@ def read_rows(files: Sequence[Location], best: pa.Table, library: str) -> pa.Tab
         found = pq.read_schema(files[0].path, filesystem=files[0].filesystem).empty_table()
     if EXCLUDED_BY in found.column_names:
         found = found.drop_columns(EXCLUDED_BY)
-    structures = take_rows(library, found.column(LIBRARY_ROW).to_numpy(), list(GEOMETRY))
+    structures = library.take(found.column(LIBRARY_ROW).to_numpy(), list(GEOMETRY))
     for name in GEOMETRY:
         found = found.append_column(structures.schema.field(name), structures.column(name))
     return found

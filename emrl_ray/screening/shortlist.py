@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.screening.choice import Chooser
@@ -65,20 +66,21 @@ def shortlist(
     apart on the map the same crystal may lie.
     """
     probability = None if ranking.window is None else ranking.probability
+    structures = TableRows.of(library)
     every = [*ranking.columns, *ranking.counted]
     best, tally = _ranked(files, every, ranking, FIRST * top)
-    rows = read_rows(files, best, library)
+    rows = read_rows(files, best, structures)
     choice = choose(rows, top, probability)
     examined = best.num_rows
     if not choice.enough and examined < tally.ranked:
         best, _ = _ranked(files, ranking.columns, ranking, MOST * top)
         while not choice.enough and examined < best.num_rows:
             examined = min(MORE * examined, best.num_rows)
-            rows = read_rows(files, best.slice(0, examined), library)
+            rows = read_rows(files, best.slice(0, examined), structures)
             choice = choose(rows, top, probability)
     shown = best.take(choice.rows)
     rows = rows.take(choice.rows).combine_chunks()
-    table, twins_cut = _table(files, library, ranking, shown, rows, reach)
+    table, twins_cut = _table(files, structures, ranking, shown, rows, reach)
     listed = table.num_rows
     likely = None
     if probability is not None:
@@ -106,7 +108,7 @@ def _ranked(
 
 def _table(
     files: Sequence[Location],
-    library: str,
+    library: TableRows,
     ranking: Ranking,
     shown: pa.Table,
     rows: pa.Table,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.rows import take_rows
+from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
 from emrl_ray.model import Model
@@ -56,7 +56,7 @@ def reach_on(model: Model) -> float:
 
 
 def find_twins(
-    files: Sequence[Location], library: str, ranking: Ranking, shown: pa.Table, reach: float
+    files: Sequence[Location], library: TableRows, ranking: Ranking, shown: pa.Table, reach: float
 ) -> Twins:
     """Return the ranked rows of prediction files that are the crystals of other rows, `shown`.
 
@@ -139,7 +139,7 @@ def _places(rows: pa.Table) -> NDArray[np.float64]:
     return np.stack([rows.column(name).to_numpy() for name in ("map_x", "map_y")], 1, dtype=float)
 
 
-def _same(rows: NDArray[np.int64], shown: pa.Table, library: str) -> NDArray[np.int64]:
+def _same(rows: NDArray[np.int64], shown: pa.Table, library: TableRows) -> NDArray[np.int64]:
     """Return (n,) which shown row's crystal each row of the library is, -1 if none's."""
     if not len(rows):
         return np.zeros(0, np.int64)
@@ -147,7 +147,7 @@ def _same(rows: NDArray[np.int64], shown: pa.Table, library: str) -> NDArray[np.
     known = Known(batch, find_contacts(batch))
     found = []
     for first in range(0, len(rows), AT_ONCE):
-        table = take_rows(library, rows[first : first + AT_ONCE], list(GEOMETRY))
+        table = library.take(rows[first : first + AT_ONCE], list(GEOMETRY))
         others = CrystalBatch.from_arrow(table)
         found.append(known.find(others, find_contacts(others)))
     return np.concatenate(found)

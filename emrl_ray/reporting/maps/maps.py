@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, MapConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.rows import count_rows
+from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import (
     Location,
     absolute,
@@ -151,7 +151,7 @@ def _sample(config: MapConfig, models: Mapping[str, Model]) -> tuple[pa.Table, l
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_colors(config.color, schema, config.crystals)
-    _check_enough(min(count_rows(config.crystals), config.rows), config)
+    _check_enough(min(TableRows.of(config.crystals).num_rows, config.rows), config)
     columns = _columns(config, models, schema)
     read = columns_to_read(schema, columns)
     return sample_rows(config.crystals, read, config.rows, config.seed), columns

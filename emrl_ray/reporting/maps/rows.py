@@ -12,7 +12,7 @@ from emrl_ray.config import ConfigError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.rows import count_rows, take_rows
+from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.reporting.maps.colorings import is_number
 
@@ -40,10 +40,11 @@ def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.T
 
     One row group at a time is in memory.
     """
-    drawn = np.arange(count_rows(crystals))
+    table = TableRows.of(crystals)
+    drawn = np.arange(table.num_rows)
     if len(drawn) > rows:
         drawn = np.sort(np.random.default_rng(seed).choice(len(drawn), rows, replace=False))
-    return take_rows(crystals, drawn, columns)
+    return table.take(drawn, columns)
 
 
 def described(crystals: pa.Table, columns: Sequence[str]) -> pa.Table:
