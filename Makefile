@@ -40,7 +40,7 @@ FAULTS := benchmarks/results/faults.jsonl
 chaos: setup
 	rm -f $(FAULTS)
 	RAY_AUTH_MODE=disabled EMRL_RAY_FIGURES=$(FAULTS) timeout 1800 $(BIN)/python -m pytest -m "" \
-		tests/test_screen_faults.py tests/test_train_faults.py tests/test_chaos.py
+		tests/faults/test_screen_faults.py tests/faults/test_train_faults.py tests/faults/test_chaos.py
 
 data:
 	@test -d "$(EMRL_RAY_DATA)/data" || \

@@ -147,7 +147,7 @@ def main() -> None:
 def small_screen(folder: Path, rows: int) -> dict[str, Any]:
     """Make a small model and a library of random crystals; return options of a screen without `out`."""
     sys.path.insert(0, str(ROOT))  # the tests make the same
-    from tests.tiny_model import make_model, random_crystals, write_library
+    from tests.support.models import make_model, random_crystals, write_library
 
     model = make_model(folder / "model")
     library = write_library(folder / "library", random_crystals(rows), [rows])

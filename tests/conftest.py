@@ -8,7 +8,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"  # before any import of ray: a test Ray
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-from tests.object_store import reserve_endpoint
+from tests.support.servers.s3 import reserve_endpoint
 
 PLACE_OF_STORE = reserve_endpoint()  # before any Ray starts: its workers inherit the environment
 
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.mp_server import MPServer
-    from tests.object_store import Bucket
+    from tests.support.servers.mp import MPServer
+    from tests.support.servers.s3 import Bucket
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 NO_DATA = f"needs the data sets of development: {DATA_VARIABLE} is not set"
@@ -68,7 +68,7 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A cluster of a head without work and a node of two CPUs, for a module that kills parts of it."""
-    from tests.clusters import cluster_of
+    from tests.support.clusters import cluster_of
 
     with cluster_of(2) as cluster:
         yield cluster
@@ -77,7 +77,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """The S3 server that ``s3://`` means in all tests; its address."""
-    from tests.object_store import serving
+    from tests.support.servers.s3 import serving
 
     with serving(PLACE_OF_STORE) as address:
         yield address
@@ -86,7 +86,7 @@ def object_store() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def bucket(object_store: str, request: pytest.FixtureRequest) -> Bucket:
     """A bucket for the tests of a module."""
-    from tests.object_store import Bucket
+    from tests.support.servers.s3 import Bucket
 
     return Bucket(request.module.__name__.rpartition(".")[2].replace("_", "-"))
 
@@ -94,7 +94,7 @@ def bucket(object_store: str, request: pytest.FixtureRequest) -> Bucket:
 @pytest.fixture(scope="session")
 def reported_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A screening run with all that a run may hold, and its report; tests change copies of it."""
-    from tests.run_folder import run_with_report
+    from tests.support.run_directory import run_with_report
 
     return run_with_report(tmp_path_factory.mktemp("reported"))
 
@@ -110,7 +110,7 @@ def mp_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key of the Materials Project, and none in the settings of whoever runs the tests."""
     from pymatgen.core import SETTINGS
 
-    from tests.mp_server import KEY
+    from tests.support.servers.mp import KEY
 
     monkeypatch.setenv("MP_API_KEY", KEY)
     monkeypatch.delitem(SETTINGS, "PMG_MAPI_KEY", raising=False)
@@ -119,7 +119,7 @@ def mp_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def mp_server() -> Iterator[MPServer]:
     """A server with 60 materials."""
-    from tests.mp_server import MPServer
+    from tests.support.servers.mp import MPServer
 
     with MPServer(60) as running:
         yield running
