@@ -137,9 +137,13 @@ def list_files(folder: Location, suffix: str = "") -> list[Location]:
     return [folder / name for name in sorted(names)]
 
 
-def leftovers(folder: Location) -> list[Location]:
-    """Return the files directly in `folder` that a killed writer had not yet moved in place."""
-    return [folder / name for name in names_in(folder) if re.fullmatch(ASIDE_NAME, name)]
+def leftovers(folder: Location, suffix: str = "") -> list[Location]:
+    """Return the temporary files directly in `folder` of files whose names end in `suffix`."""
+    return [
+        folder / name
+        for name in names_in(folder)
+        if re.fullmatch(ASIDE_NAME, name) and name.rpartition(".")[0].endswith(suffix)
+    ]
 
 
 def table_files(uri: str | os.PathLike[str]) -> list[Location]:
@@ -273,12 +277,13 @@ def read_json(source: Location) -> Any:
 
 
 def remove(place: Location) -> None:
-    """Delete a file or a folder with all that is in it; nothing there is fine."""
+    """Delete a file or a folder with all that is in it; nothing there, or nothing any more, is fine."""
     kind = place.info.type
-    if kind == fs.FileType.Directory:
-        place.filesystem.delete_dir(place.path)
-    elif kind == fs.FileType.File:
-        place.filesystem.delete_file(place.path)
+    with contextlib.suppress(FileNotFoundError):  # another process may have moved or deleted it
+        if kind == fs.FileType.Directory:
+            place.filesystem.delete_dir(place.path)
+        elif kind == fs.FileType.File:
+            place.filesystem.delete_file(place.path)
 
 
 def aside_of(target: Location) -> Location:

@@ -69,9 +69,12 @@ class Output(NamedTuple):
         return [piece for piece in pieces if piece.name not in done], total
 
     def sweep(self) -> None:
-        """Delete what workers that were killed had written aside and not yet moved in place."""
+        """Delete temporary files of rows and rejects that killed workers left.
+
+        Those of the lock and of the record, which may be in the same folder, stay: their writer lives.
+        """
         for folder in (locate(self.rejects), locate(self.rows)):
-            for file in leftovers(folder):
+            for file in leftovers(folder, ".parquet"):
                 remove(file)
 
 

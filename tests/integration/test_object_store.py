@@ -32,6 +32,7 @@ from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.resuming.row_slices import plan_rows, read_slice
 from emrl_ray.resuming.runs import Job
 from tests.support.crystal_files import cif
+from tests.support.heartbeats import sweep_beside_a_beat
 from tests.support.models import random_crystals
 from tests.support.paths import ROOT
 from tests.support.processes import ScreenCall
@@ -260,3 +261,8 @@ def test_the_rights_of_a_node_are_all_that_storage_needs(object_store):
         with pytest.raises(ConfigError, match="ACCESS_DENIED"):
             check_folder_place(locate(other.uri("table")), other.uri("table"))
     assert other.keys() == []
+
+
+def test_a_heartbeat_survives_a_thousand_sweeps_beside_it(bucket, monkeypatch):
+    sweep_beside_a_beat(bucket.uri("swept"), monkeypatch)
+    assert bucket.keys("swept/") == []

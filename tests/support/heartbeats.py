@@ -1,0 +1,25 @@
+"""A lock that beats fast, beside a process that tidies up its folder."""
+
+from __future__ import annotations
+
+import pytest
+
+from emrl_ray.crystals.storage import locate, names_in
+from emrl_ray.resuming import lock
+from emrl_ray.resuming.lock import Lock
+from emrl_ray.resuming.output import Output
+
+SWEEPS, BEATS = 1_000, 100
+
+
+def sweep_beside_a_beat(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep a folder 1,000 times, and on until its lock, written each millisecond, beat 100 times."""
+    monkeypatch.setattr(lock, "BEAT", 0.001)
+    output, sweeps, beat = Output(folder, f"{folder}/_rejects"), 0, 0
+    with Lock(locate(folder), "featurize") as held:
+        while sweeps < SWEEPS or beat < BEATS:
+            output.sweep()
+            sweeps += 1
+            if sweeps % 10 == 0:
+                beat = (held._read() or {"beat": beat})["beat"]
+    assert names_in(locate(folder)) == set()
