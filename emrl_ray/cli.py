@@ -75,9 +75,17 @@ def run(verb: str, words: Sequence[str]) -> int:
     atexit.register(gc.freeze)  # else Python looks for garbage as it ends, for about 0.5 s
     return guard(
         f"emrl-ray {verb}",
-        lambda: call(verb, parse(VERBS[verb].config, words, name=verb)),
+        lambda: _run(verb, words),
         "; the same command goes on from here" if VERBS[verb].goes_on else "",
     )
+
+
+def _run(verb: str, words: Sequence[str]) -> Any:
+    """Check the options, and call the verb; a long one says so before its imports take their seconds."""
+    options: Any = parse(VERBS[verb].config, words, name=verb)
+    if VERBS[verb].goes_on:
+        print(f"{verb}: started, out {options.out}", flush=True)
+    return call(verb, options)
 
 
 def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:

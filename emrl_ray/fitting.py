@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.storage import iter_tables, read_table, table_schema
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, Reject, Stage, check_target
-from emrl_ray.crystals.targets import reject_unlabelled
-from emrl_ray.crystals.units import number_field, origin_of
-from emrl_ray.evaluation import Split, floors, score, split_rows
+from emrl_ray.crystals.storage import iter_tables, read_table
+from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
+from emrl_ray.crystals.units import number_field
+from emrl_ray.evaluation import Split, floors, score
 from emrl_ray.features.elements import default_csv
-from emrl_ray.features.graphs import Graphs, lonely_rows, table_cutoff
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
+from emrl_ray.labels import Labels
 from emrl_ray.machine import limited_threads, versions
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.rows import bounds, places
@@ -32,81 +30,6 @@ from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust, resi
 
 CRYSTALS_AT_ONCE = 2048
 """Crystals that a network embeds at a time: it may hold all of their pairs."""
-
-
-class Labels(NamedTuple):
-    """The rows of a graphs table that have a target."""
-
-    rows: NDArray[np.int64]
-    """(n,) their positions in the table, ascending."""
-    ids: pa.Array
-    """(n,) ids."""
-    formulas: pa.Array
-    """(n,) reduced formulas."""
-    targets: NDArray[np.float64]
-    """(n,) targets, in `unit`."""
-    unit: str | None
-    theory: str | None
-
-
-def count_labels(table: str, target: str) -> int:
-    """Return how many rows of a table have a finite `target`."""
-    values = read_table(table, columns=[target]).column(target).cast(pa.float64())
-    return int(np.isfinite(values.fill_null(np.nan).to_numpy()).sum())
-
-
-def check_unique_ids(table: str) -> None:
-    """Raise ConfigError, in one line, if an id of a crystals table stands in two rows.
-
-    A crystal that is held out, or known again, is found by its id.
-    """
-    ids = read_table(table, columns=["id"]).column("id").drop_null().combine_chunks()
-    (again,) = repeated([ids])
-    if again.any():
-        twice = ids[int(again.argmax())].as_py()
-        raise ConfigError(
-            f"{table}: the id {twice!r} stands in two rows; each crystal needs one of its own"
-        )
-
-
-def read_labels(
-    graphs: str, target: str, source: str, cutoff: float | None = None
-) -> tuple[Labels, list[Reject]]:
-    """Return the labelled rows of a graphs table, and a reject for each other row.
-
-    Those are rows without a label and, where the table's pairs are longer than `cutoff` (Å), rows
-    without a pair within it. `source` is where the crystals come from, for the rejects.
-    Raises ValueError, in one line, if there is no such numeric column.
-    """
-    schema = table_schema(graphs)
-    check_target(schema, target, graphs)
-    table = read_table(graphs, columns=["id", "formula", target])
-    rows, rejects = np.arange(table.num_rows), list[Reject]()
-    if cutoff is not None and cutoff < table_cutoff(schema):
-        lonely = np.concatenate([lonely_rows(part, cutoff) for part in iter_tables(graphs)])
-        table, rejects = reject_lonely(table, lonely, cutoff, source, Stage.FEATURIZE)
-        rows = rows[~lonely]
-    field = table.schema.field(target)
-    values = table.column(target).cast(pa.float64()).to_numpy()
-    labelled = np.isfinite(values)
-    rejects += reject_unlabelled(table.column("id"), values, target, source)
-    kept, rows, values = table.filter(pa.array(labelled)), rows[labelled], values[labelled]
-    return (
-        Labels(
-            rows,
-            kept.column("id").combine_chunks(),
-            kept.column("formula").combine_chunks(),
-            values,
-            *origin_of(field),
-        ),
-        rejects,
-    )
-
-
-def split_labels(labels: Labels, config: TrainConfig) -> Split:
-    """Return the positions among the labels of training, calibration and test rows."""
-    rows = len(labels.rows) if config.split == "random" else labels.formulas
-    return split_rows(rows, config.test, config.calibration, config.split, config.seed)
 
 
 def fit_model(

@@ -74,3 +74,8 @@ def _shortened(text: str, length: int) -> str:
         return text
     end = (length - 1) // 2
     return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
+
+
+def print_line(text: str) -> None:
+    """Print a line with its end at once, for `print` lets another thread's line come between."""
+    print(f"{text}\n", end="", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 def positional(**options: Any) -> Any:
@@ -36,6 +36,34 @@ class ClusterOptions:
         if self.workers is not None:
             at_least("workers", self.workers, 1)
         at_least("cpus_per_worker", self.cpus_per_worker, 1)
+
+
+EngineChoice = Literal["auto", "local", "ray"]
+
+
+@dataclass(kw_only=True)
+class EngineOptions(ClusterOptions):
+    """Where and how wide to run what one process can do too."""
+
+    engine: EngineChoice = "auto"
+    """Run in this process (local) or on Ray; auto is local for up to 5,000 rows or files on one worker."""
+
+    def __post_init__(self) -> None:
+        ClusterOptions.__post_init__(self)
+        check_engine(self.engine, address=self.address, workers=self.workers)
+
+
+def check_engine(engine: EngineChoice, *, workers: int | None, **asked: object) -> None:
+    """Raise ConfigError, in one line, if options ask the local engine for more than one process."""
+    if engine != "local":
+        return
+    if workers is not None and workers > 1:
+        asked["workers"] = workers
+    for name, value in asked.items():
+        if value not in (None, False):
+            raise ConfigError(
+                f"--engine local: runs in one process without a GPU; leave out {option_text(name, value)}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -123,6 +151,11 @@ def window_text(window: tuple[float, float] | None) -> str | None:
 def number_text(value: float) -> str:
     """Return a number with the digits that tell it from all others, and no more: 8, 1.7, 1234567.5."""
     return repr(float(value)).removesuffix(".0")
+
+
+def option_text(name: str, value: object) -> str:
+    """Return an option as it is given on the command line."""
+    return _option(name) if value is True else f"{_option(name)} {value}"
 
 
 def _option(name: str) -> str:

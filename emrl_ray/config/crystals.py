@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from emrl_ray.config.base import (
-    ClusterOptions,
     ConfigError,
     CrystalLimits,
+    EngineOptions,
     Resumable,
     above,
     at_least,
@@ -16,7 +16,7 @@ from emrl_ray.config.base import (
 
 
 @dataclass(kw_only=True)
-class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
+class IngestConfig(Resumable, EngineOptions, CrystalLimits):
     """Read crystals from files into a crystals table."""
 
     sources: list[str] = positional()
@@ -43,7 +43,7 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
     """Files that are read and committed together."""
 
     def __post_init__(self) -> None:
-        ClusterOptions.__post_init__(self)
+        EngineOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
         if not self.sources:
             raise ConfigError("sources: name at least one file, folder, glob or archive")
@@ -55,7 +55,7 @@ class IngestConfig(Resumable, ClusterOptions, CrystalLimits):
 
 
 @dataclass(kw_only=True)
-class FeaturizeConfig(Resumable, ClusterOptions, CrystalLimits):
+class FeaturizeConfig(Resumable, EngineOptions, CrystalLimits):
     """Find the pairs of a crystals table and write the graphs table that training reads."""
 
     crystals: str = positional()
@@ -68,7 +68,7 @@ class FeaturizeConfig(Resumable, ClusterOptions, CrystalLimits):
     """Crystals that are computed and committed together."""
 
     def __post_init__(self) -> None:
-        ClusterOptions.__post_init__(self)
+        EngineOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
         above("cutoff", self.cutoff, 0)
         at_least("block_rows", self.block_rows, 1)

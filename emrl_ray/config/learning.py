@@ -9,10 +9,12 @@ from emrl_ray.config.base import (
     ClusterOptions,
     ConfigError,
     CrystalLimits,
+    EngineChoice,
     Resumable,
     above,
     at_least,
     between,
+    check_engine,
     positional,
 )
 from emrl_ray.presets import PRESETS
@@ -108,6 +110,8 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Training crystals that an element, or two in contact, must be in to count as seen by the model."""
     graphs: str | None = None
     """Graphs table made by featurize (default: made on the way)."""
+    engine: EngineChoice = "auto"
+    """Train in this process (local) or on Ray; auto is local for up to 5,000 rows on one worker."""
     address: str | None = None
     """Ray cluster to join; none starts a local one, except in a submitted job, which joins its own."""
     workers: int = 1
@@ -144,6 +148,13 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
                 raise ConfigError(
                     f"--min-workers {self.min_workers}: must be at most --workers {self.workers}"
                 )
+        check_engine(
+            self.engine,
+            workers=self.workers,
+            address=self.address,
+            min_workers=self.min_workers,
+            gpu=self.gpu,
+        )
         at_least("graphs_memory", self.graphs_memory, 0)
         if self.epochs == 0 and self.init is None:
             raise ConfigError("--epochs 0: needs --init MODEL, whose network is kept as it is")

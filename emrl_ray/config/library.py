@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emrl_ray.config.base import (
-    ClusterOptions,
     ConfigError,
     CrystalLimits,
+    EngineOptions,
     Resumable,
     alias,
     at_least,
@@ -19,7 +19,7 @@ from emrl_ray.config.base import (
 
 
 @dataclass(kw_only=True)
-class LibraryConfig(Resumable, ClusterOptions):
+class LibraryConfig(Resumable, EngineOptions):
     """Generate candidate crystals: prototypes with ions, known crystals with other ions, or perovskites."""
 
     out: str
@@ -64,7 +64,7 @@ class LibraryConfig(Resumable, ClusterOptions):
     """Crystals that are written together."""
 
     def __post_init__(self) -> None:
-        ClusterOptions.__post_init__(self)
+        EngineOptions.__post_init__(self)
         for name in ("a", "b", "x", "exclude_elements", "only_elements"):
             setattr(self, name, symbols(getattr(self, name)))
         at_least("count", self.count, 1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from emrl_ray.config.base import (
-    ClusterOptions,
     ConfigError,
     CrystalLimits,
+    EngineOptions,
     Resumable,
     alias,
     at_least,
@@ -21,7 +21,7 @@ from emrl_ray.config.base import (
 
 
 @dataclass(kw_only=True)
-class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
+class ScreenConfig(Resumable, EngineOptions, CrystalLimits):
     """Predict and rank a whole library of candidates."""
 
     model: str = positional()
@@ -74,7 +74,7 @@ class ScreenConfig(Resumable, ClusterOptions, CrystalLimits):
     """What the column run_id of the Delta table calls this run (default: the name of --out's folder)."""
 
     def __post_init__(self) -> None:
-        ClusterOptions.__post_init__(self)
+        EngineOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
         self.exclude_elements = symbols(self.exclude_elements)
         self.only_elements = symbols(self.only_elements)

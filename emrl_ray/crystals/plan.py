@@ -57,6 +57,10 @@ class Plan(NamedTuple):
     passed_over: PassedOver
     """Members of archives that hold no crystals."""
 
+    def most_crystals(self, files_per_slice: int) -> int:
+        """Return how many files, records and rows are to be read, a run of CSV records as a full one."""
+        return sum(_length(piece, files_per_slice) for piece in self.slices)
+
     @property
     def kinds(self) -> set[Format]:
         """Formats that have to be parsed."""
@@ -271,6 +275,14 @@ class _Planner:
                 stop = min(start + step, rows)
                 yield TableSlice("", file.root, file.path, group, start, stop, first + start)
             first += rows
+
+
+def _length(piece: Slice, files_per_slice: int) -> int:
+    if isinstance(piece, FileSlice):
+        return piece.table.num_rows
+    if isinstance(piece, TableSlice):
+        return piece.stop - piece.start
+    return len(piece.rows) if isinstance(piece, DatabaseSlice) else files_per_slice
 
 
 def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 
-import ray
-
 JOB_VARIABLES = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 """Set by Ray where a driver already belongs to a cluster, as in a submitted job."""
 
@@ -22,6 +20,8 @@ def connect(address: str | None = None) -> None:
     A process that is connected already stays where it is. A local cluster serves this process alone,
     so it needs no token: authentication is switched off for it unless `RAY_AUTH_MODE` says otherwise.
     """
+    import ray
+
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.WARNING)

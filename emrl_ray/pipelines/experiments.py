@@ -23,12 +23,13 @@ from emrl_ray.crystals.storage import (
 )
 from emrl_ray.crystals.tables import rejects_table
 from emrl_ray.machine import limited_threads
-from emrl_ray.pipelines.relay import Say, print_line
+from emrl_ray.pipelines.relay import Say
 from emrl_ray.presets import PRESETS
 from emrl_ray.protocol.cells import Record
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, named_source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.methods import longest_cutoff
+from emrl_ray.terminal import print_line
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"

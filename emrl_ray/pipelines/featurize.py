@@ -18,12 +18,11 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
-from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.slices import run_slices
+from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice
+from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice, rows_in
 from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
 
 
@@ -48,15 +47,16 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
         job.open(config.overwrite)
         pieces = plan_rows(config.crystals, config.block_rows)
         usage = Usage()
-        connect(config.address)
+        engine = choose_engine("featurize", config, rows_in(pieces))
+        start(engine, config.address)
         with usage.timed("featurize"):
-            counts = run_slices(
+            counts = run_partitions(
+                engine,
+                config,
                 pieces,
                 output,
                 FeaturizeWorker,
                 (Limits.of(config, config.cutoff), output, inputs["crystals"]),
-                workers=config.workers,
-                cpus_per_worker=config.cpus_per_worker,
                 progress=Progress("featurize"),
                 observe=usage.observe,
             )

@@ -1,7 +1,7 @@
 """Ingest: files of crystals, parsed once, become a crystals table that every other verb reads.
 
-The driver lists the files and cuts them into slices; worker processes read a slice each, parse in
-processes of their own, validate, look up targets and commit. What no worker can see, an id that is
+The driver lists the files and cuts them into slices; a worker reads a slice at a time, parses in
+processes of its own, validates, looks up targets and commits. What no worker can see, an id that is
 used twice, the driver settles at the end. The manifest, written last, makes the table valid.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,8 +31,7 @@ from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import description, limited_threads, versions
-from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.slices import run_slices
+from emrl_ray.pipelines.engine import choose_engine, run_partitions
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids
@@ -95,14 +94,10 @@ def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
         job.open(config.overwrite, {STAGING})
-        connect(config.address)
-        run_slices(
-            plan.slices,
-            output,
-            IngestWorker,
-            (task, output),
-            workers=config.workers,
-            cpus_per_worker=config.cpus_per_worker,
+        size = plan.most_crystals(config.files_per_slice)
+        engine = choose_engine("ingest", config, size, "files or rows")
+        run_partitions(
+            *(engine, config, plan.slices, output, IngestWorker, (task, output)),
             progress=Progress("ingest"),
         )
         ids = reject_repeated_ids(plan.slices, output, source_of)
@@ -119,8 +114,16 @@ class IngestWorker:
 
     def __init__(self, task: Task, output: Output) -> None:
         self.task, self.output = task, output
-        pool = ParserPool(task.cpus, task.timeout, task.kinds)
-        self.load = Loader(task.columns, task.limits, pool, task.csv_columns)
+        self.pool = ParserPool(task.cpus, task.timeout, task.kinds)
+        self.load = Loader(task.columns, task.limits, self.pool, task.csv_columns)
+
+    def __enter__(self) -> Self:
+        """Return the worker."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes that parse."""
+        self.pool.close()
 
     def __call__(self, piece: Slice) -> Counts:
         """Write the slice's crystals, with their targets, and its rejects."""

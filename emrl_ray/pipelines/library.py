@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from emrl_ray.crystals.storage import (
 )
 from emrl_ray.crystals.structure_keys import Keys, first_of_each
 from emrl_ray.crystals.tables import KNOWN_ID, Reject, check_crystal_schema, rejects_table
-from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.engine import Engine, choose_engine, run_partitions
 from emrl_ray.pipelines.library_slices import (
     Block,
     CrystalWorker,
@@ -38,7 +38,6 @@ from emrl_ray.pipelines.library_slices import (
     known_limits,
     rejected,
 )
-from emrl_ray.pipelines.slices import SliceWorker, run_slices
 from emrl_ray.resuming.output import Named, Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
@@ -98,7 +97,8 @@ def library(config: LibraryConfig) -> LibraryResult:
         output = Output(config.out, f"{config.out}/{REJECTS}")
         marked = config.known is not None and config.known_crystals == "mark"
         blocks = _blocks(chosen, config.block_rows, marked)
-        _run(config, candidates, CrystalWorker, blocks, output, config.label != "none", "crystals")
+        engine = _engine(config, config.label != "none")
+        _run(engine, config, candidates, CrystalWorker, blocks, output, "crystals")
         output.sweep()
         result = LibraryResult(config.out, chosen.counts, candidates.combinations)
         content = {"counts": result.counts._asdict(), "combinations": result.combinations}
@@ -136,12 +136,12 @@ def _choose(config: LibraryConfig, candidates: Candidates) -> Chosen:
     """
     output = Output(f"{config.out}/{KEYS}", f"{config.out}/{REJECTS}")
     most = np.inf if candidates.total is None else candidates.total
-    tried, chosen = 0, None
+    tried, chosen, engine = 0, None, _engine(config, False)
     wanted = config.count
     while chosen is None or (len(chosen.numbers) < config.count and tried < most):
         tried = int(min(-(-wanted // config.block_rows) * config.block_rows, most))
         spans = _spans(tried, config.block_rows)
-        _run(config, candidates, KeyWorker, spans, output, False, "candidates")
+        _run(engine, config, candidates, KeyWorker, spans, output, "candidates")
         chosen = _first(config, output, tried)
         share = max(len(chosen.numbers), 1) / tried
         missing = config.count - len(chosen.numbers)
@@ -198,43 +198,31 @@ def _blocks(chosen: Chosen, rows: int, marked: bool) -> list[Block]:
 
 
 def _run(
+    engine: Engine,
     config: LibraryConfig,
     candidates: Candidates,
     worker: type[KeyWorker] | type[CrystalWorker],
     pieces: Sequence[Named],
     output: Output,
-    on_ray: bool,
     unit: str,
 ) -> None:
-    """Compute the pieces that are not there yet, here or on Ray."""
-    progress = Progress("library", unit)
-    if not (on_ray or config.workers or config.address):
-        _run_here(pieces, worker(candidates, config, output), output, progress)
-        return
-    connect(config.address)
-    run_slices(
-        pieces,
-        output,
-        worker.build,
-        (config, output),
-        workers=config.workers,
-        cpus_per_worker=config.cpus_per_worker,
-        progress=progress,
+    """Compute the pieces that are not there yet; a worker on Ray makes its candidates itself."""
+    build, arguments = (
+        (worker, (candidates, config, output))
+        if engine == "local"
+        else (worker.build, (config, output))
+    )
+    run_partitions(
+        engine, config, pieces, output, build, arguments, progress=Progress("library", unit)
     )
 
 
-def _run_here(
-    pieces: Sequence[Named],
-    worker: SliceWorker,
-    output: Output,
-    progress: Callable[[int, int, Counts], None],
-) -> None:
-    """Compute the pieces that are not there yet in this process."""
-    missing, total = output.missing(pieces)
-    progress(len(pieces) - len(missing), len(pieces), total)
-    for finished, piece in enumerate(missing, len(pieces) - len(missing) + 1):
-        total += worker(piece)
-        progress(finished, len(pieces), total)
+def _engine(config: LibraryConfig, labeled: bool) -> Engine:
+    """Return the engine of a stage: without labels this process is faster than Ray's start."""
+    anywhere = config.workers is None and config.address is None
+    if not labeled and config.engine == "auto" and anywhere:
+        return "local"
+    return choose_engine("library", config, config.count, "crystals")
 
 
 def _summarize(result: LibraryResult, count: int) -> None:

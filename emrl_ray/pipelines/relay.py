@@ -11,6 +11,8 @@ import ray
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from emrl_ray.terminal import print_line
+
 Say = Callable[[str], None]
 
 
@@ -44,11 +46,3 @@ def relayed_lines() -> Iterator[Say]:
 def _print_lines(queue: Queue) -> None:
     while (text := queue.get()) is not None:
         print_line(text)
-
-
-def print_line(text: str) -> None:
-    """Print a line with its end at once, for `print` lets another thread's line come between.
-
-    What the driver itself says goes this way: the queue keeps no order, and its end may come first.
-    """
-    print(f"{text}\n", end="", flush=True)

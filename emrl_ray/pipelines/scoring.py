@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import ray.train
 
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.training import Trainer
@@ -31,10 +30,3 @@ class Scoring(NamedTuple):
 
 class Unwanted(Exception):  # noqa: N818
     """The training was told to end before its last epoch; it is no error."""
-
-
-def report_again(curve: list[dict[str, float]], reported: int) -> None:
-    """Report the scores of a training that goes on: its driver may have ended before it knew of them."""
-    for epoch, entry in enumerate(curve, start=1):
-        if epoch > reported and "validation_mae" in entry:
-            ray.train.report({"epoch": epoch, **entry})

@@ -1,6 +1,6 @@
-"""Screen a library: predict every candidate on Ray, rank, and write a shortlist.
+"""Screen a library: predict every candidate, rank, and write a shortlist.
 
-Slices of the library go to a pool of processes that hold the model; each slice's predictions and
+Slices of the library go to one worker here, or to many on Ray, that hold the model; each slice's predictions and
 rejects are committed on their own. The shortlist is drawn from the committed files, and the
 manifest, written last, makes the run valid.
 """
@@ -27,15 +27,14 @@ from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.machine import limited_threads
 from emrl_ray.model import Model
-from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.screen_plan import Plan, prepare
-from emrl_ray.pipelines.slices import run_slices
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.reporting.run_page.page import write_report
 from emrl_ray.resuming.output import COUNTS_KEY, Output
 from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.row_slices import RowSlice, read_slice
+from emrl_ray.resuming.row_slices import RowSlice, read_slice, rows_in
 from emrl_ray.screening.candidates import Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import Filters
@@ -96,16 +95,17 @@ def _finished(config: ScreenConfig, plan: Plan) -> ScreenResult:
 def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
     """Compute what the run's folder, which is ours, does not have yet."""
     run = plan.run
+    engine = choose_engine("screen", config, rows_in(plan.pieces))
     with usage.timed("start"):
-        connect(config.address)
+        start(engine, config.address)
     with usage.timed("predict"):
-        counts = run_slices(
+        counts = run_partitions(
+            engine,
+            config,
             plan.pieces,
             run.output,
             ScreenWorker,
             (config, plan.objectives, plan.filters, run.output),
-            workers=config.workers,
-            cpus_per_worker=config.cpus_per_worker,
             progress=Progress("screen"),
             observe=usage.observe,
         )
@@ -122,7 +122,7 @@ def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
         write_shortlist(table, run.folder)
         run.output.sweep()
         _fill_table(config, plan)
-    manifest = describe(config, plan, usage, counts, found)
+    manifest = describe(config, plan, engine, usage, counts, found)
     write_json(manifest, run.manifest)
     write_report(config.out)
     summarize(manifest, counts, config.out)
@@ -156,7 +156,7 @@ class ScreenWorker:
 
 
 def _check_rows(counts: Counts, pieces: list[RowSlice]) -> None:
-    rows = sum(piece.stop - piece.start for piece in pieces)
+    rows = rows_in(pieces)
     if counts.rows_in != rows:
         raise RuntimeError(
             f"rows were lost: {rows} in the library, but {account('screen', counts)}"

@@ -12,6 +12,7 @@ from emrl_ray.config.base import window_text
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.machine import description, versions
 from emrl_ray.model import Card
+from emrl_ray.pipelines.engine import Engine
 from emrl_ray.pipelines.screen_plan import Plan
 from emrl_ray.pipelines.usage import Usage
 from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN
@@ -23,7 +24,12 @@ MANIFEST_FORMAT = 1
 
 
 def describe(
-    config: ScreenConfig, plan: Plan, usage: Usage, counts: Counts, found: Shortlist
+    config: ScreenConfig,
+    plan: Plan,
+    engine: Engine,
+    usage: Usage,
+    counts: Counts,
+    found: Shortlist,
 ) -> dict[str, Any]:
     """Return what a run was asked, what it found, and what that took."""
     tally, listed = found.tally, found.table.num_rows
@@ -31,6 +37,7 @@ def describe(
         "format": MANIFEST_FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": asdict(config),
+        "engine": engine,
         "objectives": _described(plan.objectives, plan.cards),
         "filters": plan.filters.asked_for,
         "fingerprints": plan.job.inputs,

@@ -12,7 +12,7 @@ from emrl_ray.crystals.rows import ROWS_AT_ONCE, rows_within
 from emrl_ray.crystals.tables import ROW_GROUP_ROWS
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
 from emrl_ray.features.joined_graphs import GraphsJoiner
-from emrl_ray.fitting import Labels
+from emrl_ray.labels import Labels
 from emrl_ray.resuming.row_slices import RowSlice, iter_slice, plan_rows
 from emrl_ray.training import Shard
 

@@ -1,4 +1,4 @@
-"""Slices: the fixed pieces of work of a long job, each computed whole or not at all.
+"""Slices on Ray: the fixed pieces of work of a long job, each computed whole or not at all.
 
 A slice is a run of rows of one row group, or a run of files. It has a name that depends on the
 input alone. Its worker writes its rejects, then its rows, each under another name and moved in
@@ -16,37 +16,26 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import ray
 import ray.data
 
-from emrl_ray.crystals.accounting import Counts, balance
+from emrl_ray.crystals.accounting import Counts
 from emrl_ray.machine import peak_memory
+from emrl_ray.resuming.local_runner import (
+    Observe,
+    Progress,
+    SliceReport,
+    SliceWorker,
+    complete,
+    storage_error,
+)
 from emrl_ray.resuming.output import Named, Output
 from emrl_ray.terminal import one_line
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""
-
-
-class SliceReport(NamedTuple):
-    """What the computation of one slice took."""
-
-    name: str
-    counts: Counts
-    seconds: float
-    worker: str
-    """Name of the process that computed it: node and process id."""
-    peak_memory: int
-    """Largest resident memory of that process so far, bytes."""
-
-
-class SliceWorker(Protocol):
-    """A callable made once in each worker process; it computes and commits one slice."""
-
-    def __call__(self, piece: Any) -> Counts:
-        """Compute `piece`, commit it, and say what became of its rows."""
 
 
 class _Apply:
@@ -96,33 +85,18 @@ def run_slices(
     workers: int | None = None,
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
-    progress: Callable[[int, int, Counts], None] | None = None,
-    observe: Callable[[SliceReport], None] | None = None,
+    progress: Progress | None = None,
+    observe: Observe | None = None,
 ) -> Counts:
     """Compute the slices that `output` does not hold yet, on Ray, and return the counts of all.
 
     `build(*arguments)` makes the `SliceWorker` once in each worker process. `workers` limits how
-    many there are (default: as many as the cluster has CPUs for, growing with the cluster).
-    `progress(slices done, slices in all, counts so far)` is called at the start and after each
-    slice, `observe` with what each slice took that was computed now. Raises what `_reports` does,
-    and RuntimeError if a row is not accounted for.
+    many there are (default: as many as the cluster has CPUs for, growing with the cluster). Raises
+    what `_reports` and `local_runner.complete` do.
     """
-    planned = list(pieces)
-    missing, total = output.missing(planned)
-    finished = len(planned) - len(missing)
-    if progress:
-        progress(finished, len(planned), total)
     places = _Places(workers, cpus_per_worker, gpus_per_worker)
-    for report in _reports(missing, partial(_reports_of_pass, build, arguments, places)):
-        total += report.counts
-        finished += 1
-        if observe:
-            observe(report)
-        if progress:
-            progress(finished, len(planned), total)
-    if not total.balanced:
-        raise RuntimeError(f"rows were lost: {balance(total)}")
-    return total
+    one_pass = partial(_reports_of_pass, build, arguments, places)
+    return complete(pieces, output, partial(_reports, one_pass), progress, observe)
 
 
 class _Places(NamedTuple):
@@ -136,7 +110,7 @@ class _Places(NamedTuple):
 
 
 def _reports(
-    pieces: Sequence[Named], one_pass: Callable[[Sequence[Named]], Iterator[SliceReport]]
+    one_pass: Callable[[Sequence[Named]], Iterator[SliceReport]], pieces: Sequence[Named]
 ) -> Iterator[SliceReport]:
     """Yield the report of each piece as it is done, in any order.
 
@@ -194,9 +168,7 @@ def _reports_of_pass(
     dataset.context.max_errored_blocks = -1  # an exception of ours comes as a row: these are deaths
     for row in dataset.iter_rows():
         if row["storage"]:
-            raise OSError(
-                f"{row['storage']}; what is done stays, and the same call goes on from there"
-            )
+            raise storage_error(row["storage"])
         if row["bug"]:
             raise RuntimeError(row["bug"])
         yield _parse_report(row["report"])

@@ -11,7 +11,7 @@ from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.storage import locate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.compiled import State
-from emrl_ray.fitting import count_labels
+from emrl_ray.labels import count_labels
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.experiments import Resources, has_result, load, run_tasks, write_records
 from emrl_ray.pipelines.relay import Say, relayed_lines

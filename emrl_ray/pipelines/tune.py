@@ -25,12 +25,12 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.fitting import Labels, read_labels
+from emrl_ray.labels import Labels, read_labels
 from emrl_ray.machine import description, need_extra, versions
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.pipelines.train import (
-    check,
+from emrl_ray.pipelines.train import check
+from emrl_ray.pipelines.train_model import (
     check_names,
     check_resources,
     featurize_rows,
@@ -120,7 +120,7 @@ def _check(config: TuneConfig) -> None:
 def _featurize(config: TuneConfig, graphs: str) -> None:
     """Find the pairs for all trials at once, and leave out crystals that some trial would not see."""
     first = {**config.first_values(), "cutoff": config.longest_cutoff}
-    featurize_rows(config.training(first, out=config.out), graphs)
+    featurize_rows(config.training(first, out=config.out), "ray", graphs)
     if config.shortest_cutoff < config.longest_cutoff:
         keep_rows_with_pairs(graphs, config.shortest_cutoff, config.crystals)
 

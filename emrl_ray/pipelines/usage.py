@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from emrl_ray.machine import peak_memory
-from emrl_ray.pipelines.slices import SliceReport
+from emrl_ray.resuming.local_runner import SliceReport
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 class Usage:
-    """Gathers what a call takes; `observe` is what `slices.run_slices` asks for."""
+    """Gathers what a call takes; `observe` is what `engine.run_partitions` asks for."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

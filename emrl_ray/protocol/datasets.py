@@ -27,7 +27,7 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
-from emrl_ray.fitting import count_labels
+from emrl_ray.labels import count_labels
 
 
 class Source(NamedTuple):

@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 2.0
 class Progress:
     """Prints lines such as ``screen: 9/27 slices, 36,864 crystals, 3,410 crystals/s, 22 s left``.
 
-    It is called as `slices.run_slices` calls its `progress`: first with what earlier calls did.
+    It is called as `local_runner.complete` calls its `progress`: first with what earlier calls did.
     Rate and time left are those since the first slice was done, so without the start of workers.
     """
 

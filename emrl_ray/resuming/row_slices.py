@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -50,6 +50,11 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
                 slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
             first_row += rows
     return slices
+
+
+def rows_in(slices: Iterable[RowSlice]) -> int:
+    """Return how many rows the slices have together."""
+    return sum(piece.stop - piece.start for piece in slices)
 
 
 def _atoms(group: pq.RowGroupMetaData) -> int:

@@ -45,7 +45,7 @@ WRITTEN = (
 )
 """Names of what the verbs write into their output folders."""
 PLACEMENT = {
-    *("out", "address", "workers", "cpus_per_worker", "gpu", "threads"),
+    *("out", "engine", "address", "workers", "cpus_per_worker", "gpu", "threads"),
     *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
     *("min_workers", "graphs_memory"),
     *("parallel", "attempts", "patience", "request_timeout"),

@@ -15,7 +15,7 @@ from emrl_ray.crystals.tables import Reject, Stage
 from emrl_ray.evaluation import LEAST_ROWS, Split, split_rows
 from emrl_ray.features.graphs import lonely_rows
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.fitting import Labels, split_labels
+from emrl_ray.labels import Labels, split_labels
 from emrl_ray.resuming.output import Output
 
 

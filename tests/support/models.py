@@ -16,7 +16,8 @@ from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.elements import default_csv, element_features
-from emrl_ray.fitting import fit_model, read_labels, split_labels
+from emrl_ray.fitting import fit_model
+from emrl_ray.labels import read_labels, split_labels
 
 CUTOFF = 4.0
 TARGET = "volume_per_atom"

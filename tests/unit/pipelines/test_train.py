@@ -214,7 +214,10 @@ def test_without_epochs_heads_are_fitted_on_the_network_as_it_is(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "tgnn"}, r"--init .*: its network is tests\.outside.*, --network is tgnn$"),
+        (
+            {"network": "tgnn"},
+            r"--init .*: its network is tests\.support\.custom_network.*, --network is tgnn$",
+        ),
         ({"cutoff": 3.5}, r"--init .*: its cutoff is 4.0, --cutoff is 3.5$"),
         ({"width": 8}, r"--init .*: its width is 16, --width is 8$"),
         ({"init": "nowhere"}, r"nowhere"),

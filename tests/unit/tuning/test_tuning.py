@@ -19,8 +19,8 @@ from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.evaluation import mae
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.fitting import Labels, read_labels, split_labels
 from emrl_ray.heads import LinearHead
+from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.network import NetworkSpec

@@ -1,0 +1,106 @@
+"""Compute the slices of a long job in this process, one after another, without Ray.
+
+The worker of a slice is the same as on a cluster, and so are its files. What both ways share is here:
+which slices are missing, the count of their rows, and what is reported of each.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from emrl_ray.crystals.accounting import Counts, balance
+from emrl_ray.machine import peak_memory
+from emrl_ray.resuming.output import Named, Output
+from emrl_ray.terminal import one_line
+
+
+class SliceReport(NamedTuple):
+    """What the computation of one slice took."""
+
+    name: str
+    counts: Counts
+    seconds: float
+    worker: str
+    """Name of the process that computed it: node and process id."""
+    peak_memory: int
+    """Largest resident memory of that process so far, bytes."""
+
+
+class SliceWorker(Protocol):
+    """A callable made once in each worker process; it computes and commits one slice.
+
+    A worker that is a context manager is entered before its first slice and left after its last one.
+    """
+
+    def __call__(self, piece: Any) -> Counts:
+        """Compute `piece`, commit it, and return what became of its rows."""
+
+
+P = TypeVar("P", bound=Named)
+Progress = Callable[[int, int, Counts], None]
+"""Called with slices done, slices in all and the counts so far: at the start and after each slice."""
+Observe = Callable[[SliceReport], None]
+"""Called with the report of each slice that is computed now."""
+
+
+def complete(
+    pieces: Iterable[P],
+    output: Output,
+    reports: Callable[[Sequence[P]], Iterator[SliceReport]],
+    progress: Progress | None = None,
+    observe: Observe | None = None,
+) -> Counts:
+    """Compute the slices that `output` does not hold yet, and return the counts of all.
+
+    `reports` computes and commits slices and yields a report of each, in any order. Raises what it
+    raises, and RuntimeError if a row is not accounted for.
+    """
+    planned = list(pieces)
+    missing, total = output.missing(planned)
+    finished = len(planned) - len(missing)
+    if progress:
+        progress(finished, len(planned), total)
+    for report in reports(missing):
+        total += report.counts
+        finished += 1
+        if observe:
+            observe(report)
+        if progress:
+            progress(finished, len(planned), total)
+    if not total.balanced:
+        raise RuntimeError(f"rows were lost: {balance(total)}")
+    return total
+
+
+def reports_here(
+    build: Callable[..., SliceWorker], arguments: Sequence[Any], pieces: Sequence[Named]
+) -> Iterator[SliceReport]:
+    """Compute slices in this process with the worker `build(*arguments)`; yield a report of each.
+
+    Raises OSError, in one line that names the slice, if storage fails.
+    """
+    name = f"{platform.node()}/{os.getpid()}"
+    with ExitStack() as stack:
+        worker: SliceWorker | None = None
+        for piece in pieces:
+            began = time.monotonic()
+            try:
+                if worker is None:
+                    worker = build(*arguments)
+                    if isinstance(worker, AbstractContextManager):
+                        stack.enter_context(worker)
+                    began = time.monotonic()
+                counts = worker(piece)
+            except OSError as error:
+                raise storage_error(f"{piece.name}: {one_line(error)}") from error
+            yield SliceReport(piece.name, counts, time.monotonic() - began, name, peak_memory())
+
+
+def storage_error(message: str) -> OSError:
+    """Return the error of a worker that could not read or write, with what that costs."""
+    return OSError(f"{message}; what is done stays, and the same call goes on from there")
