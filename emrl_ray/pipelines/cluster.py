@@ -21,6 +21,7 @@ def connect(address: str | None = None) -> None:
     so it needs no token: authentication is switched off for it unless `RAY_AUTH_MODE` says otherwise.
     """
     import ray
+    import ray.data  # sets the levels of its loggers as it is imported
 
     if ray.is_initialized():
         return

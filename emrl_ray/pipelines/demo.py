@@ -18,7 +18,6 @@ from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.crystals.storage import locate, read_table, write_json
 from emrl_ray.evaluation import mae, within
-from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.library import library
 from emrl_ray.pipelines.library_slices import ENERGY
 from emrl_ray.pipelines.screen import screen
@@ -72,7 +71,6 @@ def demo(config: DemoConfig) -> DemoResult:
     root = config.out.rstrip("/")
     known, candidates = _known(config, f"{root}/known"), _candidates(config, f"{root}/library")
     _say(1, f"generate {KNOWN:,} crystals to learn from, with their exact Ewald energies")
-    connect()
     library(known)
     _say(2, f"generate {CANDIDATES:,} candidates without labels; no composition of 1 is among them")
     library(candidates)
