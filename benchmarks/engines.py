@@ -40,6 +40,18 @@ def commands(data: Path, folder: Path, epochs: int) -> dict[str, str]:
     }
 
 
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Return the seconds until the first line of a command, called in `folder`, and until its end."""
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        print(process.stdout.readline(), end="")
+        first = time.monotonic() - began
+        print(process.stdout.read(), end="")
+    assert process.returncode == 0, command
+    return round(first, 2), round(time.monotonic() - began, 2)
+
+
 def differing(one: Path, other: Path) -> list[str]:
     """Return the names of files that are not the same in both folders, manifests but for `FREE`."""
     names = {str(file.relative_to(root)) for root in (one, other) for file in root.rglob("*")}
@@ -77,18 +89,18 @@ def main() -> None:
         assert content is not None
         (options.work / "id_prop.csv").write_bytes(content.read())
     seconds: dict[str, dict[str, list[float]]] = {}
+    first_line: dict[str, dict[str, list[float]]] = {}
     figures: dict[str, Any] = {"machine": description(), "versions": versions()}
-    figures |= {"epochs": options.epochs, "seconds": seconds}
+    figures |= {"epochs": options.epochs, "seconds": seconds, "first_line_seconds": first_line}
     for number in range(ROUNDS):
         for engine in ENGINES:
             folder = options.work.resolve() / f"{number}-{engine}"
             folder.mkdir()
             for name, words in commands(options.data, folder, options.epochs).items():
-                began = time.monotonic()
                 command = [sys.executable, "-m", "emrl_ray", *words.split(), "--engine", engine]
-                subprocess.run(command, cwd=folder, check=True)
-                taken = round(time.monotonic() - began, 2)
-                seconds.setdefault(name, {}).setdefault(engine, []).append(taken)
+                first, whole = timed(command, folder)
+                first_line.setdefault(name, {}).setdefault(engine, []).append(first)
+                seconds.setdefault(name, {}).setdefault(engine, []).append(whole)
         roots = [options.work / f"{number}-{engine}" for engine in ENGINES]
         figures["files"] = sum(file.is_file() for file in roots[0].rglob("*"))
         figures["differing"] = differing(*roots)

@@ -189,6 +189,36 @@ def test_a_training_continues_from_the_checkpoint_of_the_other_engine(
         assert not (tmp_path / first / WORK).exists()
 
 
+REFUSED = """
+import sys
+from emrl_ray.cli import main
+for words in {calls!r}:
+    assert main(words.split()) == 2, words
+    assert not {{"ray", "torch"}} & sys.modules.keys(), words
+print("refused")
+"""
+
+
+def test_options_are_checked_before_ray_and_torch_are_imported(labeled, model, tmp_path):
+    out = f"--out {tmp_path}/out"
+    calls = [
+        f"train {labeled} --target {TARGET} --epoch 3 {out}",
+        f"train {tmp_path}/none --target {TARGET} {out}",
+        f"train {labeled} --target colour {out}",
+        f"train {labeled} --target {TARGET} --engine local --workers 2 {out}",
+        f"train {labeled} --target {TARGET} --graphs {tmp_path}/none {out}",
+        f"screen {model} {tmp_path}/none --maximize {out}",
+        f"screen {tmp_path}/none {labeled} --maximize {out}",
+        f"screen {model} {labeled} --target-window 2:1 {out}",
+        f"ingest {tmp_path}/none {out}",
+        f"featurize {tmp_path}/none {out}",
+    ]
+    code = [sys.executable, "-c", REFUSED.format(calls=calls)]
+    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("refused\n"), done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 LOCAL_COMMANDS = """
 import sys
 from emrl_ray.cli import main
