@@ -11,7 +11,7 @@ FROM ${BASE}
 ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /home/ray/emrl_ray
 
-COPY --chown=ray:users pyproject.toml constraints.txt README.md ./
+COPY --chown=ray:users pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY --chown=ray:users emrl_ray ./emrl_ray
 COPY --chown=ray:users jobs ./jobs
 

@@ -22,6 +22,7 @@ test: lint types rooms unit
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 
 types: setup
 	$(BIN)/mypy
