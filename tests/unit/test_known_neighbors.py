@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emrl_ray
@@ -19,6 +19,7 @@ from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
 from emrl_ray.trust import NearestKnown, several_nearest
+from tests.support.examples import examples
 from tests.support.models import TARGET, make_model, random_crystals
 
 COLUMNS = [
@@ -35,7 +36,7 @@ def plain(references, queries, count):
     return index, np.take_along_axis(distances, index, axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     rows=st.integers(1, 200),
     width=st.sampled_from([1, 2, 16, 40]),

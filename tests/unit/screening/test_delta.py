@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, ScreenConfig
-from emrl_ray.crystals.storage import Location, list_files, locate, write_parquet
+from emrl_ray.crystals.storage import Location, list_files, locate, read_table, write_parquet
+from emrl_ray.pipelines.screen import screen
 from emrl_ray.screening.delta_table import RunsTable
-from tests.support.delta_tables import rows, versions
+from tests.support.models import make_model, random_crystals
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -37,6 +39,16 @@ def files(folder: Path, *tables: pa.Table) -> list[Location]:
 
 def runs(place: Path, run_id: str, fingerprint: str = "a1") -> RunsTable:
     return RunsTable(str(place), run_id, fingerprint * 32, ["band_gap"])
+
+
+def rows(place: Path | str) -> list[tuple[str, str]]:
+    """Return run and id of all rows, ordered."""
+    table = deltalake.DeltaTable(str(place)).to_pyarrow_table(columns=["run_id", "id"])
+    return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def versions(place: Path | str) -> int:
+    return deltalake.DeltaTable(str(place)).version()
 
 
 def test_runs_are_appended_in_a_commit_each_and_only_once(tmp_path):
@@ -212,3 +224,37 @@ def test_a_format_that_there_is_not_is_refused(capsys):
     words = ["screen", "m", "c", "--out", "o", "--maximize", "--format", "csv"]
     assert cli.main(words) == 2
     assert "--format csv: must be one of ['parquet', 'delta']" in capsys.readouterr().err
+
+
+def test_a_screen_fills_a_table_exactly_once(tmp_path, capsys):
+    model, library = make_model(tmp_path / "model"), tmp_path / "library.parquet"
+    write_parquet(random_crystals(60, 2), locate(library))
+    common = {"model": model, "crystals": str(library), "target_window": "10:16", "engine": "local"}
+    common |= {"out": str(tmp_path / "run"), "block_rows": 20, "format": "delta"}
+
+    def call(**options: Any) -> str:
+        screen(ScreenConfig(**(common | options)))
+        return capsys.readouterr().out
+
+    table = tmp_path / "run" / "predictions.delta"
+    assert f"screen: added to {table}, run_id run" in call(top=5)
+    found = deltalake.DeltaTable(str(table)).to_pyarrow_table()
+    written = read_table(str(tmp_path / "run" / "predictions"))
+    assert found.column_names == [*written.column_names, "run_id"]
+    assert found.drop_columns("run_id").sort_by("id").equals(written.sort_by("id"))
+
+    (tmp_path / "run" / "manifest.json").unlink()  # as if it was killed after its commit
+    assert f"there already in {table}" in call(top=5)
+    assert f"there already in {table}" in call(top=5)
+    assert versions(table) == 0
+
+    assert "added to" in call(top=4, overwrite=True)  # and rows of other runs stay where they are
+    assert len(rows(table)) == written.num_rows
+    with pytest.raises(ConfigError, match="has rows of another run called run: use another"):
+        call(top=3, out=str(tmp_path / "two" / "run"), table=str(table))
+    assert not (tmp_path / "two").exists()
+    later = f"{tmp_path}/nights.delta"
+    assert f"added to {later}, run_id monday" in call(top=4, table=later, run_id="monday")
+    assert pc.unique(
+        deltalake.DeltaTable(later).to_pyarrow_table().column("run_id")
+    ).to_pylist() == ["monday"]
