@@ -1,4 +1,6 @@
-# make demo: the whole journey on this machine.   make test: lint, types and tests.   make slow: the longer tests.
+# make demo: the whole journey on this machine.
+# make test: format, lint, types, import order and the quick tests, in minutes; for every commit.
+# make test-integration: commands, servers, browser, packaging, faults.   make test-all: both.   make test-slow: the rest.
 # make bench: speed against the usual ways.   make bench-growth: growth of the cost.
 # make bench-methods: the methods of the paper and more, on its data sets (hours); it goes on where it stopped.
 # make chaos: faults and what they cost, twenty runs whose processes are killed (half an hour).
@@ -11,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow chaos lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust bench-autoscaling \
+.PHONY: demo test test-integration test-all test-slow chaos lint types rooms unit bench bench-growth bench-cif bench-methods bench-trust bench-autoscaling \
 	data format setup clean
 
 demo: setup
@@ -30,17 +32,28 @@ types: setup
 rooms: setup
 	$(BIN)/lint-imports
 
-unit: setup
-	RAY_AUTH_MODE=disabled timeout 1500 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Each test has a limit of its own time; no suite has one.
+PYTEST := RAY_AUTH_MODE=disabled $(BIN)/python -m pytest
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+JOURNEY := tests/integration/test_journey.py
 
-slow: setup
-	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow
+unit: setup
+	$(PYTEST) $(TWO) tests/unit tests/properties tests/packaging $(JOURNEY)
+
+test-integration: setup
+	$(PYTEST) $(TWO) tests/integration tests/faults --ignore $(JOURNEY)
+
+test-all: test test-integration
+
+test-slow: setup
+	$(PYTEST) -m slow
+	EMRL_RAY_EXAMPLES=10 $(PYTEST) tests/unit tests/properties -m hypothesis
 
 FAULTS := benchmarks/results/faults.jsonl
 
 chaos: setup
 	rm -f $(FAULTS)
-	RAY_AUTH_MODE=disabled EMRL_RAY_FIGURES=$(FAULTS) timeout 1800 $(BIN)/python -m pytest -m "" \
+	EMRL_RAY_FIGURES=$(FAULTS) $(PYTEST) -m "" \
 		tests/faults/test_screen_faults.py tests/faults/test_train_faults.py tests/faults/test_chaos.py
 
 data:

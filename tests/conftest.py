@@ -1,4 +1,4 @@
-"""What tests share: the data of development, if it is there, and one small local Ray."""
+"""What all tests share: the data of development if it is there, one thread a process, and the reporting."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ import os
 os.environ["RAY_AUTH_MODE"] = "disabled"  # before any import of ray: a test Ray needs no token
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Before any import of torch: threads of several processes that wait for each other make a busy machine crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.support.servers.s3 import reserve_endpoint
-
-PLACE_OF_STORE = reserve_endpoint()  # before any Ray starts: its workers inherit the environment
-
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
-if TYPE_CHECKING:
-    from tests.support.servers.mp import MPServer
-    from tests.support.servers.s3 import Bucket
+from tests.support.examples import examples
+from tests.support.fixtures import (  # noqa: F401  # fixtures are found by their names here
+    bucket,
+    cluster,
+    object_store,
+    ray_session,
+    reported_run,
+    run_copy,
+)
+from tests.support.reporting import Durations, report_skips
+from tests.support.warm import warm_kernels
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
-NO_DATA = f"needs the data sets of development: {DATA_VARIABLE} is not set"
+NO_DATA = (
+    f"needs the data sets of development: {DATA_VARIABLE} is not set "
+    "(the folder that holds data/ and reference/)"
+)
+TIERS = ("unit", "properties", "packaging", "integration", "faults")
+"""Folders of tests, quickest first."""
 
 
 def _shared_folder(name: str) -> Path:
@@ -49,102 +58,33 @@ def reference_dir() -> Path:
     return _shared_folder("reference")
 
 
-@pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One local Ray of 4 CPUs for the whole session of tests."""
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=400_000_000,
-    )
-    yield
-    ray.shutdown()
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("tests", examples(100))
+    settings.load_profile("tests")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations(config), "durations-as-they-come")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A cluster of a head without work and a node of two CPUs, for a module that kills parts of it."""
-    from tests.support.clusters import cluster_of
-
-    with cluster_of(2) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def object_store() -> Iterator[str]:
-    """The S3 server that ``s3://`` means in all tests; its address."""
-    from tests.support.servers.s3 import serving
-
-    with serving(PLACE_OF_STORE) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def bucket(object_store: str, request: pytest.FixtureRequest) -> Bucket:
-    """A bucket for the tests of a module."""
-    from tests.support.servers.s3 import Bucket
-
-    return Bucket(request.module.__name__.rpartition(".")[2].replace("_", "-"))
-
-
-@pytest.fixture(scope="session")
-def reported_run(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A screening run with all that a run may hold, and its report; tests change copies of it."""
-    from tests.support.run_directory import run_with_report
-
-    return run_with_report(tmp_path_factory.mktemp("reported"))
-
-
-@pytest.fixture
-def run_copy(reported_run: str, tmp_path: Path) -> Path:
-    """A copy of `reported_run` to change; its model stays where it is."""
-    return Path(shutil.copytree(reported_run, tmp_path / "run"))
-
-
-@pytest.fixture
-def mp_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of the Materials Project, and none in the settings of whoever runs the tests."""
-    from pymatgen.core import SETTINGS
-
-    from tests.support.servers.mp import KEY
-
-    monkeypatch.setenv("MP_API_KEY", KEY)
-    monkeypatch.delitem(SETTINGS, "PMG_MAPI_KEY", raising=False)
-
-
-@pytest.fixture
-def mp_server() -> Iterator[MPServer]:
-    """A server with 60 materials."""
-    from tests.support.servers.mp import MPServer
-
-    with MPServer(60) as running:
-        yield running
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and session.config.getoption("dist") != "no":
+        warm_kernels(session.config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files whose tests may take longest first: of two processes none is left with one of them."""
+    """Order files by tier, then by the longest time that one of their tests may take."""
     longest: dict[Path, float] = {}
     for item in items:
         mark = item.get_closest_marker("timeout")
         limit = float(mark.args[0]) if mark is not None else 0.0
         longest[item.path] = max(limit, longest.get(item.path, 0.0))
-    items.sort(key=lambda item: -longest[item.path])  # files of one limit stay as they are
+    # Files of one tier and limit stay as they are.
+    items.sort(key=lambda item: (_tier(item.path), longest[item.path]))
+
+
+def _tier(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return TIERS.index(folder) if folder in TIERS else len(TIERS)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests did not run for want of data, and why."""
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if NO_DATA in str(report.longrepr)
-    ]
-    if skipped:
-        terminalreporter.write_sep("-", "tests without data")
-        terminalreporter.write_line(
-            f"{len(skipped)} tests were skipped: {NO_DATA} "
-            "(the folder that holds data/ and reference/)"
-        )
+    report_skips(terminalreporter)

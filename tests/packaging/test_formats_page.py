@@ -36,7 +36,7 @@ def quoted(text: str) -> list[str]:
 
 
 def test_every_row_of_the_page_names_a_test_that_is_there():
-    code = "".join(path.read_text() for path in sorted((ROOT / "tests").glob("test_*.py")))
+    code = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
     for heading in VERBS:
         found = rows(heading)
         assert len(found) >= 3

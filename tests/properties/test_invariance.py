@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
@@ -17,9 +17,10 @@ from emrl_ray.features.pairs import find_pairs
 from emrl_ray.networks import NETWORKS
 from emrl_ray.networks.network import NetworkSpec
 from tests.support.crystals import random_batch
+from tests.support.examples import examples
 
 seeds = st.integers(0, 10_000)
-several = settings(max_examples=15, deadline=None)
+several = examples(15)
 
 
 class Case(NamedTuple):

@@ -105,7 +105,9 @@ VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
 
 
 class PoolHere:
-    """Stands in for a `ParserPool`, in this process."""
+    """Stands in for a `ParserPool`, in this process, which no file can be late for."""
+
+    seconds = 0.0
 
     def read(self, documents):
         return (read_document(*document) for document in documents)

@@ -17,7 +17,7 @@ from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.embedding import embed
 from emrl_ray.model import Model
-from tests.support.crystal_files import salt
+from tests.support.crystal_files import load, salt, write
 from tests.support.models import TARGET, make_model, random_crystals, write_library
 
 ROWS = 60
@@ -78,16 +78,20 @@ def test_each_slice_is_written_before_the_next_is_read(embedded):
     assert pq.read_metadata(embedded).num_row_groups >= 2
 
 
-def test_a_second_call_gives_the_same_bytes_and_removes_earlier_rejects(model, embedded, tmp_path):
+def test_a_second_call_gives_the_same_bytes_and_removes_earlier_rejects(
+    model, embedded, tmp_path, tmp_path_factory
+):
     library, out = embedded.with_name("library"), tmp_path / "e.parquet"
     options = {"model": model, "out": str(out), "min_distance": 0, "threads": 1}
     result = emrl_ray.embed(source=str(library), **options)
     assert out.read_bytes() == embedded.read_bytes()
     assert result.counts.rows_in == ROWS
-    (tmp_path / "salt.cif").write_text(salt(4))
-    emrl_ray.embed(source=str(tmp_path / "salt.cif"), **options)
+    elsewhere = tmp_path_factory.mktemp("salt")
+    crystals, *_ = load(elsewhere, write(elsewhere, "salt.cif", content=salt(4)))
+    write_parquet(crystals, locate(tmp_path / "salt.parquet"))
+    emrl_ray.embed(source=str(tmp_path / "salt.parquet"), **options)
     assert read_table(str(out)).column("formula").to_pylist() == ["NaCl"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "salt.cif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "salt.parquet"]
 
 
 def test_what_fails_in_the_middle_leaves_the_earlier_file_and_nothing_half_written(model, tmp_path):
@@ -102,14 +106,6 @@ def test_what_fails_in_the_middle_leaves_the_earlier_file_and_nothing_half_writt
         embed(EmbedConfig(model=model, source=str(tmp_path / "library"), out=str(out), threads=1))
     assert out.read_bytes() == b"earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "library"]
-
-
-def test_files_without_a_crystal_leave_an_empty_table_and_do_not_pass(model, tmp_path):
-    (tmp_path / "empty.cif").write_text("")
-    out = tmp_path / "e.parquet"
-    config = EmbedConfig(model=model, source=str(tmp_path / "empty.cif"), out=str(out), threads=1)
-    assert not embed(config).passed
-    assert read_table(str(out)).num_rows == 0
 
 
 @pytest.mark.parametrize(

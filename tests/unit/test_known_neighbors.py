@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emrl_ray
@@ -19,7 +19,7 @@ from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
 from emrl_ray.trust import NearestKnown, several_nearest
-from tests.support.crystal_files import salt
+from tests.support.examples import examples
 from tests.support.models import TARGET, make_model, random_crystals
 
 COLUMNS = [
@@ -36,7 +36,7 @@ def plain(references, queries, count):
     return index, np.take_along_axis(distances, index, axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     rows=st.integers(1, 200),
     width=st.sampled_from([1, 2, 16, 40]),
@@ -159,16 +159,6 @@ def test_a_training_crystal_under_another_id_is_known(model, tmp_path):
     found = {row["id"]: row["known_id"] for row in result.neighbors.to_pylist()}
     assert {name: found[f"my-{name}"] for name in known} == {name: name for name in known}
     assert all(found[name] is None for name in found if not name.startswith("my-"))
-
-
-def test_a_path_comes_before_an_id(model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    name = Model.load(model).reference.column("id")[0].as_py()
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "salt.cif").write_text(salt(4))
-    result = neighbors(NeighborsConfig(model=model, source=name, count=1, threads=1))
-    assert result.neighbors.column("id").to_pylist() == ["salt"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ import pytest
 
 from emrl_ray.config import ConfigError, EmbedConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.embedding import embed
@@ -23,7 +20,6 @@ from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import FOUND, NEAREST, Model
 from emrl_ray.predicting import predict
 from tests.support.models import make_model, random_crystals
-from tests.support.paths import ROOT
 
 COLUMNS = ["id", "formula", *FOUND]
 
@@ -43,23 +39,6 @@ def expected(model: str, crystals: pa.Table) -> pa.Table:
     return Model.load(model).predict(crystals, Limits(1000, 400_000))[0]
 
 
-def write_extxyz(folder: Path, crystals: pa.Table) -> None:
-    """Write each crystal as a file of its own."""
-    batch = CrystalBatch.from_arrow(crystals)
-    folder.mkdir()
-    for index, name in enumerate(crystals.column("id").to_pylist()):
-        one = batch.take([index])
-        atoms = [
-            " ".join([SYMBOLS[number - 1], *(f"{x:.12f}" for x in position)])
-            for number, position in zip(
-                one.atomic_numbers, one.frac_coords @ one.lattice[0], strict=True
-            )
-        ]
-        lattice = " ".join(f"{x:.12f}" for x in one.lattice.reshape(-1))
-        head = f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="T T T"'
-        (folder / f"{name}.xyz").write_text("\n".join([str(len(atoms)), head, *atoms, ""]))
-
-
 def test_a_crystals_table_gives_the_predictions_of_the_model(model, crystals, expected, tmp_path):
     source = tmp_path / "crystals.parquet"
     write_parquet(crystals, locate(source))
@@ -74,30 +53,6 @@ def test_a_crystals_table_gives_the_predictions_of_the_model(model, crystals, ex
     assert result.predictions.num_rows + result.rejects.num_rows == 40
     assert set(result.rejects.column("reason").to_pylist()) == {"no_pairs"}
     assert all(str(source) in place for place in result.rejects.column("source").to_pylist())
-
-
-def test_a_folder_of_files_gives_the_same_and_a_reject_for_each_bad_file(
-    model, crystals, expected, tmp_path, capsys
-):
-    folder, out = tmp_path / "new", tmp_path / "predictions.parquet"
-    write_extxyz(folder, crystals)
-    (folder / "empty.cif").write_text("")
-    (folder / "torn.cif").write_bytes(b"\xff\xfe\xfa")
-    (folder / "notes.txt").write_text("not a crystal")
-    result = predict(PredictConfig(model=model, source=str(folder), out=str(out), threads=1))
-    found = read_table(str(out))
-    assert found.column("id").to_pylist() == expected.column("id").to_pylist()
-    np.testing.assert_allclose(
-        found.column("prediction").to_numpy(), expected.column("prediction").to_numpy(), rtol=1e-4
-    )
-    rejects = pcsv.read_csv(tmp_path / "predictions.parquet.rejects.csv").to_pylist()
-    reasons = {row["id"]: row["reason"] for row in rejects}
-    assert reasons["empty"] == "empty"
-    assert reasons["torn"] == "not_utf8"
-    assert len(rejects) == 42 - found.num_rows == result.rejects.num_rows
-    said = capsys.readouterr().out
-    assert f"42 rows in = {found.num_rows} rows out + {len(rejects)} rejects (no_pairs" in said
-    assert "1 other files were passed over" in said
 
 
 def test_predictions_are_written_as_csv_and_json_with_nothing_left_of_earlier_rejects(
@@ -336,35 +291,3 @@ def test_a_file_of_a_model_that_was_cut_off_is_told_in_one_line(model, tmp_path,
     with pytest.raises(ValueError, match=said) as caught:
         predict(PredictConfig(model=str(damaged), source=str(source), head="boosted"))
     assert "\n" not in str(caught.value)
-
-
-SCRIPT = """
-import sys
-sys.modules["torch"] = None  # an import of it would fail
-print("begins")
-from emrl_ray.config import PredictConfig
-from emrl_ray.predicting import predict
-predict(PredictConfig(model=sys.argv[1], source=sys.argv[2], out=sys.argv[3], threads=1))
-print("ray" in sys.modules)
-"""
-
-
-def test_a_plain_script_predicts_files_without_ray_or_torch_and_runs_once(
-    model, crystals, expected, tmp_path
-):
-    write_extxyz(tmp_path / "new", crystals)
-    script, out = tmp_path / "script.py", tmp_path / "p.csv"
-    script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, script, model, tmp_path / "new", out],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    assert lines[0] == "begins"
-    assert lines.count("begins") == 1
-    assert lines[-1] == "False"
-    assert pcsv.read_csv(out).num_rows == expected.num_rows

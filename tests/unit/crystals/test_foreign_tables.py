@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -114,20 +112,3 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="not an ASE database"):
         load(tmp_path, written(tmp_path / "u.db", "nonsense"))
-
-
-def test_without_ase_a_database_says_what_to_install(tmp_path, database):
-    code = (
-        "import sys; sys.modules['ase'] = None; sys.modules['ase.db'] = None\n"
-        "from emrl_ray.crystals.plan import plan_slices\n"
-        "from emrl_ray.crystals.sources import list_sources\n"
-        "plan_slices(list_sources([sys.argv[1]]), sys.argv[2], 500)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, database, tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "ImportError" in done.stderr
-    assert "pip install 'emrl-ray[ase]'" in done.stderr

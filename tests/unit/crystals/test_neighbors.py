@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
@@ -13,6 +13,7 @@ from emrl_ray.crystals.cells import compact_cells, plane_spacings, reduced_latti
 from emrl_ray.crystals.neighbors import unordered_pairs
 from emrl_ray.crystals.tables import GEOMETRY
 from tests.support.crystals import random_batch
+from tests.support.examples import examples
 
 
 def crystal_of(lattice: np.ndarray, coords: np.ndarray) -> CrystalBatch:
@@ -58,7 +59,7 @@ def assert_same_pairs(batch: CrystalBatch, cutoff: float) -> None:
         assert np.array_equal(ours[:, :2], theirs[:, :2])
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     atoms=st.integers(1, 40),
@@ -74,7 +75,7 @@ def test_pairs_of_any_cell_are_those_of_pymatgen(seed, atoms, volume, stretch, c
     assert_same_pairs(crystal_of(lattice, random.uniform(-1, 2, (atoms, 3))), cutoff)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_skewed_cell_has_the_distances_of_the_plain_one(seed):
     random = np.random.default_rng(seed)

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 
@@ -36,9 +34,3 @@ def test_a_site_is_full_in_one_format_as_in_another(occupancy, full):
 def test_what_is_no_list_of_vectors_is_a_flaw(rows):
     with pytest.raises(ReadError, match="not 1 times three finite numbers"):
         vectors(rows, 1, RejectReason.BAD_CELL)
-
-
-def test_structures_of_databases_are_read_without_gemmi():
-    code = "import sys, emrl_ray.crystals.json_structures, emrl_ray.crystals.optimade as o\n"
-    code += "sys.exit('gemmi' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.overlaps import find_overlaps
+from tests.support.examples import examples
 
 
 def batch_of(*crystals):
@@ -30,7 +31,7 @@ def shortest_distance(lattice, coords, images=6):
     return distance[distance > 1e-9].min()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32 - 1), n_atoms=st.integers(1, 6), scale=st.floats(0.3, 4))
 def test_the_closest_sites_are_those_of_a_search_of_all_images(seed, n_atoms, scale):
     random = np.random.default_rng(seed)
@@ -46,7 +47,7 @@ def test_the_closest_sites_are_those_of_a_search_of_all_images(seed, n_atoms, sc
         assert found[0].distance < 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_skewed_cell_has_the_overlaps_of_the_plain_one(seed):
     random = np.random.default_rng(seed)

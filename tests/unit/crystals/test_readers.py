@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -278,15 +276,6 @@ def test_atoms_stand_by_electronegativity_and_then_in_the_order_of_the_file():
     crystal = only(cif(sites), Format.CIF)
     assert crystal.atomic_numbers.tolist() == [11, 8, 8]
     np.testing.assert_allclose(crystal.frac_coords[:, 0], [0.5, 0.1, 0.3])
-
-
-def test_reading_cif_does_not_import_pymatgen():
-    code = (
-        "import sys; from emrl_ray.crystals.readers import Format, read_document\n"
-        "read_document(sys.stdin.buffer.read(), Format.CIF)\n"
-        "assert not {'pymatgen', 'ray', 'torch'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", code], input=NACL.encode(), check=True)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:spglib.*")

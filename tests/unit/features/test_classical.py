@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
@@ -12,6 +11,7 @@ from emrl_ray.features.elements import default_csv, property_columns
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.heads.boosted import BoostedHead
 from tests.support.crystals import ROCK_SALT, random_batch
+from tests.support.examples import examples
 
 FEW = 6
 TOLERANCE = 2e-5
@@ -19,7 +19,7 @@ TOLERANCE = 2e-5
 COORDINATION = 6 + 12 * np.exp(1 - 2**3)
 """Of rock salt: six neighbours, and a part of the twelve next, which are of the same species."""
 seeds = st.integers(0, 10_000)
-several = settings(max_examples=20, deadline=None)
+several = examples(20)
 
 
 @pytest.fixture(scope="module")

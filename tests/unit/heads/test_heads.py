@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,26 +32,6 @@ def rows(count: int = ROWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_registry_has_the_names_of_the_config_and_the_readout():
     assert tuple(HEADS) == (*config.HEADS, "readout")
-
-
-def test_importing_and_predicting_needs_neither_torch_nor_xgboost(tmp_path: Path, quick: None):
-    embeddings, targets = rows()
-    for name in ("linear", "neural"):
-        head = HEADS[name]()
-        head.fit(embeddings, targets)
-        head.save(tmp_path)
-    program = f"""
-import pathlib, sys
-import numpy as np
-from emrl_ray.heads import HEADS
-for name in ("linear", "neural"):
-    HEADS[name].load(pathlib.Path({str(tmp_path)!r})).predict(np.zeros((2, {WIDTH}), np.float32))
-print([name for name in ("torch", "xgboost", "sklearn", "ray") if name in sys.modules])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", HEADS)

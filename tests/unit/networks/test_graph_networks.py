@@ -19,6 +19,8 @@ from tests.support.crystals import ROCK_SALT, random_batch
 
 CUTOFF = 5.0
 SLOW_TO_LEARN = ("gcn", "gat", "cgcnn")
+EPOCHS = {"gcn": 150, "megnet": 200, "tgnn": 200}
+"""Fewer than 300, for networks that are below the bound by then with half of it to spare."""
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -32,7 +34,7 @@ def test_each_network_overfits_64_crystals(name):
         out="",
         network=name,
         loss="l1",
-        epochs=400 if name == "megnet" else 300,
+        epochs=EPOCHS.get(name, 300),
         batch_size=32,
         l2=0.0,
         learning_rate=1e-2 if name in SLOW_TO_LEARN else 4e-3,

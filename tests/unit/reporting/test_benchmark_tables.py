@@ -6,10 +6,7 @@ import json
 import math
 import re
 import statistics
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pcsv
@@ -22,52 +19,12 @@ from emrl_ray.reporting.methods.comparison import compare
 from emrl_ray.reporting.methods.paired_tests import corrected_resampled_t_test, holm
 from emrl_ray.reporting.methods.results import read_results
 from emrl_ray.reporting.methods.tables import markdown, tidy, write_tables
-from tests.support.paths import ROOT
-
-GB = [0.140, 0.145, 0.150, 0.139, 0.147]
-CGCNN = [0.250, 0.262, 0.255, 0.241, 0.259]
-CLASSICAL = [0.141, 0.146, 0.149, 0.141, 0.146]
-
-
-def write(folder, method, maes, dataset="HOIP", split="random", first_seed=0, **changes):
-    """Write a result file for each MAE."""
-    for seed, mae in enumerate(maes, first_seed):
-        content = {
-            "dataset": dataset,
-            "target": "band_gap",
-            "unit": "eV",
-            "method": method,
-            "split": split,
-            "seed": seed,
-            "n_train": 1076,
-            "n_test": 269,
-            "mae": mae,
-            "r2": 1.1 - mae,
-            "floors": {
-                "mean": {"mae": 0.7 + seed / 100, "r2": -0.01},
-                "composition": {"mae": 0.34, "r2": 0.76},
-            },
-            "epochs": 300,
-            "train_seconds": 100.0 + seed,
-            "predict_per_second": 9000.0,
-            "learning_curve": [1.0, 0.4, 0.2],
-            "machine": {"processor": "a processor", "cpus": 2, "system": "Linux x86_64"},
-            "versions": {},
-            "hyperparameters": {"cutoff": 5.0, "seed": seed},
-            **changes,
-        }
-        file = Path(folder) / dataset / method / f"{split}-{seed}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content))
+from tests.support.benchmark_results import CGCNN, CLASSICAL, GB, three_methods, write_results
 
 
 @pytest.fixture
 def results(tmp_path):
-    folder = tmp_path / "results"
-    write(folder, "CGCNN", CGCNN)
-    write(folder, "EMRL-GB", GB)
-    write(folder, "classical", CLASSICAL, epochs=0, learning_curve=[])
-    return folder
+    return three_methods(tmp_path / "results")
 
 
 def compared(folder):
@@ -114,7 +71,7 @@ def test_the_error_reduction_is_of_common_splits_and_stands_beside_the_papers(re
     assert comparison.error_reduction.mean == pytest.approx(expected)
     assert comparison.paper_error_reduction == pytest.approx((0.255 - 0.142) / 0.255)
 
-    write(results, "CGCNN", [9.0], first_seed=7)  # a split that EMRL-GB lacks
+    write_results(results, "CGCNN", [9.0], first_seed=7)  # a split that EMRL-GB lacks
     (comparison,) = compared(results)
     assert comparison.error_reduction.mean == pytest.approx(expected)
     assert comparison.error_reduction.n == 5
@@ -150,7 +107,7 @@ def test_holm_steps_down_and_keeps_the_order():
 
 
 def test_equal_errors_do_not_differ(results):
-    write(results, "EMRL-LR", GB)
+    write_results(results, "EMRL-LR", GB)
     (comparison,) = compared(results)
     assert scores_of(comparison)["EMRL-LR"].against_reference.p == 1.0
 
@@ -160,8 +117,8 @@ def test_a_constant_difference_is_one_without_doubt():
 
 
 def test_only_splits_of_the_same_crystals_are_paired(results):
-    write(results, "GAT", [0.3, 0.31])
-    write(results, "GAT", [0.3, 0.31, 0.32], first_seed=2, n_train=900)
+    write_results(results, "GAT", [0.3, 0.31])
+    write_results(results, "GAT", [0.3, 0.31, 0.32], first_seed=2, n_train=900)
     (comparison,) = compared(results)
     test = scores_of(comparison)["GAT"].against_reference
     assert (test.splits, test.p) == (2, None)
@@ -170,8 +127,8 @@ def test_only_splits_of_the_same_crystals_are_paired(results):
 
 
 def test_a_mean_beyond_two_of_the_papers_sd_is_marked(results):
-    write(results, "GCN", [0.328, 0.328, 0.328])  # 0.295 ± 0.017
-    write(results, "GAT", [0.282, 0.282, 0.282])  # 0.253 ± 0.014
+    write_results(results, "GCN", [0.328, 0.328, 0.328])  # 0.295 ± 0.017
+    write_results(results, "GAT", [0.282, 0.282, 0.282])  # 0.253 ± 0.014
     (comparison,) = compared(results)
     scores = scores_of(comparison)
     assert not scores["GCN"].worse_mae
@@ -197,9 +154,9 @@ def test_the_markdown_holds_ours_beside_the_papers(results):
 
 
 def test_mpb_and_other_splits_have_no_figures_of_the_paper(results):
-    write(results, "EMRL-GB", GB, dataset="mpb")
-    write(results, "EMRL-GB", GB, split="formula")
-    write(results, "EMRL-GB", [0.2], dataset="HOIP-half", unit=None)
+    write_results(results, "EMRL-GB", GB, dataset="mpb")
+    write_results(results, "EMRL-GB", GB, split="formula")
+    write_results(results, "EMRL-GB", [0.2], dataset="HOIP-half", unit=None)
     comparisons = compared(results)
     names = [(one.dataset, one.split) for one in comparisons]
     assert names == [
@@ -218,7 +175,7 @@ def test_mpb_and_other_splits_have_no_figures_of_the_paper(results):
 
 def test_unknown_methods_come_last_by_name(results):
     for name in ("zeta", "alpha", "EMRL+-GB", "GCN"):
-        write(results, name, [0.2])
+        write_results(results, name, [0.2])
     (comparison,) = compared(results)
     assert [scores.method for scores in comparison.methods] == [
         *(name for name in METHODS if name in ("GCN", "CGCNN", "EMRL-GB", "classical", "EMRL+-GB")),
@@ -227,8 +184,8 @@ def test_unknown_methods_come_last_by_name(results):
 
 
 def test_repeats_with_other_settings_are_not_averaged_silently(results):
-    write(results, "CGCNN", [0.26], first_seed=5, epochs=100)
-    write(
+    write_results(results, "CGCNN", [0.26], first_seed=5, epochs=100)
+    write_results(
         results,
         "classical",
         [0.14],
@@ -244,7 +201,7 @@ def test_repeats_with_other_settings_are_not_averaged_silently(results):
 
 
 def test_timings_of_two_machines_are_said_not_to_compare(results):
-    write(results, "GAT", [0.25], machine={"processor": "another", "cpus": 8})
+    write_results(results, "GAT", [0.25], machine={"processor": "another", "cpus": 8})
     text = section_of(results, "HOIP, split at random")
     (line,) = [line for line in text.splitlines() if line.startswith("- Machines, whose seconds")]
     assert "another, 8 CPUs (GAT)" in line
@@ -289,7 +246,7 @@ def test_a_result_with_a_fault_is_skipped_and_the_fault_named(results, changes, 
 
 
 def test_what_lies_elsewhere_is_passed_over(results):
-    write(results / "again", "EMRL-GB", GB[:1])
+    write_results(results / "again", "EMRL-GB", GB[:1])
     (results / "speed.json").write_text("{}")
     found, skipped = read_results(str(results))
     assert len(found) == 15
@@ -303,7 +260,7 @@ def test_a_folder_without_results_is_refused_in_one_line(tmp_path):
 
 
 def test_the_csv_has_a_row_a_method_in_full_precision(results, tmp_path):
-    write(results, "GAT", [0.31])
+    write_results(results, "GAT", [0.31])
     write_tables(str(results), str(tmp_path))
     table = pcsv.read_csv(tmp_path / "benchmark.csv")
     rows = {row["method"]: row for row in table.to_pylist()}
@@ -332,8 +289,8 @@ class Links(HTMLParser):
 
 
 def test_the_page_needs_no_other_file_and_every_reference_has_its_target(results, tmp_path):
-    write(results, "a <b> & c", [0.2])
-    write(results, "EMRL-GB", GB, dataset="mpb")
+    write_results(results, "a <b> & c", [0.2])
+    write_results(results, "EMRL-GB", GB, dataset="mpb")
     write_tables(str(results), str(tmp_path))
     page = (tmp_path / "benchmark.html").read_text()
     seen = Links()
@@ -355,23 +312,3 @@ def test_a_rebuilt_table_is_the_same_to_the_byte(results, tmp_path):
     for kind in ("md", "csv", "html"):
         one, two = ((tmp_path / name / f"benchmark.{kind}").read_bytes() for name in ("one", "two"))
         assert one == two
-
-
-def test_without_matplotlib_the_line_that_installs_it_is_given(results, tmp_path):
-    code = (
-        "import sys\n"
-        "sys.modules['matplotlib'] = None\n"
-        "from emrl_ray.reporting.methods.tables import write_tables\n"
-        f"write_tables({str(results)!r}, {str(tmp_path)!r})\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    last = run.stderr.strip().splitlines()[-1]
-    assert last == "ImportError: matplotlib is not installed: pip install 'emrl-ray[report]'"
-    assert (tmp_path / "benchmark.md").exists()
-    assert not (tmp_path / "benchmark.html").exists()

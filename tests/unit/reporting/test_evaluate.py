@@ -290,17 +290,6 @@ def test_without_intervals_or_reference_there_are_none_in_the_numbers():
     assert infinite["intervals"] == {"confidence": 0.9, "coverage": 1.0, "mean_width": None}
 
 
-def test_a_csv_of_cifs_with_the_values_is_evaluated(model, tmp_path):
-    lines = ["id,cif,volume_per_atom", f'a,"{salt(4)}",20.5', f'b,"{salt(3.9)}",', "c,nonsense,3"]
-    (tmp_path / "known.csv").write_text("\n".join(lines) + "\n")
-    result = evaluate(options(model, tmp_path / "known.csv"))
-    assert result.predictions.column("true_value").to_pylist() == [20.5]
-    reasons = {row["id"]: row["reason"] for row in result.rejects.to_pylist()}
-    assert reasons["b"] == "missing_target"
-    assert result.passed
-    assert len(reasons) == 2
-
-
 def test_a_target_of_another_name_or_kind_of_number_is_compared(model, tmp_path):
     values = pa.array(np.arange(10), pa.int32())
     table = random_crystals(10, 5).drop_columns(TARGET).append_column("measured", values)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import emrl_ray
-from emrl_ray.config import ConfigError, MapConfig
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
@@ -27,32 +22,17 @@ from emrl_ray.model import Model
 from emrl_ray.reporting.maps.colorings import Kinds, Scale, coloring
 from emrl_ray.reporting.maps.maps import draw_map, short_names
 from emrl_ray.reporting.maps.rows import sample_rows
-from tests.support.models import TARGET, make_model, random_crystals, write_library
-from tests.support.paths import ROOT
-
-MADE = ("map.html", "map.parquet", "map.png", "map.rejects.csv")
-ROWS = 50
-HOSTILE = "</script><b>"
+from tests.support.maps import HOSTILE, ROWS, config, write_inputs
+from tests.support.models import TARGET
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two models, a library in two files, and a map of both."""
     folder = tmp_path_factory.mktemp("map")
-    make_model(folder / "emrl", seed=0)
-    make_model(folder / "gnn", seed=1)
-    crystals = random_crystals(70, 3)
-    family = pa.array([HOSTILE if row % 2 else None for row in range(70)])
-    write_library(folder / "library", crystals.append_column("family", family), [30, 40])
+    write_inputs(folder)
     draw_map(config(folder, color=["target", "class", "metal_content", "anion", "family"]))
     return folder
-
-
-def config(folder: Path, **options) -> MapConfig:
-    """Return the configuration of the map of both models, but for `options`."""
-    given = {"models": [str(folder / "emrl"), str(folder / "gnn")], "out": str(folder / "out")}
-    given |= {"crystals": str(folder / "library"), "rows": ROWS, "perplexity": 5, "threads": 1}
-    return MapConfig(**{**given, **options})
 
 
 def crystals_of(*compositions: str) -> CrystalBatch:
@@ -264,29 +244,3 @@ def test_an_extra_that_lacks_a_part_says_which(tmp_path, monkeypatch):
     said = r"^half-there cannot be imported \(No module named 'no_such_part'\): pip install"
     with pytest.raises(ImportError, match=said):
         need_extra("half_there", extra="report")
-
-
-def test_the_command_line_and_python_draw_alike_without_ray_or_torch(folder, tmp_path):
-    words = ["map", str(folder / "emrl"), str(folder / "gnn"), "--crystals", "library"]
-    words += ["--rows", str(ROWS), "--perplexity", "5", "--threads", "1", "--out", "out"]
-    script = (
-        "import json, sys; from emrl_ray.cli import main\n"
-        "assert main(json.loads(sys.argv[1])) == 0\n"
-        "assert not {'ray', 'torch'} & sys.modules.keys()\n"
-    )
-    shutil.copytree(folder / "library", tmp_path / "library")
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(words)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"map: {ROWS} rows in = " in done.stdout
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(MADE)
-    given = config(folder)
-    options = {**vars(given), "out": str(tmp_path / "twin")}
-    twin = emrl_ray.map(**options)
-    assert twin.rows.equals(read_table(str(tmp_path / "out" / "map.parquet")))

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.storage import list_files, locate, write_parquet
@@ -28,6 +28,7 @@ from emrl_ray.reporting.run_page.library_summary import summarize_library
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
 from emrl_ray.trust import Calibration
 from tests.support.crystals import ROCK_SALT
+from tests.support.examples import examples
 from tests.support.run_directory import HIGH, LOW, predictions
 
 
@@ -112,7 +113,7 @@ def test_a_picture_shows_the_atoms_of_the_cell_and_those_on_its_faces():
     assert set(re.findall(r'id="z(\d+)"', draw.definitions())) == {"11", "17"}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 10_000))
 def test_a_picture_does_not_depend_on_how_the_lattice_lies(seed):
     random = np.random.default_rng(seed)

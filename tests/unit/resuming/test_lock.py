@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,28 +15,6 @@ from emrl_ray.crystals.storage import locate
 from emrl_ray.resuming import lock as module
 from emrl_ray.resuming.lock import LOCK, Lock, LockedError
 from emrl_ray.resuming.runs import RECORD, Job
-
-HOLD = """
-import sys, time
-from emrl_ray.crystals.storage import locate
-from emrl_ray.resuming.lock import Lock
-with Lock(locate(sys.argv[1]), "screen"):
-    print("held", flush=True)
-    time.sleep(120)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the lock of `tmp_path`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
 
 
 @pytest.fixture
@@ -55,22 +30,6 @@ def elsewhere(folder: Path, **changed: object) -> dict[str, object]:
     owner |= {"began": 1.0, "since": "2026-01-01T00:00:00+00:00", "token": "t", "beat": 3}
     (folder / LOCK).write_text(json.dumps(owner | changed))
     return owner | changed
-
-
-def test_a_folder_in_use_is_refused_in_one_line_that_names_the_owner(tmp_path, holder):
-    with pytest.raises(LockedError, match=rf"in use: screen \(process {holder.pid} on .*stop it"):
-        Lock(locate(tmp_path), "screen").__enter__()
-    assert json.loads((tmp_path / LOCK).read_text())["process"] == holder.pid
-
-
-def test_the_lock_of_a_killed_owner_on_this_machine_is_taken_over_at_once(tmp_path, holder):
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    began = time.monotonic()
-    with Lock(locate(tmp_path), "screen"):
-        assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
-    assert time.monotonic() - began < module.SILENCE / 2
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_id_that_was_given_out_again_is_not_the_owner(tmp_path):
@@ -108,7 +67,8 @@ def test_a_call_whose_lock_was_taken_over_is_interrupted(tmp_path, short):
     def work() -> None:
         with Lock(locate(tmp_path), "screen"):
             elsewhere(tmp_path)
-            time.sleep(30)
+            for _ in range(300):  # a signal just before a sleep does not cut it short
+                time.sleep(0.1)
 
     with pytest.raises(LockedError, match="process 11 on node-7"):
         work()

@@ -226,11 +226,10 @@ def test_a_format_that_there_is_not_is_refused(capsys):
     assert "--format csv: must be one of ['parquet', 'delta']" in capsys.readouterr().err
 
 
-@pytest.mark.timeout(600)
-def test_a_screen_fills_a_table_exactly_once(ray_session, tmp_path, capsys):
+def test_a_screen_fills_a_table_exactly_once(tmp_path, capsys):
     model, library = make_model(tmp_path / "model"), tmp_path / "library.parquet"
     write_parquet(random_crystals(60, 2), locate(library))
-    common = {"model": model, "crystals": str(library), "target_window": "10:16", "workers": 1}
+    common = {"model": model, "crystals": str(library), "target_window": "10:16", "engine": "local"}
     common |= {"out": str(tmp_path / "run"), "block_rows": 20, "format": "delta"}
 
     def call(**options: Any) -> str:

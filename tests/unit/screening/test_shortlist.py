@@ -39,27 +39,31 @@ def listed(folder, tables, ranking, top=10, **options):
 
 def found_in(folder, tables, ranking, top=10, **options):
     """Return the shortlist of tables whose rows, in order, are those of a library of random crystals."""
-    rows = sum(table.num_rows for table in tables)
-    library = locate(folder) / "library.parquet"
-    write_parquet(random_crystals(rows), library)
+    crystals = random_crystals(sum(table.num_rows for table in tables))
+    library, marks = locate(folder) / "library.parquet", marks_of(crystals)
+    write_parquet(crystals, library)
     files, first = [], 0
     for index, table in enumerate(tables):
         files.append(locate(folder) / f"slice-{index:06d}.parquet")
         positions = np.arange(first, first + table.num_rows)
-        write_parquet(marked(table, positions, random_crystals(rows)), files[-1])
+        write_parquet(marked(table, positions, marks), files[-1])
         first += table.num_rows
     return shortlist(files, library.path, ranking, top, Chooser(**options), REACH)
 
 
-def marked(table, positions, library):
-    """Return predictions with what tells the rows of a library apart: formula, place on the map."""
-    numbers = [sorted(row) for row in library.column("atomic_numbers").to_pylist()]
-    place = {name: index for index, name in enumerate(sorted({str(row) for row in numbers}))}
-    places = np.array([place[str(numbers[position])] for position in positions], np.float32)
-    for name in ("map_x", "map_y"):
-        table = table.append_column(name, pa.array(places))
-    formulas = library.column("formula").take(positions)
-    return table.append_column("formula", formulas).append_column(LIBRARY_ROW, pa.array(positions))
+def marks_of(library):
+    """Return what tells the rows of a library apart: formula, place on the map."""
+    numbers = [str(sorted(row)) for row in library.column("atomic_numbers").to_pylist()]
+    place = {name: index for index, name in enumerate(sorted(set(numbers)))}
+    places = pa.array([place[name] for name in numbers], pa.float32())
+    return pa.table({"map_x": places, "map_y": places, "formula": library.column("formula")})
+
+
+def marked(table, positions, marks):
+    """Return predictions with the marks of the rows of a library that they are of."""
+    for name, column in zip(marks.column_names, marks.take(positions).columns, strict=True):
+        table = table.append_column(name, column)
+    return table.append_column(LIBRARY_ROW, pa.array(positions))
 
 
 def ids(table):
@@ -299,7 +303,7 @@ def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_pat
     library, file = locate(tmp_path / "library.parquet"), locate(tmp_path / "slice.parquet")
     write_parquet(pa.concat_tables([crystal] * 4), library)
     table = predictions([1.0, 2.0, 3.0, 4.0])
-    write_parquet(marked(table, np.arange(4), read_table(library.path)), file)
+    write_parquet(marked(table, np.arange(4), marks_of(read_table(library.path))), file)
     found = shortlist([file], library.path, LARGEST, 1, Chooser(), REACH)
     assert (ids(found.table), found.twins_cut) == (["c0"], 1)
     assert found.table.column("duplicates").to_pylist() == [["c3"]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.storage import read_table
 from emrl_ray.trust import NearestKnown
 from emrl_ray.trust.nearest import ROWS_AT_ONCE
+from tests.support.examples import examples
 
 
 def plain(references, queries):
@@ -35,7 +36,7 @@ def cloud(random, count, width, decay):
     return (random.normal(size=(count, width)) * decay ** np.arange(width)) @ axes
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     count=st.integers(1, 400),
     width=st.sampled_from([1, 2, 15, 16, 17, 40]),

@@ -7,19 +7,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.trust import Calibration, residuals_of_best
 from emrl_ray.trust.calibration import interval_score
 from emrl_ray.trust.scale import fit_scale
+from tests.support.examples import examples
 
 # eighths are exact in binary, so that a bound of a window can be met exactly
 eighths = st.integers(-80, 80).map(lambda value: value / 8)
 residual_lists = st.lists(eighths, min_size=1, max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     count=st.integers(1, 60),
     confidence=st.sampled_from([0.5, 0.8, 0.9, 0.95]),
