@@ -17,8 +17,8 @@ from emrl_ray.model import Model
 from emrl_ray.pipelines.tune import tune
 from emrl_ray.tuning.records import Records, TrialState
 from tests.support.html_page import Page
+from tests.support.labeled_crystals import write_crystals
 from tests.support.processes import TuneCall
-from tests.unit.pipelines.test_train import write_crystals
 
 TRIALS = 3
 LINKS = ("src", "href", "xlink:href")
