@@ -12,7 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.pipelines.screen import screen
 from tests.support.chaos import at_slices, survive
 from tests.support.clusters import add_node, slice_workers
 from tests.support.models import broken, make_model, random_crystals
@@ -37,18 +39,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place: Path, cluster: Any) -> Path:
-    """A run to which nothing happened."""
-    nothing = Fault("none, a screen")
-    nothing.survived(ScreenCall(options(place, "undisturbed", cluster.address)))
+def undisturbed(place: Path) -> Path:
+    """A run to which nothing happened, in this process."""
+    screen(ScreenConfig(**options(place, "undisturbed"), engine="local"))
     return place / "undisturbed"
 
 
 def options(place: Path, out: str, address: str | None = None) -> dict[str, Any]:
-    """Return the options of a screen; without an address it starts a Ray of its own."""
-    chosen = {"model": place / "model", "crystals": place / "library.parquet"}
-    chosen |= {"out": place / out, "target_window": "10:16", "top": 20, "block_rows": 10}
+    """Return the options of a screen."""
+    chosen = {"model": str(place / "model"), "crystals": str(place / "library.parquet")}
+    chosen |= {"out": str(place / out), "target_window": "10:16", "top": 20, "block_rows": 10}
     return chosen | ({} if address is None else {"address": address})
+
+
+@pytest.mark.slow
+def test_nothing_happens_to_a_screen(place, cluster, undisturbed):
+    nothing = Fault("none, a screen")
+    call = ScreenCall(options(place, "nothing", cluster.address))
+    nothing.survived(call)
+    assert_same(call.out, undisturbed, str(place / "library.parquet"))
 
 
 def test_a_killed_worker_costs_what_it_was_computing(place, cluster, undisturbed):
@@ -137,7 +146,7 @@ def test_a_store_that_fails_one_write_in_twenty_is_written_to_again(place, undis
     log = place / "failures"
     fault = Fault("one write in twenty fails")
     call = ScreenCall(
-        options(place, "store"),
+        options(place, "store") | {"engine": "ray"},
         {
             **preloaded("failing_writes", tmp_path),
             "FAILING_UNDER": str(place / "store"),
@@ -155,7 +164,7 @@ def test_a_worker_that_takes_too_much_memory_is_replaced(place, undisturbed):
     memory = psutil.virtual_memory()
     meal = place / "meal"
     call = ScreenCall(
-        options(place, "memory"),
+        options(place, "memory") | {"engine": "ray"},
         {
             "PYTHONPATH": os.pathsep.join(
                 [str(SUPPORT / "hungry"), os.environ.get("PYTHONPATH", "")]

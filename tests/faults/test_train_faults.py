@@ -25,6 +25,7 @@ from tests.support.processes import Fault, TrainCall, contents
 pytestmark = pytest.mark.timeout(900)
 
 ROWS, CUTOFF = 160, 4.5
+EPOCHS = 10
 NEVER = 10**6
 PREEMPTION = 2
 """DRAIN_NODE_REASON_PREEMPTION of Ray's autoscaler.proto."""
@@ -61,7 +62,7 @@ def options(place: Path, out: str, address: str, **changes: Any) -> dict[str, An
         "target": "heft",
         "out": place / out,
         "cutoff": CUTOFF,
-        "epochs": 20,
+        "epochs": EPOCHS,
         "batch_size": 80,
         "width": 16,
         "heads": "linear",

@@ -1,10 +1,11 @@
-"""Tune on a real Ray: a search whose driver is killed, what it leaves, and trials that fail."""
+"""Tune on a real Ray: a search that goes on, what it leaves, and trials that fail."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
@@ -14,33 +15,29 @@ from emrl_ray import cli
 from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.crystals.storage import locate
 from emrl_ray.model import Model
+from emrl_ray.pipelines import tune as module
 from emrl_ray.pipelines.tune import tune
-from emrl_ray.tuning.records import Records, TrialState
+from emrl_ray.tuning.records import Records, Trial, TrialState
 from tests.support.html_page import Page
-from tests.support.processes import TuneCall
-from tests.unit.pipelines.test_train import write_crystals
+from tests.support.labeled_crystals import write_crystals
+from tests.support.searches import EPOCHS, TRIALS, assert_none_was_lost, kept, options
 
-TRIALS = 3
 LINKS = ("src", "href", "xlink:href")
-EPOCHS = 6
 
 
-def options(crystals: Path, out: Path, **changes) -> dict:
-    return {
-        "crystals": str(crystals),
-        "target": "heft",
-        "out": str(out),
-        "search": ["margin"],
-        "width": "8,16",
-        "cutoff": "3.5,4",
-        "trials": TRIALS,
-        "epochs": EPOCHS,
-        "grace": 3,
-        "reduction": 2,
-        "validate_every": 3,
-        "min_distance": 0.0,
-        **changes,
-    }
+def reported(epoch: int, error: float) -> dict[str, float]:
+    return {"epoch": epoch, "loss": 0.5, "learning_rate": 1e-3, "validation_mae": error}
+
+
+OVER = (
+    Trial(0, {"margin": 0.2, "width": 16, "cutoff": 3.5})
+    .reported(reported(3, 20.0), 1.0)
+    .reported(reported(6, 18.0), 1.0)
+    .ended(EPOCHS)
+)
+"""A trial that an earlier call ran to its end."""
+BEGUN = Trial(1, {"margin": 0.1, "width": 8, "cutoff": 4.0}).reported(reported(3, 10.0), 1.0)
+"""A trial that ran when that call was cut short."""
 
 
 def words(given: dict) -> list[str]:
@@ -51,50 +48,41 @@ def words(given: dict) -> list[str]:
     ]
 
 
-def kept(out: Path) -> dict[str, bytes]:
-    """Return the records of the trials that are over, by their names."""
-    over = {trial.name for trial in Records(str(out / "trials")).over}
-    return {name: (out / "trials" / f"{name}.json").read_bytes() for name in sorted(over)}
-
-
-def ran_through(crystals: Path, out: Path, address: str) -> dict[str, bytes]:
-    """Search with a driver that is killed once; return what was over when it was."""
-    given = options(crystals, out, address=address)
-    call = TuneCall(given)
-    call.until_reached(lambda: bool(kept(out)))
-    call.kill()
-    before = kept(out)
-    assert f"{len(before)} of them done" in TuneCall(given).wait()
-    return before
-
-
 @pytest.fixture(scope="module")
 def crystals(tmp_path_factory) -> Path:
     return write_crystals(tmp_path_factory.mktemp("crystals") / "crystals.parquet")
 
 
 @pytest.fixture(scope="module")
-def search(crystals: Path, cluster: Any, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+def search(crystals: Path, ray_session: None, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """A search that was cut short when a trial was over and another one was running."""
     out = tmp_path_factory.mktemp("searches") / "search"
-    return out, ran_through(crystals, out, cluster.address)
-
-
-@pytest.mark.timeout(1200)
-def test_a_search_whose_driver_was_killed_loses_no_trial(search):
-    out, before = search
-    assert 0 < len(before) < TRIALS
+    given = options(crystals, out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_run", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune(TuneConfig(**given))
     records = Records(str(out / "trials"))
-    assert sorted(records.trials) == list(range(TRIALS))
-    assert len(records.over) == TRIALS
-    assert not records.of_state(TrialState.RUNNING, TrialState.FAILED)
-    assert records.of_state(TrialState.FINISHED)
-    after = kept(out)
-    assert {name: after[name] for name in before} == before
-    for trial in records.over:
-        epochs = [report["epoch"] for report in trial.reports]
-        assert epochs == list(range(3, trial.epoch + 1, 3))
-        assert trial.epoch == EPOCHS or trial.state == TrialState.STOPPED
-    assert not (out / "_tuning").exists()
+    records.write(OVER)
+    records.write(BEGUN)
+    before = kept(out)
+    assert set(before) == {OVER.name}
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert tune(TuneConfig(**given)).passed
+    assert "tune: 3 trials, 1 of them done and 1 begun by an earlier call, " in said.getvalue()
+    return out, before
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.timeout(900)
+def test_a_search_that_was_cut_short_loses_no_trial(search):
+    assert_none_was_lost(*search)
+    records = Records(str(search[0] / "trials"))
+    assert dict(records.trials[1].values) == BEGUN.values
+    assert records.trials[1].reports[0] == BEGUN.reports[0]
 
 
 def test_a_search_leaves_table_report_and_manifest(search):
@@ -135,9 +123,7 @@ def test_a_finished_search_says_so_and_refuses_other_options(search, crystals, c
         tune(TuneConfig(**options(crystals, out, margin="0.1:0.2")))
 
 
-def test_the_best_configuration_trains_and_is_scored_on_rows_no_trial_saw(
-    search, tmp_path, ray_session
-):
+def test_the_best_configuration_trains_and_is_scored_on_rows_no_trial_saw(search, tmp_path):
     out, _ = search
     model = tmp_path / "model"
     best = ["--config", str(out / "best.yaml"), "--heads", "linear", "--out", str(model)]

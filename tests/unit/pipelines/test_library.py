@@ -137,7 +137,7 @@ def test_a_part_without_combinations_is_refused(tmp_path):
     assert not (tmp_path / "library").exists()
 
 
-def test_labels_are_those_of_the_unlabelled_crystals(tmp_path, ray_session):
+def test_labels_are_those_of_the_unlabelled_crystals(tmp_path):
     options = {"count": 60, "block_rows": 20, "seed": 5}
     labelled = read_table(make(tmp_path / "labelled", label="ewald", **options).crystals)
     plain = read_table(make(tmp_path / "plain", **options).crystals)

@@ -1,7 +1,6 @@
 """A library from any source holds no crystal twice, says what is known, and refuses contradictions."""
 
 from collections import defaultdict
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -12,43 +11,20 @@ from pymatgen.core import Structure
 
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.prototypes import prototypes
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
-from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.options import parse
 from emrl_ray.pipelines.library import library
 from tests.support.crystals import random_batch
+from tests.support.parents import write_crystals, write_parents
 
 
 def make(folder, **options):
     return library(LibraryConfig(out=str(folder), **options))
 
 
-def write_crystals(file, batch, names):
-    formulas = [reduced_formula(batch.atomic_numbers[i:j]) for i, j in pairwise(batch.offsets)]
-    write_parquet(crystals_table(batch, names, formulas), locate(file))
-    return str(file)
-
-
 @pytest.fixture
 def parents(tmp_path):
-    """Half-Heuslers and perovskites: LiZnN twice, the second with Li and Zn in each other's place."""
-    kinds = {each.name: each for each in prototypes()}
-    crystals = [("half_heusler", (3, 30, 7)), ("half_heusler", (30, 3, 7))]
-    crystals += [("perovskite", (38, 22, 8)), ("rock_salt", (11, 17))]
-    batch = CrystalBatch.concatenate(
-        [
-            CrystalBatch(
-                5.0 * kinds[name].cell[None],
-                np.array(elements, np.uint8)[kinds[name].site_kinds],
-                kinds[name].frac_coords,
-                np.array([0, len(kinds[name].site_kinds)]),
-            )
-            for name, elements in crystals
-        ]
-    )
-    return write_crystals(tmp_path / "parents.parquet", batch, list("abcd"))
+    return write_parents(tmp_path / "parents.parquet")
 
 
 def structures(table):
@@ -148,14 +124,6 @@ def test_crystals_none_of_which_can_be_a_parent_are_said_with_the_reasons(tmp_pa
     file = write_crystals(tmp_path / "p.parquet", copper, list("abc"))
     with pytest.raises(ConfigError, match=r"parent: 3 read, 0 usable \(no_oxidation_states 3\)$"):
         make(tmp_path / "library", parents=file)
-
-
-def test_a_library_is_the_same_here_and_on_workers(tmp_path, parents, ray_session):
-    options = {"parents": parents, "known": parents, "block_rows": 40}
-    here = make(tmp_path / "here", **options)
-    there = make(tmp_path / "there", workers=2, **options)
-    assert here.counts == there.counts
-    assert read_table(here.crystals).equals(read_table(there.crystals))
 
 
 def test_a_killed_substitution_goes_on_and_ends_the_same(tmp_path, parents):

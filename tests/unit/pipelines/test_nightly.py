@@ -27,6 +27,7 @@ from emrl_ray.pipelines.nightly_plan import job_of, steps_of, tonight
 from emrl_ray.reporting.differences import diff
 from emrl_ray.resuming.lock import Lock, LockedError
 from tests.support.models import make_model, random_crystals
+from tests.support.parsing_here import parse_here
 from tests.support.paths import ROOT
 
 NIGHTS = ["2026-01-31", "2026-02-01", "2026-02-02", "2026-02-03"]
@@ -110,8 +111,7 @@ def balanced(summary: dict[str, Any]) -> int:
     return counts["rows_in"]
 
 
-@pytest.mark.timeout(900)
-def test_nights_screen_what_is_new_and_rank_it_among_all(ray_session, stage, monkeypatch, capsys):
+def test_nights_screen_what_is_new_and_rank_it_among_all(stage, monkeypatch, capsys):
     import deltalake
 
     first = stage.deliver("a", 60, 1)
@@ -214,7 +214,8 @@ def test_a_first_night_without_any_file_fails(stage):
     assert summary["error"].startswith(f"FileNotFoundError: {stage.incoming}: no files of crystals")
 
 
-def test_a_night_whose_files_cannot_be_read_is_over_and_does_not_pass(ray_session, stage):
+def test_a_night_whose_files_cannot_be_read_is_over_and_does_not_pass(stage, monkeypatch):
+    parse_here(monkeypatch)
     (stage.incoming / "torn.cif").write_text("data_torn\n_cell_length_a 1\n")
     result = nightly(stage.config(NIGHTS[0]))
     assert not result.passed
@@ -225,8 +226,7 @@ def test_a_night_whose_files_cannot_be_read_is_over_and_does_not_pass(ray_sessio
     assert nightly(stage.config(NIGHTS[1])).summary["status"] == "nothing new"
 
 
-@pytest.mark.timeout(600)
-def test_a_night_that_failed_is_finished_before_the_next_one(ray_session, stage):
+def test_a_night_that_failed_is_finished_before_the_next_one(stage):
     stage.deliver("a", 30, 1)
     stage.begin()
     in_the_way = stage.out / "predictions.delta"
@@ -403,7 +403,7 @@ def test_an_empty_source_keeps_nothing_of_the_others_from_being_read(stage, monk
     assert f"nightly: {empty}: no files of crystals there" in capsys.readouterr().out
 
 
-def test_files_of_a_first_night_may_be_deleted_once_they_are_read(ray_session, stage, monkeypatch):
+def test_files_of_a_first_night_may_be_deleted_once_they_are_read(stage, monkeypatch):
     def fail(*_: Any) -> None:
         raise OSError("away")
 
@@ -430,8 +430,7 @@ def test_a_night_cut_short_while_reading_says_what_to_do_with_another_section_in
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("away")
 
-    monkeypatch.setattr(ingest, "run_slices", fail)
-    monkeypatch.setattr(ingest, "connect", lambda *_: None)
+    monkeypatch.setattr(ingest, "run_partitions", fail)
     stage.deliver("a", 5, 1)
     config = stage.config(NIGHTS[0])
     with pytest.raises(OSError, match="away"):

@@ -1,4 +1,4 @@
-"""A screen accounts for every crystal, ranks them, goes on after a kill, and refuses mix-ups."""
+"""A screen accounts for every crystal, ranks them, and refuses mix-ups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.shortlist import shortlist
 from tests.support.models import broken, make_model, random_crystals, write_library
-from tests.support.processes import ScreenCall, assert_same, slices_of
+from tests.support.processes import assert_same, slices_of
 
 ROWS = 300
 LIMITS = Limits(max_atoms=5, max_pairs=400_000, min_distance=0.3)
@@ -55,12 +55,11 @@ def config(model: str, library: str, tmp_path_factory: pytest.TempPathFactory) -
         top=20,
         block_rows=5,
         max_atoms=5,
-        workers=2,
     )
 
 
 @pytest.fixture(scope="module")
-def run(ray_session: None, config: ScreenConfig) -> Path:
+def run(config: ScreenConfig) -> Path:
     screen(config)
     return Path(config.out)
 
@@ -140,7 +139,7 @@ def test_a_finished_run_called_again_returns_its_manifest_and_says_so(run, confi
 def test_other_arguments_are_refused_and_named(run, config):
     with pytest.raises(ConfigError, match=r"--top was 20, is 21.*--overwrite or another --out"):
         screen(altered(config, top=21))
-    screen(altered(config, workers=1, cpus_per_worker=2))  # where it runs may change
+    screen(altered(config, workers=2, cpus_per_worker=2))  # where it runs may change
 
 
 def test_another_model_or_library_in_the_same_place_is_refused(run, config, tmp_path):
@@ -154,16 +153,14 @@ def test_another_model_or_library_in_the_same_place_is_refused(run, config, tmp_
             screen(altered(config, out=str(elsewhere)))
 
 
-def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(
-    run, config, library, tmp_path
-):
+def test_overwriting_another_run_gives_the_same_bytes(run, config, library, tmp_path):
     other = tmp_path / "run"
     shutil.copytree(run, other)
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"head": "boosted"}))
     slices = slices_of(other)
     shutil.copy(slices[0], slices[-1])
-    screen(altered(config, out=str(other), workers=1, overwrite=True))
+    screen(altered(config, out=str(other), overwrite=True))
     assert_same(other, run, library)
 
 
@@ -273,21 +270,3 @@ def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config,
     shutil.copytree(run / "predictions", tmp_path / "run" / "predictions")
     with pytest.raises(ConfigError, match=r"holds files but no run\.json"):
         screen(altered(config, out=str(tmp_path / "run")))
-
-
-def test_a_driver_killed_half_way_and_called_again_ends_as_an_undisturbed_run(
-    run, config, library, tmp_path
-):
-    killed = tmp_path / "killed"
-    call = ScreenCall(vars(config) | {"out": killed, "workers": 1})
-    call.until(5)
-    call.kill()
-    survivors = {file.name: file.stat().st_mtime_ns for file in call.slices()}
-    assert 5 <= len(survivors) < 61
-    assert not (killed / "manifest.json").exists()
-
-    resumed = screen(altered(config, out=str(killed)))
-    assert resumed.manifest["counts"]["slices_resumed"] == len(survivors)
-    for name, written in survivors.items():
-        assert (killed / "predictions" / name).stat().st_mtime_ns == written
-    assert_same(killed, run, library)

@@ -41,7 +41,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def screened(ray_session: None, model: str, library: str, tmp_path: Path):
+def screened(model: str, library: str, tmp_path: Path):
     """Return what screens the library with the options given."""
 
     def run(**options: object) -> ScreenResult:
@@ -195,7 +195,7 @@ def test_what_was_kept_of_training_is_asked_without_reading_it(screened, monkeyp
         raise AssertionError("the training rows were read")
 
     monkeypatch.setattr(Model, "reference", property(nothing_is_read))
-    monkeypatch.setattr(module, "run_slices", lambda *given, **options: 1 / 0)
+    monkeypatch.setattr(module, "run_partitions", lambda *given, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         screened(maximize=True, not_known=True)
 
