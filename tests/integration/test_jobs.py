@@ -107,7 +107,7 @@ def nights(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "incoming").mkdir()
     second = {"model": make_model(tmp_path / "two", seed=1), "target_window": "8:18"}
     return {
-        "ingest": {"sources": str(tmp_path / "incoming"), "workers": 1},
+        "ingest": {"sources": str(tmp_path / "incoming"), "engine": "local"},
         "screen": {"model": make_model(tmp_path / "one"), "target_window": "10:16"}
         | {"objectives": [second], "block_rows": SLICE_ROWS, "top": 10, "workers": 1},
     }
