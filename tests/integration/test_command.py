@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from emrl_ray.crystals.storage import locate, write_parquet
+from tests.support.models import TARGET, random_crystals
+
 
 def test_the_module_runs_as_a_command():
     result = subprocess.run(
@@ -20,9 +23,10 @@ def test_the_module_runs_as_a_command():
 
 def test_the_installed_command_finds_modules_where_it_is_called(tmp_path):
     (tmp_path / "mine.py").write_text("network = 3\n")
+    write_parquet(random_crystals(30), locate(tmp_path / "c"))
     command = Path(sys.executable).with_name("emrl-ray")
     result = subprocess.run(
-        [command, "train", "c", "--target", "y", "--out", "m", "--network", "mine:network"],
+        [command, "train", "c", "--target", TARGET, "--out", "m", "--network", "mine:network"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
