@@ -68,6 +68,14 @@ def test_shorter_cutoff_keeps_the_shorter_pairs_in_both_orders():
     assert (cut.n_pairs % 2 == 0).all()
 
 
+def test_a_pair_exactly_as_long_as_the_cutoff_is_within_it():
+    cubic = CrystalBatch(
+        4.0 * np.eye(3)[None], np.array([84], np.uint8), np.zeros((1, 3)), np.array([0, 1])
+    )
+    assert find_pairs(cubic, 4.0).n_pairs.tolist() == [6]
+    assert within(find_pairs(cubic, 6.0), 4.0).n_pairs.tolist() == [6]
+
+
 def test_taking_crystals_equals_their_own_graphs():
     batch = random_batch(7)
     taken = Graphs.from_crystals(batch, 4.0).take([5, 0, 0, 3])

@@ -190,6 +190,24 @@ def test_batch_norm_learns_in_every_epoch_and_the_best_network_is_a_copy():
     assert np.abs(again - validation[1]).mean() == pytest.approx(min(errors), rel=1e-6)
 
 
+def test_the_neural_head_takes_steps_of_adam_on_the_mean_absolute_error():
+    import torch
+
+    embeddings, targets = rows()
+    torch.manual_seed(0)
+    trained = neural.train_network((embeddings, targets), (embeddings, targets), epochs=1).network
+    torch.manual_seed(0)
+    plain = neural._build(embeddings.shape[1])
+    optimizer = torch.optim.Adam(plain.parameters(), lr=5e-4, weight_decay=1e-5, fused=True)
+    learned, wanted = torch.tensor(embeddings), torch.tensor(targets, dtype=torch.float32)
+    for batch in torch.randperm(len(learned)).split(32):
+        optimizer.zero_grad()
+        (plain(learned[batch])[:, 0] - wanted[batch]).abs().mean().backward()
+        optimizer.step()
+    for name, part in plain.state_dict().items():
+        assert torch.equal(part, trained.state_dict()[name]), name
+
+
 def test_the_folded_network_equals_the_trained_one():
     import torch
 
