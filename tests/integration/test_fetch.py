@@ -11,11 +11,9 @@ import pytest
 
 import emrl_ray
 from emrl_ray import cli
-from emrl_ray.config import ConfigError, FetchConfig
+from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import locate, read_json, read_table, table_schema
 from emrl_ray.crystals.units import origin_of
-from emrl_ray.fetching.fetch import fetch
-from emrl_ray.fetching.id_files import read_ids
 from tests.support.crystal_files import structure
 from tests.support.fetches import fetched, rejects
 from tests.support.servers.mp import KEY
@@ -105,28 +103,6 @@ def test_ids_come_in_the_order_of_their_file_and_others_become_rejects(mp_server
     assert sorted(mp_server.asked("material_ids")) == ["mp-12", "mp-30,mp-4,mp-999"]
 
 
-def test_files_of_ids(tmp_path):
-    file = tmp_path / "ids"
-    for text, column, expected in [
-        ("mp-1\n\n# no\nmp-2 \n", None, ["mp-1", "mp-2"]),
-        ("\ufeffid\nmp-1\n", None, ["mp-1"]),
-        ("mp-1,0.5\nmp-2,1\n", None, ["mp-1", "mp-2"]),
-        ("a,b\n1,mp-1\n2\n", "b", ["mp-1", ""]),
-        ("mp-1\n \t \n  # no\nmp-2\n , \n", None, ["mp-1", "mp-2"]),
-        (" \nid,a\nmp-1,2\n", None, ["mp-1"]),
-    ]:
-        file.write_text(text)
-        assert read_ids(str(file), column) == expected
-    with pytest.raises(ValueError, match="no column 'c'"):
-        read_ids(str(file), "c")
-    for content in (b"", b"id\n", b"\xff\xfe"):
-        file.write_bytes(content)
-        with pytest.raises(ConfigError, match=f"^--ids {file}: no "):
-            read_ids(str(file))
-    with pytest.raises(FileNotFoundError, match=r"^--ids nowhere: no such file$"):
-        read_ids("nowhere")
-
-
 def test_another_query_on_the_same_folder_is_refused(mp_server, tmp_path):
     out = tmp_path / "out"
     fetched(mp_server, out, band_gap="0:1")
@@ -196,43 +172,6 @@ def test_without_mp_api_one_line_says_what_to_install(tmp_path, monkeypatch, cap
 def test_a_query_that_nothing_meets_is_said_in_one_line(mp_server, tmp_path):
     with pytest.raises(ConfigError, match=r"no material of the database \(version 2025.09.25\)"):
         fetched(mp_server, tmp_path / "out", band_gap="90:")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({}, "say what to fetch: --ids FILE, --chemsys"),
-        ({"ids": "f", "all": True}, "--ids f, --all: give one of them"),
-        ({"all": True, "band_gap": "1:2"}, "--all, --band-gap: give one of them"),
-        ({"band_gap": "2:1"}, "--band-gap 2:1: give LOW:HIGH"),
-        ({"band_gap": "1"}, "--band-gap 1: give LOW:HIGH"),
-        ({"band_gap": "nan:"}, "--band-gap nan:: give LOW:HIGH"),
-        ({"nelements": "2.5"}, "--nelements 2.5: give LOW:HIGH .* or one whole number"),
-        ({"all": True, "block_rows": 1001}, "--block-rows 1001: must lie in"),
-        ({"all": True, "parallel": 9}, "--parallel 9: must lie in"),
-        ({"all": True, "filter": "nelements=2"}, "--filter nelements=2: needs --optimade URL"),
-        ({"optimade": "http://x"}, "--optimade: give one of --filter '...' and --all"),
-        ({"optimade": "http://x", "all": True, "ids": "f"}, "--ids: is of the Materials Project"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(asked, said):
-    with pytest.raises(ConfigError, match=f"^{said}"):
-        FetchConfig(out="out", **asked)
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({"elements": ["Xx"]}, "--elements Xx: no such element"),
-        ({"all": True, "fields": ["gap"]}, "--fields gap: choose from band_gap"),
-        ({"all": True, "fields": ["n", "n"]}, "--fields n n: give each once"),
-        ({"all": True, "endpoint": "ftp://x"}, "--endpoint ftp://x: must begin with http"),
-    ],
-)
-def test_a_wrong_option_stops_before_anything_is_asked_for(tmp_path, asked, said):
-    with pytest.raises(ConfigError, match=f"^{said}"):
-        fetch(FetchConfig(out=str(tmp_path / "out"), **asked))
     assert not (tmp_path / "out").exists()
 
 

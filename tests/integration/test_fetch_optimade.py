@@ -16,14 +16,11 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.storage import read_table, table_schema
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.crystals.units import Origin, origin_of
 from emrl_ray.fetching.fetch import fetch
-from emrl_ray.fetching.optimade import structures_url
-from emrl_ray.fetching.optimade_entries import read_entry
 from tests.support.paths import ROOT
 from tests.support.servers.optimade import OptimadeServer, species, structure
 from tests.support.servers.web import one_in_twenty
@@ -120,52 +117,6 @@ def test_only_what_is_needed_is_asked_for_and_properties_become_columns(server, 
     assert origin["source"] == "OPTIMADE (Example)"
     assert origin["query"] == {"filter": FILTER}
     assert json.loads((out / "_manifest.json").read_text())["origin"] == origin
-
-
-@pytest.mark.parametrize(
-    ("change", "reason", "detail"),
-    [
-        ({"species": [species("Na", "Na", "K"), species("Cl")]}, "disordered", "Na 0.5, K 0.5"),
-        ({"species": [species("Na", "Na", "vacancy"), species("Cl")]}, "disordered", "vacancy"),
-        ({"species": [species("Na", "vacancy"), species("Cl")]}, "disordered", "a site of vacancy"),
-        (
-            {"species": [{**species("Na"), "concentration": [0.9]}, species("Cl")]},
-            "disordered",
-            "Na 0.9",
-        ),
-        (
-            {"species": [species("Na", attached=["H"], nattached=[1]), species("Cl")]},
-            "disordered",
-            "attached H",
-        ),
-        ({"structure_features": ["disorder", "assemblies"]}, "disordered", "assemblies"),
-        ({"structure_features": ["implicit_atoms"]}, "bad_coordinates", "without positions"),
-        ({"species": [species("Na", "X"), species("Cl")]}, "unknown_element", "'X'"),
-        ({"species_at_sites": ["Na", "Br"]}, "unknown_element", "no species 'Br'"),
-        ({"species": None, "species_at_sites": ["Na", "Na1"]}, "unknown_element", "'Na1'"),
-        ({"species": [{"name": "Na"}, species("Cl")]}, "unreadable", "KeyError"),
-        ({"dimension_types": [1, 1, 0]}, "bad_cell", "not periodic"),
-        ({"species_at_sites": [], "cartesian_site_positions": []}, "no_atoms", ""),
-        ({"lattice_vectors": None}, "bad_cell", "not 3 times three"),
-        ({"lattice_vectors": [[1, 0, 0], [0, 1, 0]]}, "bad_cell", "not 3 times three"),
-        ({"lattice_vectors": [[1, 0, 0], [0, 1, 0], [0, 0, 0]]}, "bad_cell", "no volume"),
-        ({"cartesian_site_positions": [[0, 0, 0]]}, "bad_coordinates", "not 2 times three"),
-        ({"cartesian_site_positions": "here"}, "bad_coordinates", "not 2 times three"),
-    ],
-)
-def test_what_is_no_ordered_crystal_is_a_flaw(change, reason, detail):
-    resource = structure(1)
-    resource["attributes"] |= change
-    found = read_entry(resource, []).found
-    assert isinstance(found, Flaw)
-    assert found.reason == reason
-    assert detail in found.detail
-
-
-def test_a_species_that_no_site_has_does_no_harm():
-    resource = structure(1)
-    resource["attributes"]["species"].append(species("mixed", "K", "Rb"))
-    assert isinstance(read_entry(resource, []).found, Crystal)
 
 
 def test_flaws_and_repeated_ids_become_rejects(server, tmp_path):
@@ -326,16 +277,3 @@ def test_pages_that_lead_back_end_the_fetch(server, tmp_path):
     server._next = lambda path, query: server.requests[1]
     with pytest.raises(ConnectionError, match="leads back to an earlier one; what came"):
         fetched(server, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("base", "url"),
-    [
-        ("https://x.org", "https://x.org/v1/structures"),
-        ("https://x.org/optimade/", "https://x.org/optimade/v1/structures"),
-        ("https://x.org/v1.2", "https://x.org/v1.2/structures"),
-        ("https://x.org/v1/structures/", "https://x.org/v1/structures"),
-    ],
-)
-def test_the_base_url_may_name_a_version(base, url):
-    assert structures_url(base) == url
