@@ -6,23 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.config import BenchmarkConfig, ConfigError, TrainConfig
+from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.evaluation import split_rows
-from emrl_ray.features.elements import default_csv
 from emrl_ray.pipelines.experiments import has_result, sources_of
-from emrl_ray.presets import PRESETS
-from emrl_ray.protocol import transfer
-from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
-from emrl_ray.protocol.learning import Place
-from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.reporting.methods.transfer import write_transfer
-from emrl_ray.training import TrainedNetwork, make_network
+from tests.support.labeled_crystals import write_both_targets
 from tests.support.models import TARGET, random_crystals
 
 METHODS = ("GCN", "EMRL-LR", "classical", "untrained")
@@ -31,7 +24,6 @@ KEYS = {
     *("epochs", "train_seconds", "predict_per_second", "machine", "versions"),
 }
 SHARES = (5, 10, 20, 50, 100)
-PLACE = Place(1, "cpu", lambda _: None)
 
 
 def write_crystals(path: Path, count: int = 80, formulas: int | None = None) -> str:
@@ -258,89 +250,6 @@ def test_a_transfer_without_a_result_has_no_table(tmp_path):
 def test_a_data_set_is_no_transfer_to_itself():
     with pytest.raises(ConfigError, match="needs another --dataset"):
         BenchmarkConfig(dataset=["MPS-FE"], out="out", transfer="MPS-FE")
-
-
-def write_both_targets(folder: Path, count: int) -> None:
-    """Write mps.parquet, with both targets of its data sets."""
-    crystals = random_crystals(count)
-    targets = crystals.column(TARGET)
-    gaps = pa.array(np.random.default_rng(1).random(count))
-    crystals = crystals.drop_columns([TARGET])
-    crystals = crystals.append_column("formation_energy", targets).append_column("band_gap", gaps)
-    write_parquet(crystals, locate(folder / "mps.parquet"))
-
-
-def labelled(folder: Path, name: str) -> LabelledCrystals:
-    source = named_source(name, str(folder))
-    return read_labelled(source, PRESETS[source.preset].cutoff, 5.0)[0]
-
-
-@pytest.fixture
-def trainings(monkeypatch) -> list[tuple[TrainConfig, LabelledCrystals]]:
-    """What the protocol of transfer would have trained on, and how; nothing is trained."""
-    asked: list[tuple[TrainConfig, LabelledCrystals]] = []
-
-    def train_on(config, rows, place, start=None):
-        asked.append((config, rows))
-        state = make_network(config, default_csv(), 0).state_dict()
-        return TrainedNetwork({name: part.numpy() for name, part in state.items()}, None, [])
-
-    monkeypatch.setattr(transfer, "train_on", train_on)
-    return asked
-
-
-def transfer_cell(
-    source: str,
-    dataset: str = "MPS-FE",
-    start: str = "frozen",
-    share: float = 1.0,
-    source_epochs: int = 2,
-) -> TransferCell:
-    target = DATASETS[dataset].target
-    return TransferCell(source, source_epochs, dataset, dataset, target, start, share, 3, 2, "data")
-
-
-@pytest.mark.parametrize(("source", "shared"), [("MPS-BG", "test rows"), ("MPL-FE", "all rows")])
-def test_the_source_is_learned_without_what_gives_test_rows_away(
-    source, shared, tmp_path, trainings
-):
-    write_both_targets(tmp_path, 40)
-    shutil.copy(tmp_path / "mps.parquet", tmp_path / "mpl.parquet")
-    crystals, known = labelled(tmp_path, "MPS-FE"), labelled(tmp_path, source)
-    if source == "MPL-FE":  # it has more crystals than the other
-        crystals = crystals.take(np.arange(20))
-    pretrain(transfer_cell(source, source_epochs=7), known, crystals, PLACE)
-    ((config, rows),) = trainings
-    tested = split_rows(len(crystals.targets), 0.2, seed=3).test
-    hidden = crystals.ids if shared == "all rows" else crystals.ids.take(tested)
-    assert set(rows.ids.to_pylist()) == set(known.ids.to_pylist()) - set(hidden.to_pylist())
-    assert config.epochs == 7
-
-
-def test_a_network_keeps_its_cutoff_where_it_goes(tmp_path, trainings):
-    write_both_targets(tmp_path, 40)
-    for source, dataset in (("MPS-BG", "MPS-FE"), ("MPS-FE", "MPS-BG")):
-        cell = transfer_cell(source, dataset)
-        pretrain(cell, labelled(tmp_path, source), labelled(tmp_path, dataset), PLACE)
-        config, rows = trainings.pop()
-        assert config.cutoff == cell.config().cutoff == PRESETS[dataset].cutoff
-        reached = rows.graphs.pairs.distance.max()
-        assert config.cutoff - 0.1 < reached <= config.cutoff
-        assert rows.graphs.pairs.n_pairs.all()
-
-
-def test_a_smaller_share_lies_in_each_larger_one(tmp_path, trainings):
-    write_both_targets(tmp_path, 80)
-    crystals = labelled(tmp_path, "MPS-FE")
-    for share in (0.2, 0.5, 1.0):
-        cell = transfer_cell("MPS-BG", start="tuned", share=share)
-        next(run_transfer_cell(cell, crystals, {}, PLACE))
-    small, half, whole = (set(rows.ids.to_pylist()) for _, rows in trainings)
-    assert small < half < whole
-    assert whole == set(
-        crystals.ids.take(split_rows(len(crystals.ids), 0.2, seed=3).train).to_pylist()
-    )
-    assert [config.epochs for config, _ in trainings] == [10, 4, 2]
 
 
 def test_transfer_compares_three_starts_at_every_share(tmp_path, ray_session, capsys):

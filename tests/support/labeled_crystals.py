@@ -1,4 +1,4 @@
-"""Crystals with a target to learn, some of them bad, for tests of `train` and `tune`."""
+"""Crystals with a target to learn, for tests of `train`, `tune` and `benchmark`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import crystals_table
 from tests.support.crystals import random_batch
+from tests.support.models import TARGET, random_crystals
 
 ROWS = 160
 
@@ -33,3 +35,13 @@ def write_crystals(path: Path, rows: int = ROWS) -> Path:
     )
     pq.write_table(table, path, row_group_size=64)
     return path
+
+
+def write_both_targets(folder: Path, count: int) -> None:
+    """Write mps.parquet, with both targets of its data sets."""
+    crystals = random_crystals(count)
+    targets = crystals.column(TARGET)
+    gaps = pa.array(np.random.default_rng(1).random(count))
+    crystals = crystals.drop_columns([TARGET])
+    crystals = crystals.append_column("formation_energy", targets).append_column("band_gap", gaps)
+    write_parquet(crystals, locate(folder / "mps.parquet"))
