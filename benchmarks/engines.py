@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -104,7 +105,9 @@ def main() -> None:
         roots = [options.work / f"{number}-{engine}" for engine in ENGINES]
         figures["files"] = sum(file.is_file() for file in roots[0].rglob("*"))
         figures["differing"] = differing(*roots)
-        pages = [(root / "run" / "report.html").read_text().split("<dt>") for root in roots]
+        pages = [
+            re.split("<dt>|<caption>", (root / "run" / "report.html").read_text()) for root in roots
+        ]
         figures["report"] = sorted(
             {part.split("<")[0] for part, other in zip(*pages, strict=True) if part != other}
         )
