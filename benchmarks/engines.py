@@ -106,7 +106,8 @@ def main() -> None:
         figures["files"] = sum(file.is_file() for file in roots[0].rglob("*"))
         figures["differing"] = differing(*roots)
         pages = [
-            re.split("<dt>|<caption>", (root / "run" / "report.html").read_text()) for root in roots
+            re.split("<dt>|<caption>|<summary>", (root / "run" / "report.html").read_text())
+            for root in roots
         ]
         figures["report"] = sorted(
             {part.split("<")[0] for part, other in zip(*pages, strict=True) if part != other}
