@@ -18,13 +18,13 @@ STAMP = "emrl_ray/kernels"
 
 def warm_kernels(config: pytest.Config) -> None:
     """Fill numba's cache in a process of its own, if a kernel has changed since the last time."""
-    state = _state()
-    if config.cache is None or config.cache.get(STAMP, None) == state:
+    state, cache = _state(), getattr(config, "cache", None)
+    if cache is None or cache.get(STAMP, None) == state:
         return
     print("compiling the kernels", flush=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", __name__], cwd=ROOT, env=environment, check=True)
-    config.cache.set(STAMP, state)
+    cache.set(STAMP, state)
 
 
 def _state() -> str:
