@@ -150,6 +150,8 @@ def _let_in(predictions: pa.Table, rows: NDArray[np.int64], ranking: Ranking) ->
 
 def select(table: pa.Table, top: int) -> pa.Table:
     """Return the best `top` rows of a table with the columns of `BEST`, best first."""
+    if table.num_rows == 0:  # pyarrow before 26 cannot choose from nothing
+        return table
     keys = [
         ("score", "descending"),
         *((name, "ascending") for name in ("tie", "id", "file", "row")),
