@@ -36,6 +36,8 @@ from mutant_sites import Mutant, candidates
 
 RESULTS = Path(__file__).parent / "results"
 PER_FAMILY, PER_FILE = 2, 2
+LONGEST = 60
+"""Characters of a changed line that the table shows."""
 REDRAWN = {
     "wrong_unit-9b0fae": "malloc ignores a threshold above its maximum: nothing but memory changes"
 }
@@ -98,22 +100,28 @@ def _results(file: Path, suite: str, tree: Path) -> tuple[dict[str, Any], dict[s
 def table(stored: dict[str, Any]) -> list[str]:
     """Return the results as lines of a Markdown table, one mutant a row and one suite a column."""
     suites = stored.get("suites", {})
-    heads = ["mutant", "function", "before", "after", *suites]
+    heads = ["mutant", "where", "before → after", *suites]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for mutant in (Mutant(**fields) for fields in stored["mutants"]):
-        texts = [" ".join(text.split()).replace("|", "\\|") for text in mutant[-2:]]
-        cells = [
-            mutant.id,
-            f"`{mutant.file}`, `{mutant.function}`",
-            *(f"`{text}`" for text in texts),
-        ]
-        for suite in suites.values():
-            found = suite["results"].get(mutant.id, {"result": "not run"})
-            by = f" by `{found['test']}`" if found.get("test") else ""
-            time = f", {found['seconds']:.0f} s" if "seconds" in found else ""
-            cells.append(f"{found['result']}{by}{time}")
+        before, after = (f"`{_short(text)}`" for text in (mutant.before, mutant.after))
+        results = [suite["results"].get(mutant.id, {}) for suite in suites.values()]
+        where = f"`{mutant.file.removeprefix('emrl_ray/')}`, `{mutant.function}`"
+        cells = [mutant.id, where, f"{before} → {after}", *map(_cell, results)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _cell(result: dict[str, Any]) -> str:
+    """Return what became of a mutant: its seconds, and the test that failed."""
+    if not result:
+        return "not run"
+    test = f", `{result['test'].split('::')[-1].split('[')[0]}`" if result.get("test") else ""
+    return f"{result['result']}, {result['seconds']:.0f} s{test}"
 
 
 def commit(tree: Path) -> str:

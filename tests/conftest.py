@@ -10,6 +10,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Before any import of torch: threads of several processes that wait for each other make a busy machine crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,8 @@ def reference_dir() -> Path:
 def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("tests", examples(100))
     settings.load_profile("tests")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs this aside
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Durations(config), "durations-as-they-come")
 
