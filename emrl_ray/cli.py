@@ -15,9 +15,8 @@ from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
-from emrl_ray.complaints import complaint
-from emrl_ray.options import near, parse
-from emrl_ray.terminal import one_line
+from emrl_ray.complaints import complaint, one_line
+from emrl_ray.options import local_bytes, near, parse
 
 
 class Verb(NamedTuple):
@@ -82,10 +81,19 @@ def run(verb: str, words: Sequence[str]) -> int:
 
 def _run(verb: str, words: Sequence[str]) -> Any:
     """Check the options, and call the verb; a long one says so before its imports take their seconds."""
-    options: Any = parse(VERBS[verb].config, words, name=verb)
+    options: Any = parse(VERBS[verb].config, words, name=verb, read=_content)
     if VERBS[verb].goes_on:
         print(f"{verb}: started, out {options.out}", flush=True)
     return call(verb, options)
+
+
+def _content(file: str) -> bytes:
+    """Return what a file holds, local or in an object store."""
+    if "://" not in file:
+        return local_bytes(file)
+    from emrl_ray.crystals.storage import locate
+
+    return locate(file).read_bytes()
 
 
 def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:

@@ -7,6 +7,11 @@ import linecache
 from emrl_ray.config import ConfigError
 
 
+def one_line(said: object) -> str:
+    """Return a text, or that of an error, without its line breaks."""
+    return " ".join(str(said).split())
+
+
 def complaint(error: Exception) -> str | None:
     """Return the line that tells the user of `error`; None for a bug.
 

@@ -7,15 +7,15 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
 from emrl_ray.config.base import refuse_query
-from emrl_ray.terminal import one_line
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -25,16 +25,28 @@ FOLDERS = {"out", "model"}
 """Options whose value other paths begin with; of every other model its card is asked (`model.card`)."""
 
 
+def local_bytes(file: str) -> bytes:
+    """Return what a file of this machine holds."""
+    return Path(file).read_bytes()
+
+
 def parse(
-    kind: type[C], words: Sequence[str], values: Mapping[str, Any] | None = None, *, name: str = ""
+    kind: type[C],
+    words: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+    *,
+    name: str = "",
+    read: Callable[[str], bytes] = local_bytes,
 ) -> C:
     """Return the configuration that `words` give; they come before `--config FILE` and `values`.
+
+    `read` returns what a file of options holds.
 
     Raises ConfigError, in one line, for an option that is unknown, missing or of another type.
     """
     known = [entry.name for entry in _fields(kind)]
     try:
-        given, words = _take_given(kind, _joined(_unaliased(kind, words)), dict(values or {}))
+        given, words = _take_given(kind, _joined(_unaliased(kind, words)), dict(values or {}), read)
         for key in given:
             if key not in known:
                 raise ConfigError(f"{key}: no option of {name}{near(key, known)}")
@@ -47,7 +59,7 @@ def parse(
     return kind(**{key: found[key] for key in known})
 
 
-def read_yaml(file: str) -> dict[str, Any]:
+def read_yaml(file: str, read: Callable[[str], bytes] = local_bytes) -> dict[str, Any]:
     """Return the mapping in a YAML 1.2 file, so that `1:30` and `No` (nobelium) are text.
 
     Raises ConfigError, in one line, if there is none.
@@ -69,22 +81,13 @@ def read_yaml(file: str) -> dict[str, Any]:
             f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), None
         )
     try:
-        content = yaml.load(_content(file).decode(), Loader)
+        content = yaml.load(read(file).decode(), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or one_line(error)
         raise ConfigError(f"--config {file}: {why}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
     return content
-
-
-def _content(file: str) -> bytes:
-    """Return what a file holds, local or in an object store."""
-    if "://" not in file:
-        return Path(file).read_bytes()
-    from emrl_ray.crystals.storage import locate
-
-    return locate(file).read_bytes()
 
 
 def _unaliased(kind: type, words: Sequence[str]) -> list[str]:
@@ -115,7 +118,7 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 
 def _take_given(
-    kind: type, words: Sequence[str], values: dict[str, Any]
+    kind: type, words: Sequence[str], values: dict[str, Any], read: Callable[[str], bytes]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return `values`, updated by --config files and by positionals given as options; the rest."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -127,7 +130,7 @@ def _take_given(
     found, rest = finder.parse_known_args(words)
     named = vars(found)
     for file in named.pop("config"):
-        values |= read_yaml(file)
+        values |= read_yaml(file, read)
     values |= {key: value for key, value in named.items() if value is not None}
     plain = {str(key).replace("-", "_"): value for key, value in values.items()}
     names = _aliases(kind)

@@ -1,4 +1,4 @@
-"""What people read: one line, and tables as wide as the terminal, numbers under numbers."""
+"""What people read: tables as wide as the terminal, numbers under numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ WIDTH = 120
 LEAST_TEXT = 8
 """A text is never shortened below so many characters."""
 GAP = "  "
-
-
-def one_line(said: object) -> str:
-    """Return a text, or that of an error, without its line breaks."""
-    return " ".join(str(said).split())
 
 
 def table(columns: Mapping[str, Sequence[object]], width: int | None = None) -> list[str]:

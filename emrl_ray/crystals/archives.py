@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import IO, Any, NamedTuple, cast
 
-from emrl_ray.crystals.crystal import ReadError
 from emrl_ray.crystals.storage import Location, write_stream
-from emrl_ray.crystals.tables import RejectReason
 from emrl_ray.crystals.zip_directory import zip_entries
 
 MAX_CONTENT_BYTES = 256 << 20
@@ -36,6 +34,10 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZip
 """What reading a damaged file raises."""
 GZIP_MAGIC = b"\x1f\x8b"
 """How a file that gzip made begins, which no text does."""
+
+
+class ArchiveError(Exception):
+    """A packed file, or a part of an archive, that cannot be unpacked."""
 
 
 class Packing(StrEnum):
@@ -116,14 +118,14 @@ def extracted(archive: Location, member: str, staging: Location) -> Location:
 
 
 def gunzipped(content: bytes) -> bytes:
-    """Return what gzip made `content` of; raises ReadError if it is damaged or too large."""
+    """Return what gzip made `content` of; raises ArchiveError if it is damaged or too large."""
     try:
         with gzip.open(io.BytesIO(content)) as stream:
             found = stream.read(MAX_CONTENT_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ReadError(RejectReason.UNREADABLE, f"damaged gzip: {error}") from None
+        raise ArchiveError(f"damaged gzip: {error}") from None
     if len(found) > MAX_CONTENT_BYTES:
-        raise ReadError(RejectReason.UNREADABLE, f"unpacked more than {MAX_CONTENT_BYTES:,} bytes")
+        raise ArchiveError(f"unpacked more than {MAX_CONTENT_BYTES:,} bytes")
     return found
 
 
@@ -138,11 +140,9 @@ def is_compressed_tar(name: str) -> bool:
 
 
 def read_span(stream: IO[bytes], span: Span) -> bytes:
-    """Return the content at a span of an open file; raises ReadError if it cannot be had."""
+    """Return the content at a span of an open file; raises ArchiveError if it cannot be had."""
     if span.size > MAX_CONTENT_BYTES:
-        raise ReadError(
-            RejectReason.UNREADABLE, f"{span.size:,} bytes, at most {MAX_CONTENT_BYTES:,}"
-        )
+        raise ArchiveError(f"{span.size:,} bytes, at most {MAX_CONTENT_BYTES:,}")
     stream.seek(span.start)
     if span.packing is Packing.PLAIN:
         content = stream.read(span.stored)
@@ -151,9 +151,9 @@ def read_span(stream: IO[bytes], span: Span) -> bytes:
         stream.seek(name + extra, io.SEEK_CUR)
         content = _inflated(stream.read(span.stored), span)
     else:
-        raise ReadError(RejectReason.UNREADABLE, f"stored as {span.packing}")
+        raise ArchiveError(f"stored as {span.packing}")
     if len(content) != span.size:
-        raise ReadError(RejectReason.UNREADABLE, f"{len(content)} bytes of {span.size}")
+        raise ArchiveError(f"{len(content)} bytes of {span.size}")
     return content
 
 
@@ -181,9 +181,9 @@ def _inflated(stored: bytes, span: Span) -> bytes:
             else stored
         )
     except zlib.error as error:
-        raise ReadError(RejectReason.UNREADABLE, f"damaged in the archive: {error}") from None
+        raise ArchiveError(f"damaged in the archive: {error}") from None
     if zlib.crc32(content) != span.checksum:
-        raise ReadError(RejectReason.UNREADABLE, "damaged in the archive: wrong checksum")
+        raise ArchiveError("damaged in the archive: wrong checksum")
     return content
 
 

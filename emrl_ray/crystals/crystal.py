@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.complaints import one_line
+from emrl_ray.crystals.archives import ArchiveError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
-from emrl_ray.terminal import one_line
 
 P = ParamSpec("P")
 DETAIL_LENGTH = 300
@@ -110,5 +111,7 @@ def flaw_of(error: Exception) -> Flaw:
         return error.flaw
     if isinstance(error, np.linalg.LinAlgError):
         return Flaw(RejectReason.BAD_CELL, "the cell has no volume")
+    if isinstance(error, ArchiveError):
+        return Flaw(RejectReason.UNREADABLE, str(error))
     detail = one_line(f"{type(error).__name__}: {error}")
     return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])

@@ -12,9 +12,9 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.archives import read_span
+from emrl_ray.crystals.archives import ArchiveError, read_span
 from emrl_ray.crystals.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
-from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, flaw_of
+from emrl_ray.crystals.crystal import Crystal, Flaw, flaw_of
 from emrl_ray.crystals.csv_files import records
 from emrl_ray.crystals.names import id_of
 from emrl_ray.crystals.parquet_files import crystals_of, id_column_of, is_optimade, read_rows
@@ -211,7 +211,7 @@ def _files(piece: FileSlice) -> Iterator[Content]:
 def _read(stream: IO[bytes], item: Any, before: bytes, after: bytes) -> Document | Flaw:
     try:
         return Document(before + read_span(stream, item.span) + after, item.kind)
-    except (ReadError, OSError) as error:
+    except (ArchiveError, OSError) as error:
         return flaw_of(error)
 
 

@@ -7,9 +7,9 @@ import pathlib
 
 from pyarrow import fs
 
+from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.storage import Location, aside_of
-from emrl_ray.terminal import one_line
 
 PROBE = "probe"
 """What the name of a file that is written to try is made of."""

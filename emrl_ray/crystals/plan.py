@@ -39,8 +39,7 @@ from emrl_ray.crystals.pieces import (
 )
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
-from emrl_ray.crystals.storage import Location, locate, read_footer, root_of
-from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.crystals.storage import ROW_GROUP_ROWS, Location, locate, read_footer, root_of
 from emrl_ray.crystals.texts import printable
 
 BUFFER_BYTES = 1 << 20

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from emrl_ray.crystals.tables import ROW_GROUP_ROWS
-from emrl_ray.terminal import one_line
+from emrl_ray.complaints import one_line
 
 COPY_BYTES = 1 << 20
+ROW_GROUP_ROWS = 8192
+"""Largest row group that we write."""
 MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
 ATTEMPTS = 6
 """Tries at a write before its error counts; the pauses between them add up to some 3 s."""

@@ -33,9 +33,6 @@ KNOWN_ID = "known_id"
 READ_BY = "read_by"
 """The column, in tables that `ingest` and `fetch` write, of the library that read the row's structure."""
 
-ROW_GROUP_ROWS = 8192
-"""Largest row group that we write."""
-
 
 class Stage(StrEnum):
     """Where a crystal was rejected."""

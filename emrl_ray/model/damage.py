@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from safetensors import SafetensorError
 
+from emrl_ray.complaints import one_line
 from emrl_ray.crystals.storage import Location, read_json
-from emrl_ray.terminal import one_line
 
 
 class DamageError(Exception):

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
+from emrl_ray.complaints import one_line
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.accounting import Counts, duration
 from emrl_ray.crystals.news import News
@@ -20,7 +21,6 @@ from emrl_ray.pipelines.screen import ScreenResult
 from emrl_ray.pipelines.usage import timed
 from emrl_ray.resuming.nights import Night, Status
 from emrl_ray.screening.changes import ENTERED, FOLLOWED, LEFT, MOVED
-from emrl_ray.terminal import one_line
 
 FORMAT = 1
 ROWS_TOLD = 10

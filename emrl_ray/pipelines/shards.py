@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.rows import ROWS_AT_ONCE, rows_within
-from emrl_ray.crystals.tables import ROW_GROUP_ROWS
+from emrl_ray.crystals.storage import ROW_GROUP_ROWS
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
 from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.labels import Labels

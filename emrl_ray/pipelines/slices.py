@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import ray
 import ray.data
 
+from emrl_ray.complaints import one_line
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.local_runner import (
@@ -32,7 +33,6 @@ from emrl_ray.resuming.local_runner import (
     storage_error,
 )
 from emrl_ray.resuming.output import Named, Output
-from emrl_ray.terminal import one_line
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from emrl_ray.complaints import complaint
+from emrl_ray.complaints import complaint, one_line
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.storage import (
@@ -35,7 +35,6 @@ from emrl_ray.pipelines.engine import Engine, start
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.local_training import train_here
 from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.terminal import one_line
 from emrl_ray.training import TrainedNetwork
 
 Outcome = TypeVar("Outcome")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.crystals.results import check_out, write_table
 from emrl_ray.crystals.storage import read_json, read_table
@@ -17,7 +18,6 @@ from emrl_ray.reporting.markup import plain
 from emrl_ray.screening.changes import AFTER, BEFORE, CHANGE, Changes, changes
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
-from emrl_ray.terminal import one_line
 
 SHAPING = {
     *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),

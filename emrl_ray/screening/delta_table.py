@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.places import check_folder_place
@@ -25,7 +26,6 @@ from emrl_ray.crystals.storage import Location, absolute, locate, names_in
 from emrl_ray.machine import need_extra
 from emrl_ray.screening.candidates import RUN_ID, own_columns
 from emrl_ray.screening.objectives import suffix
-from emrl_ray.terminal import one_line
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable

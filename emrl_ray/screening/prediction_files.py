@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from emrl_ray.complaints import one_line
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import Location
@@ -18,6 +20,9 @@ from emrl_ray.screening.filters import EXCLUDED_BY
 
 LIBRARY_ROW = "library_row"
 """Column of the predictions: position of the candidate in the library."""
+
+BATCH_ROWS = 1 << 16
+"""Rows that `batches` reads together."""
 
 Found = TypeVar("Found")
 
@@ -35,6 +40,28 @@ def each_file(
 
     if files:
         yield from read_each(read, range(len(files)), files[0].filesystem)
+
+
+@contextmanager
+def damage_named(place: str) -> Iterator[None]:
+    """Raise ValueError, in one line that names the file, for what a damaged Parquet file leads to."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        why = one_line(error)
+        raise ValueError(f"{place}: a damaged file of the run: {why}") from error
+
+
+def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield those of `columns` that a file of a run has, in batches; ValueError if it is damaged."""
+    with (
+        damage_named(file.path),
+        pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
+    ):
+        names = [name for name in columns if name in parquet.schema_arrow.names]
+        yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
 
 
 def read_rows(files: Sequence[Location], best: pa.Table, library: TableRows) -> pa.Table:

@@ -10,16 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emrl_ray.reporting.markup import decimals_for, number, text
+from emrl_ray.reporting.run_page.library_summary import nice_step
 
 LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 44
 """Margins around the plane of a figure, pixels."""
-
-
-def nice_step(span: float, count: int) -> float:
-    """Return a step of 1, 2 or 5 times a power of ten that goes at most `count` times into `span`."""
-    least = span / count
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= least * (1 - 1e-9))
 
 
 def ticks(low: float, high: float, count: int = 6, least: float = 0.0) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ What is held in memory is counts, bins and a sample, however many rows there are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
@@ -16,9 +17,8 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import KNOWN_ID, float_column
-from emrl_ray.reporting.run_page.axes import nice_step
 from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
-from emrl_ray.reporting.run_page.run_folder import batches
+from emrl_ray.screening.prediction_files import batches
 
 SAMPLE_ROWS = 20_000
 """Rows of the sample that tells where bins begin and end."""
@@ -197,3 +197,10 @@ def count_rows(
         tuple(count_domain(batch, ending) for ending in endings),
         batch.num_rows - batch.column(KNOWN_ID).null_count if has_known else 0,
     )
+
+
+def nice_step(span: float, count: int) -> float:
+    """Return a step of 1, 2 or 5 times a power of ten that goes at most `count` times into `span`."""
+    least = span / count
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= least * (1 - 1e-9))

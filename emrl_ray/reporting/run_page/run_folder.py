@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from emrl_ray.crystals.storage import Location, absolute, list_files, locate, read_json, read_table
 from emrl_ray.reporting.finished import finished_manifest
 from emrl_ray.reporting.run_page.sought import Sought, judges, read_sought
-from emrl_ray.terminal import one_line
+from emrl_ray.screening.prediction_files import batches, damage_named
 
-BATCH_ROWS = 1 << 16
 REJECT_COLUMNS = ("id", "stage", "reason", "detail")
 
 
@@ -105,18 +102,6 @@ def read_run(uri: str, model: str | None = None) -> Run:
     )
 
 
-@contextmanager
-def damage_named(place: str) -> Iterator[None]:
-    """Raise ValueError, in one line that names the file, for what a damaged Parquet file leads to."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        why = one_line(error)
-        raise ValueError(f"{place}: a damaged file of the run: {why}") from error
-
-
 def _shortlist(uri: str) -> pa.Table:
     place = f"{absolute(uri).rstrip('/')}/shortlist.parquet"
     with damage_named(place):
@@ -160,13 +145,3 @@ def count_rejects(files: list[Location]) -> tuple[Counter[RejectKind], dict[Reje
             words = " ".join(filter(None, (row["id_first"], row["detail_first"])))
             examples.setdefault(kind, words)
     return counts, examples
-
-
-def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield those of `columns` that a file of a run has, in batches; ValueError if it is damaged."""
-    with (
-        damage_named(file.path),
-        pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,
-    ):
-        names = [name for name in columns if name in parquet.schema_arrow.names]
-        yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
