@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
-from functools import partial
 from typing import NamedTuple
 
 from emrl_ray.config import BenchmarkConfig
@@ -16,20 +15,11 @@ from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import absolute, locate
 from emrl_ray.machine import need_extra
-from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.experiments import (
-    Resources,
-    has_result,
-    load,
-    run_tasks,
-    sources_of,
-    write_records,
-)
-from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.transfer import transfer
-from emrl_ray.protocol.cells import Cell, run_cell
-from emrl_ray.protocol.datasets import LabelledCrystals, Source, check_source
+from emrl_ray.protocol.cells import Cell
+from emrl_ray.protocol.datasets import Source, check_source, sources_of
 from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
+from emrl_ray.protocol.result_files import has_result
 from emrl_ray.reporting.methods.tables import write_tables
 from emrl_ray.reporting.methods.transfer import write_transfer
 
@@ -94,17 +84,9 @@ def _compare(
     print(f"benchmark: {len(cells)} trainings to do", flush=True)
     if not cells:
         return []
-    connect(config.address)
-    resources = Resources.of(config)
-    run = resources.task(_run)
-    needed = {cell.dataset for cell in cells}
-    with relayed_lines() as say:
-        crystals = load({name: sources[name] for name in sources if name in needed}, out, say)
-        tasks = (
-            (cell.name, partial(run.remote, cell, crystals[cell.dataset], out, resources, say))
-            for cell in cells
-        )
-        return run_tasks(tasks, config.workers, len(cells))
+    from emrl_ray.pipelines.experiments import run_cells
+
+    return run_cells(cells, sources, out, config)
 
 
 def _cells(
@@ -127,11 +109,3 @@ def _cells(
                     config.out_of_fold,
                     data,
                 )
-
-
-def _run(
-    cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
-) -> list[str]:
-    """Write the results of a training; return a line about each."""
-    with resources.limited():
-        return write_records(run_cell(cell, crystals, resources.place(cell.name, say)), out)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+Outcome = TypeVar("Outcome")
 JOB_VARIABLES = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 """Set by Ray where a driver already belongs to a cluster, as in a submitted job."""
 
@@ -36,3 +39,22 @@ def connect(address: str | None = None) -> None:
         ray.init(address=address)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # our lines show it
+
+
+def offered() -> Mapping[str, float]:
+    """Return the resources of the cluster by name, such as CPU and GPU."""
+    import ray
+
+    return ray.cluster_resources()
+
+
+def call_in_task(work: Callable[[], Outcome], cpus: int) -> Outcome:
+    """Return what `work` returns, called in a task on the cluster."""
+    import ray
+
+    task: Any = ray.remote(num_cpus=cpus)(_call)
+    return ray.get(task.remote(work))
+
+
+def _call(work: Callable[[], Outcome]) -> Outcome:
+    return work()

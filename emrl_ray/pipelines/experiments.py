@@ -1,41 +1,33 @@
-"""What the experiments of the protocol share: data sets loaded once, trainings as Ray tasks."""
+"""The experiments of the protocol on Ray: data sets loaded once, each training a task."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 import ray
 
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import (
-    Location,
-    absolute,
-    locate,
-    read_json,
-    write_json,
-    write_parquet,
-)
+from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import rejects_table
+from emrl_ray.features.compiled import State
 from emrl_ray.machine import limited_threads
-from emrl_ray.pipelines.relay import Say
+from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.presets import PRESETS
-from emrl_ray.protocol.cells import Record
-from emrl_ray.protocol.datasets import LabelledCrystals, Source, named_source, read_labelled
+from emrl_ray.protocol.cells import Cell, run_cell
+from emrl_ray.protocol.datasets import LabelledCrystals, Source, read_labelled
 from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.methods import longest_cutoff
+from emrl_ray.protocol.result_files import write_records
+from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.terminal import print_line
 
-DATA_VARIABLE = "EMRL_RAY_DATA"
-MADE_OF_CRYSTALS = "crystals"
-"""Name of the data set of `--crystals`."""
-DEFAULT_PRESET = "HOIP"
-"""Of `--crystals`, as in train."""
 RETRIES = 3
 """Of a training whose worker was lost."""
 
@@ -65,39 +57,18 @@ class Resources(NamedTuple):
         return Place(self.cpus, device, lambda text: say(f"benchmark: {name}: {text}"))
 
 
-def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
-    """Return the data sets of a configuration by name, that of `--transfer` with them.
-
-    Raises ConfigError, in one line, for one that is unknown.
-    """
-    if config.crystals is not None:
-        assert config.target is not None
-        preset = config.preset or DEFAULT_PRESET
-        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, preset)}
-    folder = config.data
-    if folder is None:
-        if DATA_VARIABLE not in os.environ:
-            raise ConfigError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
-        folder = f"{os.environ[DATA_VARIABLE]}/data"
-    folder = absolute(folder)
-    sources = {name: named_source(name, folder) for name in config.dataset}
-    if config.transfer is not None:
-        sources[config.transfer] = named_source(config.transfer, folder, "--transfer")
-    return sources
-
-
-def load(sources: Mapping[str, Source], out: str, say: Say) -> dict[str, Any]:
+def _load(sources: Mapping[str, Source], out: str, say: Say) -> dict[str, Any]:
     """Return a reference to the crystals of each data set, when all are there.
 
     What is rejected of a data set is written into its folder below `out`.
     """
-    task = ray.remote(num_cpus=1)(_load)
+    task = ray.remote(num_cpus=1)(_load_one)
     loaded = {name: task.remote(name, source, out, say) for name, source in sources.items()}
     ray.wait(list(loaded.values()), num_returns=len(loaded))  # or tasks would overtake one another
     return loaded
 
 
-def _load(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
+def _load_one(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
     preset = PRESETS[source.preset]
     crystals, rejects = read_labelled(source, preset.cutoff, longest_cutoff(preset))
     rows = len(crystals.targets)
@@ -110,19 +81,7 @@ def _load(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
     return crystals
 
 
-def write_records(records: Iterator[Record], out: str) -> list[str]:
-    """Write each record as soon as it is there; return a line about each."""
-    lines = []
-    for name, content in records:
-        write_json(content, locate(out) / "/".join(name))
-        lines.append(
-            f"{content['method']}: MAE {content['mae']:.4f}, R² {content['r2']:.4f}, "
-            f"{content['n_train']:,} rows, {content['train_seconds']:.0f} s"
-        )
-    return lines
-
-
-def run_tasks(
+def _run_tasks(
     tasks: Iterable[tuple[str, Callable[[], Any]]], at_once: int | None, count: int
 ) -> list[str]:
     """Run tasks, each a name and what submits it, and print their lines; return what failed.
@@ -149,27 +108,99 @@ def run_tasks(
     return failed
 
 
-def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
-    """Return whether there is a result at `place`, made with the settings that are meant now.
+def run_cells(
+    cells: Sequence[Cell], sources: Mapping[str, Source], out: str, config: BenchmarkConfig
+) -> list[str]:
+    """Run trainings as tasks, and write their results; return what failed."""
+    connect(config.address)
+    resources = Resources.of(config)
+    run = resources.task(_run_cell)
+    needed = {cell.dataset for cell in cells}
+    with relayed_lines() as say:
+        crystals = _load({name: sources[name] for name in sources if name in needed}, out, say)
+        tasks = (
+            (cell.name, partial(run.remote, cell, crystals[cell.dataset], out, resources, say))
+            for cell in cells
+        )
+        return _run_tasks(tasks, config.workers, len(cells))
 
-    Raises ConfigError, in one line, if it was made with others or is damaged.
-    """
-    if not place.is_file():
-        return False
-    try:
-        found = _settings(read_json(place))
-    except ValueError:
-        raise ConfigError(f"{place.path}: a damaged result; delete it to make it again") from None
-    for name, value in _settings(meant).items():
-        if found.get(name) != value:
-            raise ConfigError(
-                f"{place.path}: made with {name} {found.get(name)}, it is {value} now: "
-                "use another --out"
+
+def _run_cell(
+    cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
+) -> list[str]:
+    """Write the results of a training; return a line about each."""
+    with resources.limited():
+        return write_records(run_cell(cell, crystals, resources.place(cell.name, say)), out)
+
+
+def run_transfer(
+    cells: Sequence[TransferCell],
+    sources: Mapping[str, Source],
+    out: str,
+    config: BenchmarkConfig,
+) -> list[str]:
+    """Run trainings of transfer as tasks, and write their results; return what failed."""
+    connect(config.address)
+    resources = Resources.of(config)
+    run = resources.task(_run_transfer_cell)
+    with relayed_lines() as say:
+        crystals = _load(sources, out, say)
+        networks = _pretrained(cells, crystals, resources, say)
+        tasks = (
+            (
+                cell.name,
+                partial(
+                    run.remote,
+                    cell,
+                    crystals[cell.dataset],
+                    networks[cell.dataset, cell.seed],
+                    out,
+                    resources,
+                    say,
+                ),
             )
-    return True
+            for cell in cells
+        )
+        return _run_tasks(tasks, config.workers, len(cells))
 
 
-def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a record, each hyperparameter as one of them."""
-    entries = dict(record)
-    return entries | entries.pop("hyperparameters", {})
+def _pretrained(
+    cells: Sequence[TransferCell],
+    crystals: Mapping[str, Any],
+    resources: Resources,
+    say: Say,
+) -> dict[tuple[str, int], Any]:
+    """Return a reference to the network that learned the source, by data set and seed."""
+    train = resources.task(_pretrain)
+    return {
+        (cell.dataset, cell.seed): train.remote(
+            cell, crystals[cell.source], crystals[cell.dataset], resources, say
+        )
+        for cell in {(cell.dataset, cell.seed): cell for cell in cells}.values()
+    }
+
+
+def _pretrain(
+    cell: TransferCell,
+    source: LabelledCrystals,
+    crystals: LabelledCrystals,
+    resources: Resources,
+    say: Say,
+) -> State:
+    with resources.limited():
+        place = resources.place(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
+        return pretrain(cell, source, crystals, place).state
+
+
+def _run_transfer_cell(
+    cell: TransferCell,
+    crystals: LabelledCrystals,
+    start: State,
+    out: str,
+    resources: Resources,
+    say: Say,
+) -> list[str]:
+    """Write the results of a training; return a line about each."""
+    with resources.limited():
+        place = resources.place(cell.name, say)
+        return write_records(run_transfer_cell(cell, crystals, start, place), out)

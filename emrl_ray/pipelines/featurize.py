@@ -19,11 +19,11 @@ from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
-from emrl_ray.pipelines.usage import Usage
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice, rows_in
 from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
+from emrl_ray.resuming.usage import Usage
 
 
 class FeaturizeResult(NamedTuple):

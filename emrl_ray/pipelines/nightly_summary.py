@@ -18,8 +18,8 @@ from emrl_ray.crystals.sources import Listing
 from emrl_ray.machine import versions
 from emrl_ray.pipelines.nightly_best import Best
 from emrl_ray.pipelines.screen import ScreenResult
-from emrl_ray.pipelines.usage import timed
 from emrl_ray.resuming.nights import Night, Status
+from emrl_ray.resuming.usage import timed
 from emrl_ray.screening.changes import ENTERED, FOLLOWED, LEFT, MOVED
 
 FORMAT = 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -30,14 +28,13 @@ from emrl_ray.losses import loss_function
 from emrl_ray.model import Card, read_card, read_state
 from emrl_ray.networks import network_type
 from emrl_ray.networks.network import NetworkSpec
-from emrl_ray.pipelines.cluster import in_job
+from emrl_ray.pipelines.cluster import call_in_task, in_job, offered
 from emrl_ray.pipelines.engine import Engine, start
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.local_training import train_here
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.training import TrainedNetwork
 
-Outcome = TypeVar("Outcome")
 LEAST_CALIBRATION = 9
 """Rows below which a 90 % interval is infinite (`trust.Calibration`)."""
 
@@ -63,7 +60,7 @@ def train_model(config: TrainConfig, engine: Engine, dataset: str, work: str) ->
     trained = _train_network(config, engine, TrainingRows.of(graphs, labels, split.train), work)
     counts = write_rejects(folder, graphs, labels, rejects)  # before the card, the mark of the end
     fit = partial(_fit_and_save, config, trained, graphs, labels, split, dataset)
-    card = fit() if engine == "local" else _in_task(fit, config.cpus_per_worker)
+    card = fit() if engine == "local" else call_in_task(fit, config.cpus_per_worker)
     if isinstance(card, Exception):
         raise card
     remove(locate(work))
@@ -83,18 +80,6 @@ def _train_network(
     from emrl_ray.pipelines.network import train_with_ray
 
     return train_with_ray(config, rows, work)
-
-
-def _in_task(work: Callable[[], Outcome], cpus: int) -> Outcome:
-    """Return what `work` returns, called in a task on the cluster."""
-    import ray
-
-    task: Any = ray.remote(num_cpus=cpus)(_call)
-    return ray.get(task.remote(work))
-
-
-def _call(work: Callable[[], Outcome]) -> Outcome:
-    return work()
 
 
 def check_names(config: TrainConfig) -> None:
@@ -122,15 +107,13 @@ def check_resources(config: TrainConfig) -> None:
     """Raise ConfigError if a cluster of our own, which cannot grow, is too small for the workers."""
     if config.address is not None or in_job():
         return
-    import ray
-
-    offered, workers = ray.cluster_resources(), config.min_workers or config.workers
+    there, workers = offered(), config.min_workers or config.workers
     needed = {"CPU": workers * config.cpus_per_worker, "GPU": workers * config.gpu}
     for name, count in needed.items():
-        if count > offered.get(name, 0):
+        if count > there.get(name, 0):
             raise ConfigError(
                 f"--{'min-' if config.min_workers else ''}workers {workers}: needs {count} {name}s, "
-                f"the cluster has {offered.get(name, 0):g}"
+                f"the cluster has {there.get(name, 0):g}"
             )
 
 

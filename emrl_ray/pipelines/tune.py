@@ -9,8 +9,6 @@ from importlib import metadata
 from itertools import product
 from typing import Any, NamedTuple
 
-import ray
-
 from emrl_ray.config import TuneConfig
 from emrl_ray.crystals.accounting import account, duration
 from emrl_ray.crystals.fingerprints import table_fingerprint
@@ -27,7 +25,7 @@ from emrl_ray.crystals.storage import (
 )
 from emrl_ray.labels import Labels, read_labels
 from emrl_ray.machine import description, need_extra, versions
-from emrl_ray.pipelines.cluster import connect
+from emrl_ray.pipelines.cluster import connect, offered
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import check
 from emrl_ray.pipelines.train_model import (
@@ -36,7 +34,6 @@ from emrl_ray.pipelines.train_model import (
     featurize_rows,
     write_rejects,
 )
-from emrl_ray.pipelines.trials import run_trials
 from emrl_ray.reporting.tuning.page import search_page
 from emrl_ray.resuming.runs import Job
 from emrl_ray.tuning.optuna_terms import importances
@@ -142,6 +139,8 @@ def _run(
     learned, held_out = (
         TrainingRows.of(graphs, labels, part) for part in (rows.learned, rows.validation)
     )
+    from emrl_ray.pipelines.trials import run_trials
+
     run_trials(config, learned, held_out, work, records, at_once)
 
 
@@ -152,10 +151,10 @@ def _at_once(config: TuneConfig) -> int:
     """
     if config.max_concurrent is not None:
         return min(config.max_concurrent, config.trials)
-    offered = ray.cluster_resources()
-    room = offered.get("CPU", 0) // (config.workers * config.cpus_per_worker)
+    there = offered()
+    room = there.get("CPU", 0) // (config.workers * config.cpus_per_worker)
     if config.gpu:
-        room = min(room, offered.get("GPU", 0) // config.workers)
+        room = min(room, there.get("GPU", 0) // config.workers)
     return int(min(max(room, 1), config.trials))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, CrystalLimits
+from emrl_ray.config import BenchmarkConfig, ConfigError, CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import read_table, table_schema
+from emrl_ray.crystals.storage import absolute, read_table, table_schema
 from emrl_ray.crystals.tables import (
     GEOMETRY,
     Reject,
@@ -28,6 +29,12 @@ from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
 from emrl_ray.labels import count_labels
+
+DATA_VARIABLE = "EMRL_RAY_DATA"
+MADE_OF_CRYSTALS = "crystals"
+"""Name of the data set of `--crystals`."""
+DEFAULT_PRESET = "HOIP"
+"""Of `--crystals`, as in train."""
 
 
 class Source(NamedTuple):
@@ -158,3 +165,24 @@ def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> La
     """Return the crystals whose ids are not among `ids`."""
     known = pc.is_in(crystals.ids, value_set=pa.array(ids, crystals.ids.type))
     return crystals.take(np.flatnonzero(~known.to_numpy(zero_copy_only=False)))
+
+
+def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
+    """Return the data sets of a configuration by name, that of `--transfer` with them.
+
+    Raises ConfigError, in one line, for one that is unknown.
+    """
+    if config.crystals is not None:
+        assert config.target is not None
+        preset = config.preset or DEFAULT_PRESET
+        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, preset)}
+    folder = config.data
+    if folder is None:
+        if DATA_VARIABLE not in os.environ:
+            raise ConfigError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
+        folder = f"{os.environ[DATA_VARIABLE]}/data"
+    folder = absolute(folder)
+    sources = {name: named_source(name, folder) for name in config.dataset}
+    if config.transfer is not None:
+        sources[config.transfer] = named_source(config.transfer, folder, "--transfer")
+    return sources

@@ -13,7 +13,8 @@ from emrl_ray import cli
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.evaluation import split_rows
-from emrl_ray.pipelines.experiments import has_result, sources_of
+from emrl_ray.protocol.datasets import sources_of
+from emrl_ray.protocol.result_files import has_result
 from emrl_ray.reporting.methods.transfer import write_transfer
 from tests.support.labeled_crystals import write_both_targets
 from tests.support.models import TARGET, random_crystals

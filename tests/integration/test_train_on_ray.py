@@ -64,7 +64,7 @@ def test_two_workers_that_diverge_say_so_and_two_that_do_not_leave_a_model(
     with pytest.raises(ValueError, match=r"^the loss is (nan|inf) in epoch .: lower --learning"):
         train(TrainConfig(**options(place, tmp_path / "astray", workers=2, **astray)))
     assert signal.getsignal(signal.SIGINT) is handler
-    finish = module._in_task
+    finish = module.call_in_task
 
     def killed(*arguments: Any) -> None:
         finish(*arguments)
@@ -72,7 +72,7 @@ def test_two_workers_that_diverge_say_so_and_two_that_do_not_leave_a_model(
 
     config = TrainConfig(**options(place, tmp_path / "model", epochs=1, workers=2))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_in_task", killed)
+        patch.setattr(module, "call_in_task", killed)
         with pytest.raises(KeyError):
             train(config)
     assert signal.getsignal(signal.SIGINT) is handler
