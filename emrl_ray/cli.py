@@ -15,8 +15,8 @@ from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
-from emrl_ray.complaints import complaint, one_line
-from emrl_ray.options import local_bytes, near, parse
+from emrl_ray.config.errors import complaint, one_line
+from emrl_ray.config.parsing import local_bytes, near, parse
 
 
 class Verb(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from emrl_ray.registry import find
+from emrl_ray.config.plugins import find
 
 EPS = 1e-5
 DISTANCE_PER_DEVIATION = 0.4

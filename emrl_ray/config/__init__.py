@@ -7,21 +7,9 @@ contradict each other are refused when the object is made, in one line.
 from __future__ import annotations
 
 from emrl_ray.config.base import ClusterOptions, ConfigError, CrystalLimits, Resumable, positional
-from emrl_ray.config.crystals import FeaturizeConfig, IngestConfig
-from emrl_ray.config.fetching import FetchConfig
-from emrl_ray.config.learning import (
-    HEADS,
-    ONE_CYCLE_PEAK,
-    BenchmarkConfig,
-    NetworkConfig,
-    OptimizationConfig,
-    TrainConfig,
-)
-from emrl_ray.config.library import LibraryConfig
-from emrl_ray.config.nightly import NightlyConfig
-from emrl_ray.config.screening import DemoConfig, DiffConfig, ReportConfig, ScreenConfig
-from emrl_ray.config.tuning import TuneConfig
-from emrl_ray.config.using import (
+from emrl_ray.config.fetch import FetchConfig
+from emrl_ray.config.generate import LibraryConfig
+from emrl_ray.config.inference import (
     EmbedConfig,
     EvaluateConfig,
     LocalOptions,
@@ -29,6 +17,18 @@ from emrl_ray.config.using import (
     NeighborsConfig,
     PredictConfig,
 )
+from emrl_ray.config.ingest import FeaturizeConfig, IngestConfig
+from emrl_ray.config.nightly import NightlyConfig
+from emrl_ray.config.screen import DemoConfig, DiffConfig, ReportConfig, ScreenConfig
+from emrl_ray.config.train import (
+    HEADS,
+    ONE_CYCLE_PEAK,
+    BenchmarkConfig,
+    NetworkConfig,
+    OptimizationConfig,
+    TrainConfig,
+)
+from emrl_ray.config.tune import TuneConfig
 
 __all__ = [
     "HEADS",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.archives import ArchiveError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage

@@ -7,8 +7,8 @@ import pathlib
 
 from pyarrow import fs
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.storage import Location, aside_of
 
 PROBE = "probe"

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 
 COPY_BYTES = 1 << 20
 ROW_GROUP_ROWS = 8192

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import requests
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.config.fetching import Range
+from emrl_ray.config.errors import one_line
+from emrl_ray.config.fetch import Range
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.session import Session, TransientError
 from emrl_ray.machine import need_extra

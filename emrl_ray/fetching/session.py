@@ -13,7 +13,7 @@ from requests.exceptions import RequestException, SSLError, TooManyRedirects
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 
 REPEATED = {408, 425, 429}
 """Answers below 500 that may be others the next time."""

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from safetensors import SafetensorError
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.storage import Location, read_json
 
 

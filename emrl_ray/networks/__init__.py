@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from numpy.typing import NDArray
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
+from emrl_ray.config.plugins import find
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.cgconv import CGConvNetwork
@@ -16,7 +17,6 @@ from emrl_ray.networks.gcn import GCN
 from emrl_ray.networks.megnet import MEGNet
 from emrl_ray.networks.network import Network, NetworkSpec
 from emrl_ray.networks.tgnn import TGNN
-from emrl_ray.registry import find
 
 NETWORKS: dict[str, type[Network]] = {
     "tgnn": TGNN,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import ray
 
 from emrl_ray.config import BenchmarkConfig
+from emrl_ray.config.presets import PRESETS
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import rejects_table
@@ -19,7 +20,6 @@ from emrl_ray.features.compiled import State
 from emrl_ray.machine import limited_threads
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.relay import Say, relayed_lines
-from emrl_ray.presets import PRESETS
 from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, read_labelled
 from emrl_ray.protocol.learning import Place

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ScreenConfig
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.accounting import Counts, duration
 from emrl_ray.crystals.news import News
 from emrl_ray.crystals.results import plain

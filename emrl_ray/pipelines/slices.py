@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import ray
 import ray.data
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.local_runner import (

@@ -7,8 +7,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from emrl_ray.complaints import complaint, one_line
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
+from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.storage import (
     Location,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
-from emrl_ray.presets import Preset
+from emrl_ray.config.presets import Preset
 
 
 class Recipe(NamedTuple):

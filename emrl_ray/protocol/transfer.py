@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, TrainConfig
+from emrl_ray.config.presets import PRESETS
 from emrl_ray.evaluation import split_rows
 from emrl_ray.features.compiled import State
 from emrl_ray.heads import HEADS
-from emrl_ray.presets import PRESETS
 from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
 from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on

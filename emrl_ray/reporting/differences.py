@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.results import check_out, write_table
 from emrl_ray.crystals.storage import read_json, read_table
 from emrl_ray.predicting import print_rows

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.accounting import Counts, balance
 from emrl_ray.machine import peak_memory
 from emrl_ray.resuming.output import Named, Output

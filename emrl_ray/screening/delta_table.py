@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.places import check_folder_place
 from emrl_ray.crystals.storage import Location, absolute, locate, names_in

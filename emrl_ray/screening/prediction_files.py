@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.complaints import one_line
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.many_files import read_each
 from emrl_ray.crystals.rows import TableRows
 from emrl_ray.crystals.storage import Location

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emrl_ray.config.spaces import Choice, Domain
+from emrl_ray.config.search_space import Choice, Domain
 from emrl_ray.tuning.records import Trial
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import yaml
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig, TuneConfig
 from emrl_ray.config.base import CrystalLimits
-from emrl_ray.config.spaces import Domain
+from emrl_ray.config.search_space import Domain
 from emrl_ray.tuning.records import Trial, TrialState
 
 FURTHER = ("test", "calibration", "split", "gpu")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from emrl_ray.config.spaces import Value
+from emrl_ray.config.search_space import Value
 from emrl_ray.crystals.storage import list_files, locate, read_json, write_json
 
 

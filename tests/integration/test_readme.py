@@ -12,8 +12,8 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray import cli
+from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.storage import read_table
-from emrl_ray.options import parse
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ import emrl_ray
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.config.base import window_of, window_text
-from emrl_ray.options import field_docs, parse, read_yaml
+from emrl_ray.config.parsing import field_docs, parse, read_yaml
 
 
 def screen(*words, **values):

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
+from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.storage import absolute, locate, read_table
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrl_ray.config.spaces import Choice, Domain, Value
+from emrl_ray.config.search_space import Choice, Domain, Value
 from emrl_ray.reporting.svg import style, svg
 from emrl_ray.tuning.outcome import Search
 from emrl_ray.tuning.records import Trial, TrialState

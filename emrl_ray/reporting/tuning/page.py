@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emrl_ray.config.spaces import Choice, Domain
+from emrl_ray.config.search_space import Choice, Domain
 from emrl_ray.crystals.accounting import duration
 from emrl_ray.reporting.markup import (
     counted,

@@ -10,9 +10,9 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
-from emrl_ray.config.spaces import Choice, Range
-from emrl_ray.options import parse, read_yaml
-from emrl_ray.presets import PRESETS
+from emrl_ray.config.parsing import parse, read_yaml
+from emrl_ray.config.presets import PRESETS
+from emrl_ray.config.search_space import Choice, Range
 from emrl_ray.tuning.outcome import best_yaml
 from emrl_ray.tuning.records import Trial
 from tests.support.paths import ROOT

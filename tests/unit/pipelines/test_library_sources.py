@@ -10,9 +10,9 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
 from emrl_ray.config import ConfigError, LibraryConfig
+from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.storage import locate, read_table, write_parquet
-from emrl_ray.options import parse
 from emrl_ray.pipelines.library import library
 from tests.support.crystals import random_batch
 from tests.support.parents import write_crystals, write_parents

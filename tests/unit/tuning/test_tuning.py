@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
+from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.evaluation import mae
@@ -24,7 +25,6 @@ from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.network import NetworkSpec
-from emrl_ray.options import parse
 from emrl_ray.resuming.output import Output
 from emrl_ray.training import Shard, Trainer, make_network
 from emrl_ray.tuning.optuna_terms import distributions, importances, sampler_seed, trial_error

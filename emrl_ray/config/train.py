@@ -17,7 +17,7 @@ from emrl_ray.config.base import (
     check_engine,
     positional,
 )
-from emrl_ray.presets import PRESETS
+from emrl_ray.config.presets import PRESETS
 
 ONE_CYCLE_PEAK = 4.0
 """Peak of the one-cycle schedule, in learning rates that suit a constant one."""

@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from emrl_ray.complaints import one_line
 from emrl_ray.config import ConfigError
 from emrl_ray.config.base import refuse_query
+from emrl_ray.config.errors import one_line
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -14,8 +14,8 @@ from emrl_ray.config.base import (
     between,
     positional,
 )
-from emrl_ray.config.learning import HEADS, ONE_CYCLE_PEAK, TrainConfig
-from emrl_ray.config.spaces import Domain, Range, Space, Value, parse_space
+from emrl_ray.config.search_space import Domain, Range, Space, Value, parse_space
+from emrl_ray.config.train import HEADS, ONE_CYCLE_PEAK, TrainConfig
 
 
 class Hyperparameter(NamedTuple):
