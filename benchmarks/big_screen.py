@@ -31,7 +31,8 @@ import pyarrow.compute as pc
 from arguments import RESULTS, data_parser
 
 from emrl_ray.config import ScreenConfig
-from emrl_ray.crystals.storage import (
+from emrl_ray.io.runtime import available_cpus, description, versions
+from emrl_ray.io.storage import (
     list_files,
     locate,
     parquet_writer,
@@ -40,7 +41,6 @@ from emrl_ray.crystals.storage import (
     remove,
     write_json,
 )
-from emrl_ray.machine import available_cpus, description, versions
 from emrl_ray.pipelines.screen import ScreenWorker
 from emrl_ray.pipelines.screen_plan import prepare
 from emrl_ray.resuming.row_slices import RowSlice

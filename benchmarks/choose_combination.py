@@ -16,8 +16,8 @@ from arguments import RESULTS
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.crystals.storage import locate, read_json, write_json
 from emrl_ray.evaluation import split_rows
+from emrl_ray.io.storage import locate, read_json, write_json
 from emrl_ray.protocol import methods
 from emrl_ray.protocol.cells import TEST, Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emrl_ray.machine import description, versions
+from emrl_ray.io.runtime import description, versions
 
 RESULT = Path(__file__).parent / "results" / "engines.json"
 ENGINES = ("local", "ray")

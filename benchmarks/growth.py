@@ -26,7 +26,7 @@ from arguments import RESULTS
 from samples import SEED, data_folder, trained_model
 from timing import Results, run_pinned
 
-from emrl_ray.crystals.storage import locate, read_json, write_parquet
+from emrl_ray.io.storage import locate, read_json, write_parquet
 
 HERE = Path(__file__).parent
 REPEATS = {1_000: 3, 10_000: 7, 100_000: 7, 1_000_000: 3}

@@ -19,7 +19,7 @@ from timing import Results, Work, alternate
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.pairs import find_pairs
-from emrl_ray.machine import available_cpus, limited_threads
+from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
 from emrl_ray.trust import NearestKnown
 

@@ -31,9 +31,9 @@ from timing import Results
 
 from emrl_ray.config import CrystalLimits, IngestConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import iter_tables, locate, read_json, read_table
 from emrl_ray.crystals.structure_keys import Keys, first_of_each, structure_keys
 from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.io.storage import iter_tables, locate, read_json, read_table
 
 COUNT = 1_000_000
 SAMPLED_FORMULAS = 10

@@ -31,7 +31,7 @@ from samples import Sample, data_folder, drawn
 
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.evaluation import score, split_rows
-from emrl_ray.machine import description, versions
+from emrl_ray.io.runtime import description, versions
 from emrl_ray.protocol.cells import TEST, Cell, run_cell
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, read_labelled
 from emrl_ray.protocol.learning import Place

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.features.pairs import find_pairs
+from emrl_ray.io.storage import locate, write_parquet
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 SEED = 0

@@ -28,8 +28,8 @@ from typing import Any
 from arguments import RESULTS
 from scaling_case import FIGURES
 
-from emrl_ray.crystals.storage import locate, read_json, write_json
-from emrl_ray.machine import description, versions
+from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.storage import locate, read_json, write_json
 
 CPUS = (8, 16, 32, 64)
 A_CPU = 40

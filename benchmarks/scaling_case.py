@@ -18,7 +18,7 @@ import psutil
 import ray
 from waiting import Wait, WaitingWorker
 
-from emrl_ray.machine import peak_memory
+from emrl_ray.io.runtime import peak_memory
 from emrl_ray.pipelines.slices import SliceReport, run_slices
 from emrl_ray.resuming.output import Output
 

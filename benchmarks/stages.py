@@ -38,8 +38,8 @@ from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import find_pairs
+from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.losses import draw_triplets
-from emrl_ray.machine import available_cpus, limited_threads
 from emrl_ray.model import Model
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.tgnn import TGNN

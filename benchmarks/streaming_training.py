@@ -32,11 +32,11 @@ from samples import data_folder
 from timing import Results
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.elements import default_csv
+from emrl_ray.io.runtime import THREAD_VARIABLES, give_back_freed_memory, keep_freed_memory
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.labels import read_labels
-from emrl_ray.machine import THREAD_VARIABLES, give_back_freed_memory, keep_freed_memory
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.pipelines.featurize import graph_table
 from emrl_ray.pipelines.shards import TrainingRows, read_shard

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from emrl_ray.crystals.storage import locate, read_json, write_json
-from emrl_ray.machine import THREAD_VARIABLES, description, versions
+from emrl_ray.io.runtime import THREAD_VARIABLES, description, versions
+from emrl_ray.io.storage import locate, read_json, write_json
 
 LEAST_SECONDS = 0.2
 """A work shorter than this is called several times a round."""

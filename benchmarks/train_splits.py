@@ -14,8 +14,8 @@ from pathlib import Path
 from arguments import RESULTS, read_arguments
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.storage import locate, read_json, write_json
-from emrl_ray.machine import description
+from emrl_ray.io.runtime import description
+from emrl_ray.io.storage import locate, read_json, write_json
 from emrl_ray.pipelines.train import train
 
 

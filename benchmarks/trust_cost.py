@@ -23,9 +23,9 @@ from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known, group_duplicates
-from emrl_ray.crystals.storage import locate, read_table, write_json
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.machine import description, limited_threads
+from emrl_ray.io.runtime import description, limited_threads
+from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model, ModelTables
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.trust import Trust

@@ -18,10 +18,10 @@ from changed_crystals import displaced, swapped
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_json
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.machine import description
+from emrl_ray.io.runtime import description
+from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model
 
 METALS, HALIDES = (32, 50, 82), (9, 17, 35, 53)

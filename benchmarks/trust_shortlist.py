@@ -18,8 +18,8 @@ from arguments import RESULTS, add_seeds, data_parser
 from numpy.typing import NDArray
 
 from emrl_ray.config import ScreenConfig, TrainConfig
-from emrl_ray.crystals.storage import locate, read_table, write_json, write_parquet
-from emrl_ray.machine import description
+from emrl_ray.io.runtime import description
+from emrl_ray.io.storage import locate, read_table, write_json, write_parquet
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
 

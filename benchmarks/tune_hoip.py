@@ -23,8 +23,8 @@ from typing import Any
 
 from arguments import RESULTS
 
-from emrl_ray.crystals.storage import locate, read_json, write_json
-from emrl_ray.machine import description
+from emrl_ray.io.runtime import description
+from emrl_ray.io.storage import locate, read_json, write_json
 from emrl_ray.model import read_card
 from emrl_ray.tuning.records import Records, TrialState
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.storage import iter_tables, read_table
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.crystals.units import number_field
 from emrl_ray.evaluation import Split, floors, score
@@ -21,8 +20,9 @@ from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
+from emrl_ray.io.runtime import limited_threads, versions
+from emrl_ray.io.storage import iter_tables, read_table
 from emrl_ray.labels import Labels
-from emrl_ray.machine import limited_threads, versions
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.rows import bounds, places
 from emrl_ray.training import TrainedNetwork

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.archives import ArchiveError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.io.archives import ArchiveError
 
 P = ParamSpec("P")
 DETAIL_LENGTH = 300

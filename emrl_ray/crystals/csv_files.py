@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.text import printable
 
 FIELD_LIMIT = 1 << 30
 """Largest field, bytes; the csv module's own limit is less than a CIF may have."""

@@ -15,11 +15,11 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from emrl_ray.crystals.archives import MAX_CONTENT_BYTES
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.json_structures import NO_STRUCTURE, has_structure, read_entry
 from emrl_ray.crystals.tables import RejectReason
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.archives import MAX_CONTENT_BYTES
+from emrl_ray.io.text import printable
 
 WINDOW_BYTES = 1 << 20
 MOST_DIGITS = 400

@@ -20,7 +20,7 @@ from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.numbers import is_full, lattice_of, vectors
 from emrl_ray.crystals.tables import RejectReason
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.text import printable
 
 ID_NAMES = ("id", "jid", "material_id")
 STRUCTURE_NAMES = ("structure", "atoms")

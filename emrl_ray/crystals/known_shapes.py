@@ -8,9 +8,9 @@ import pyarrow as pa
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.tables import GEOMETRY, Reject
 from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.io.storage import read_table
 
 VOLUME = 12.0
 """Å³ per atom at which crystals are compared: about that of dense oxides."""

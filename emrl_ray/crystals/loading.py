@@ -12,7 +12,6 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.archives import ArchiveError, read_span
 from emrl_ray.crystals.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
 from emrl_ray.crystals.crystal import Crystal, Flaw, flaw_of
 from emrl_ray.crystals.csv_files import records
@@ -28,7 +27,6 @@ from emrl_ray.crystals.pieces import (
     TableSlice,
 )
 from emrl_ray.crystals.readers import PARSERS, Format
-from emrl_ray.crystals.storage import within
 from emrl_ray.crystals.tables import (
     CRYSTAL_SCHEMA,
     GEOMETRY,
@@ -37,8 +35,10 @@ from emrl_ray.crystals.tables import (
     RejectReason,
     Stage,
 )
-from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.io.archives import ArchiveError, read_span
+from emrl_ray.io.storage import within
+from emrl_ray.io.text import printable
 
 BUFFER_BYTES = 1 << 18
 HASH_LENGTH = 16

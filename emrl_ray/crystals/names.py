@@ -22,8 +22,8 @@ import posixpath
 import re
 from enum import StrEnum
 
-from emrl_ray.crystals.archives import is_archive
 from emrl_ray.crystals.readers import Format
+from emrl_ray.io.archives import is_archive
 
 POSCAR_NAME = re.compile(r"(POSCAR|CONTCAR)(?:[._-](.+))?", re.IGNORECASE)
 VASPRUN_NAME = re.compile(r"(?:(.+?)[._-])?vasprun\.xml(?:[._-](.+))?", re.IGNORECASE)

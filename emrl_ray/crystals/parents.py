@@ -15,9 +15,9 @@ from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.likely_ions import ion_table
 from emrl_ray.crystals.neighbors import unordered_pairs
 from emrl_ray.crystals.oxidation_states import oxidation_states
-from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.io.storage import read_table
 
 REACH = 4.0
 """Å within which ions of unlike charge may be bonded."""

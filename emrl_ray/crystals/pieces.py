@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.archives import Packing, Span
-from emrl_ray.crystals.packed import unpacked
 from emrl_ray.crystals.readers import Format
+from emrl_ray.io.archives import Packing, Span
+from emrl_ray.io.arrow_buffer import unpacked
 
 BRINGS_IDS = (Format.JSON, Format.EXTXYZ)
 """Formats whose crystals may have ids of their own, which the plan does not know."""

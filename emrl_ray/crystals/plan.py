@@ -10,21 +10,12 @@ from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
-from emrl_ray.crystals.archives import (
-    Packing,
-    Span,
-    decompressed,
-    extracted,
-    is_compressed_tar,
-    members,
-)
 from emrl_ray.crystals.ase_files import database_rows
 from emrl_ray.crystals.csv_files import ColumnKind, Record, check_header, records
 from emrl_ray.crystals.further import FurtherColumns
 from emrl_ray.crystals.json_files import Entry, JsonFile
 from emrl_ray.crystals.json_structures import further_columns, has_structure, own_id
 from emrl_ray.crystals.names import Container, id_of, is_hidden, kind_of, plain
-from emrl_ray.crystals.packed import Packer
 from emrl_ray.crystals.parquet_files import check_table, further_fields
 from emrl_ray.crystals.pieces import (
     ITEM_SCHEMA,
@@ -39,8 +30,10 @@ from emrl_ray.crystals.pieces import (
 )
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, SourceFile
-from emrl_ray.crystals.storage import ROW_GROUP_ROWS, Location, locate, read_footer, root_of
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.archives import Packing, Span, decompressed, extracted, is_compressed_tar, members
+from emrl_ray.io.arrow_buffer import Packer
+from emrl_ray.io.storage import ROW_GROUP_ROWS, Location, locate, read_footer, root_of
+from emrl_ray.io.text import printable
 
 BUFFER_BYTES = 1 << 20
 SLICES_PER_ROW_GROUP = 16

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emrl_ray.crystals.archives import GZIP_MAGIC, gunzipped
 from emrl_ray.crystals.ase_files import read_row
 from emrl_ray.crystals.cif import read_cif
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt, flaw_of
@@ -31,6 +30,7 @@ from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.extxyz import read_extxyz
 from emrl_ray.crystals.json_files import read_json
 from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.io.archives import GZIP_MAGIC, gunzipped
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure

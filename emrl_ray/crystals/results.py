@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.places import check_file_place
-from emrl_ray.crystals.storage import (
+from emrl_ray.crystals.tables import REJECT_SCHEMA, Reject, rejects_table
+from emrl_ray.io.preflight import check_file_place
+from emrl_ray.io.storage import (
     Location,
     csv_writer,
     locate,
@@ -21,7 +22,6 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.tables import REJECT_SCHEMA, Reject, rejects_table
 
 ENDINGS = (".parquet", ".csv", ".json")
 

@@ -27,10 +27,10 @@ from pyarrow import fs
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.duplicates import repeated
 from emrl_ray.crystals.names import CHOICES, KINDS, ONLY_IF_NAMED, Container, is_hidden, kind_of
-from emrl_ray.crystals.packed import Packer, unpacked
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.storage import Location, locate, root_of, within
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.arrow_buffer import Packer, unpacked
+from emrl_ray.io.storage import Location, locate, root_of, within
+from emrl_ray.io.text import printable
 
 PATHS_KEPT = 5
 """Files without crystals that are named."""

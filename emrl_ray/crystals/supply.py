@@ -15,8 +15,8 @@ from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.pieces import CsvColumns
 from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.sources import Listing, list_sources
-from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.storage import locate
 
 FILES_PER_SLICE = 2000
 """Files that are parsed, and computed with, together."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.texts import printable
+from emrl_ray.io.text import printable
 
 CRYSTAL_SCHEMA = pa.schema(
     [

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
 from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.packed import CHUNK_ROWS, Packer, unpacked
-from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
+from emrl_ray.io.arrow_buffer import CHUNK_ROWS, Packer, unpacked
+from emrl_ray.io.storage import locate
 
 ID = "id"
 BUFFER_BYTES = 1 << 20

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
-from emrl_ray.crystals.fingerprints import file_fingerprint
-from emrl_ray.crystals.storage import Location, absolute, locate, read_json, write_json
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.id_files import ids_file
 from emrl_ray.fetching.materials_project import MaterialsProject
 from emrl_ray.fetching.optimade import Optimade
 from emrl_ray.fetching.source import Plan, Source
-from emrl_ray.machine import description, versions
+from emrl_ray.io.fingerprints import file_fingerprint
+from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.storage import Location, absolute, locate, read_json, write_json
 from emrl_ray.resuming.output import Named, Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids

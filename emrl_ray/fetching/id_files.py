@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.csv_files import check_header
-from emrl_ray.crystals.storage import Location, locate
+from emrl_ray.io.storage import Location, locate
 
 NAMES = ("material_id", "mp_id", "mpid", "id")
 """Names of the column of ids in a file whose first row is a header, in this order."""

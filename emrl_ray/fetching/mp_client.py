@@ -19,7 +19,7 @@ from emrl_ray.config.errors import one_line
 from emrl_ray.config.fetch import Range
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.session import Session, TransientError
-from emrl_ray.machine import need_extra
+from emrl_ray.io.runtime import need_extra
 
 KEYS_AT = "https://next-gen.materialsproject.org/api"
 SPLIT = frozenset({414, 422})

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
-from emrl_ray.crystals.storage import locate
-from emrl_ray.crystals.texts import printable
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.optimade_entries import read_entry, structure_columns
 from emrl_ray.fetching.rows import tabulate
 from emrl_ray.fetching.session import Session, TransientError
 from emrl_ray.fetching.source import Plan, Progress, with_origin
+from emrl_ray.io.storage import locate
+from emrl_ray.io.text import printable
 from emrl_ray.resuming.output import Named, Output
 
 NEXT = "emrl_ray.next"

@@ -21,13 +21,13 @@ from safetensors import numpy as safetensors
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.storage import locate, write_bytes, write_json, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.compiled import State
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import Head
+from emrl_ray.io.storage import locate, write_bytes, write_json, write_parquet
 from emrl_ray.model.card import CARD, Card, read_card
 from emrl_ray.model.damage import damage_reported, told_by_value_error
 from emrl_ray.model.folder import (

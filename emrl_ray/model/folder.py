@@ -9,19 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
-from emrl_ray.crystals.storage import (
-    Location,
-    absolute,
-    list_files,
-    locate,
-    read_table,
-    table_schema,
-)
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.compiled import CompiledTGNN, State
 from emrl_ray.features.elements import element_features
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS, Head
+from emrl_ray.io.storage import Location, absolute, list_files, locate, read_table, table_schema
 from emrl_ray.model.card import Card
 from emrl_ray.model.damage import (
     DamageError,

@@ -11,10 +11,10 @@ from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 from emrl_ray.config import BenchmarkConfig
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import absolute, locate
-from emrl_ray.machine import need_extra
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.runtime import need_extra
+from emrl_ray.io.storage import absolute, locate
 from emrl_ray.pipelines.transfer import transfer
 from emrl_ray.protocol.cells import Cell
 from emrl_ray.protocol.datasets import Source, check_source, sources_of

@@ -14,10 +14,11 @@ import ray
 from emrl_ray.config import BenchmarkConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import rejects_table
 from emrl_ray.features.compiled import State
-from emrl_ray.machine import limited_threads
+from emrl_ray.io.console import print_line
+from emrl_ray.io.runtime import limited_threads
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines.cluster import connect
 from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.protocol.cells import Cell, run_cell
@@ -26,7 +27,6 @@ from emrl_ray.protocol.learning import Place
 from emrl_ray.protocol.methods import longest_cutoff
 from emrl_ray.protocol.result_files import write_records
 from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
-from emrl_ray.terminal import print_line
 
 RETRIES = 3
 """Of a training whose worker was lost."""

@@ -11,13 +11,13 @@ import pyarrow as pa
 from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import absolute, list_files, locate, table_schema, write_json
 from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.machine import limited_threads
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.runtime import limited_threads
+from emrl_ray.io.storage import absolute, list_files, locate, table_schema, write_json
 from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress

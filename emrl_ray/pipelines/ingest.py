@@ -18,19 +18,19 @@ import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
-from emrl_ray.crystals.fingerprints import file_fingerprint
 from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.pieces import CsvColumns, Slice, source_of
 from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.sources import Listing, PassedOver, list_sources
-from emrl_ray.crystals.storage import absolute, list_files, locate, read_json, remove, write_json
 from emrl_ray.crystals.tables import READ_BY
 from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.machine import description, limited_threads, versions
+from emrl_ray.io.fingerprints import file_fingerprint
+from emrl_ray.io.runtime import description, limited_threads, versions
+from emrl_ray.io.storage import absolute, list_files, locate, read_json, remove, write_json
 from emrl_ray.pipelines.engine import choose_engine, run_partitions
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.accounting import Counts, account, balance
 from emrl_ray.crystals.candidates import Candidates
-from emrl_ray.crystals.fingerprints import table_fingerprint
 from emrl_ray.crystals.known_shapes import read_known
-from emrl_ray.crystals.storage import (
+from emrl_ray.crystals.structure_keys import Keys, first_of_each
+from emrl_ray.crystals.tables import KNOWN_ID, Reject, check_crystal_schema, rejects_table
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.storage import (
     absolute,
     locate,
     read_footer,
@@ -26,8 +28,6 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.structure_keys import Keys, first_of_each
-from emrl_ray.crystals.tables import KNOWN_ID, Reject, check_crystal_schema, rejects_table
 from emrl_ray.pipelines.engine import Engine, choose_engine, run_partitions
 from emrl_ray.pipelines.library_slices import (
     Block,

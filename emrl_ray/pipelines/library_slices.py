@@ -24,7 +24,7 @@ from emrl_ray.crystals.structure_keys import structure_keys
 from emrl_ray.crystals.substitution import Substitutions
 from emrl_ray.crystals.tables import KNOWN_ID, Reject, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.machine import limited_threads
+from emrl_ray.io.runtime import limited_threads
 from emrl_ray.resuming.output import Output
 from emrl_ray.screening.filters import element_filter
 

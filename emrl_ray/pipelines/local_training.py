@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from emrl_ray.config import ConfigError, TrainConfig
-from emrl_ray.crystals.storage import absolute, locate, read_json, write_bytes
-from emrl_ray.machine import limited_threads
+from emrl_ray.io.console import print_line
+from emrl_ray.io.runtime import limited_threads
+from emrl_ray.io.storage import absolute, locate, read_json, write_bytes
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.pipelines.checkpoints import from_bytes, steps_done, to_bytes, trained_network
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train_loop import train_on_worker
-from emrl_ray.terminal import print_line
 from emrl_ray.training import TrainedNetwork
 
 RAY_FOLDER, LOCAL_FOLDER = "network", "local"

@@ -17,7 +17,7 @@ from emrl_ray.config import ConfigError, NightlyConfig
 from emrl_ray.crystals.accounting import Counts
 from emrl_ray.crystals.news import News, news, still_there
 from emrl_ray.crystals.sources import Listing, joined, list_sources
-from emrl_ray.crystals.storage import locate, read_json
+from emrl_ray.io.storage import locate, read_json
 from emrl_ray.pipelines.ingest import ingest_files
 from emrl_ray.pipelines.nightly_best import draw_best
 from emrl_ray.pipelines.nightly_plan import Steps, job_of, steps_of, tonight

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config import ScreenConfig
-from emrl_ray.crystals.storage import locate, read_table, write_json
+from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model
 from emrl_ray.pipelines.screen import ranking_of, write_shortlist
 from emrl_ray.resuming.nights import Night

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError, IngestConfig, NightlyConfig, ScreenConfig
 from emrl_ray.config.parsing import parse
-from emrl_ray.crystals.storage import absolute, locate
+from emrl_ray.io.storage import absolute, locate
 from emrl_ray.pipelines.screen_plan import TABLE, called, fingerprints, objectives_of
 from emrl_ray.resuming.nights import Night
 from emrl_ray.resuming.runs import Job, refuse_input_as_output

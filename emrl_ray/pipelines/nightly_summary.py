@@ -15,7 +15,7 @@ from emrl_ray.crystals.accounting import Counts, duration
 from emrl_ray.crystals.news import News
 from emrl_ray.crystals.results import plain
 from emrl_ray.crystals.sources import Listing
-from emrl_ray.machine import versions
+from emrl_ray.io.runtime import versions
 from emrl_ray.pipelines.nightly_best import Best
 from emrl_ray.pipelines.screen import ScreenResult
 from emrl_ray.resuming.nights import Night, Status

@@ -11,7 +11,7 @@ import ray
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from emrl_ray.terminal import print_line
+from emrl_ray.io.console import print_line
 
 Say = Callable[[str], None]
 

@@ -14,7 +14,10 @@ import pyarrow as pa
 
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import (
+from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.runtime import limited_threads
+from emrl_ray.io.storage import (
     Location,
     list_files,
     locate,
@@ -23,9 +26,6 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.machine import limited_threads
 from emrl_ray.model import Model
 from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.pipelines.screen_manifest import describe, summarize

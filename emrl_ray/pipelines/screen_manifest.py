@@ -10,7 +10,7 @@ from typing import Any
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.base import window_text
 from emrl_ray.crystals.accounting import Counts, account, duration
-from emrl_ray.machine import description, versions
+from emrl_ray.io.runtime import description, versions
 from emrl_ray.model import Card
 from emrl_ray.pipelines.engine import Engine
 from emrl_ray.pipelines.screen_plan import Plan

@@ -9,16 +9,11 @@ from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.config.base import check_name
-from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import (
-    Location,
-    absolute,
-    locate,
-    table_schema,
-)
 from emrl_ray.crystals.tables import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.storage import Location, absolute, locate, table_schema
 from emrl_ray.model import Card, Model
 from emrl_ray.reporting.run_page.page import PAGE
 from emrl_ray.resuming.output import Output

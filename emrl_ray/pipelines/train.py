@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, TrainConfig
-from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
-from emrl_ray.crystals.rows import TableRows
-from emrl_ray.crystals.storage import absolute, locate, remove, table_schema
 from emrl_ray.crystals.tables import check_crystal_schema, check_target
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
+from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.storage import absolute, locate, remove, table_schema
 from emrl_ray.labels import check_unique_ids, count_labels
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.pipelines.engine import choose_engine

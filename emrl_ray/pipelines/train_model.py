@@ -10,7 +10,11 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.storage import (
+from emrl_ray.crystals.tables import Reject, rejects_table
+from emrl_ray.evaluation import LEAST_ROWS, Split
+from emrl_ray.features.elements import default_csv
+from emrl_ray.fitting import fit_model
+from emrl_ray.io.storage import (
     Location,
     list_files,
     locate,
@@ -19,10 +23,6 @@ from emrl_ray.crystals.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.crystals.tables import Reject, rejects_table
-from emrl_ray.evaluation import LEAST_ROWS, Split
-from emrl_ray.features.elements import default_csv
-from emrl_ray.fitting import fit_model
 from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.losses import loss_function
 from emrl_ray.model import Card, read_card, read_state

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import locate
 from emrl_ray.evaluation import LEAST_ROWS
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.storage import locate
 from emrl_ray.labels import count_labels
 from emrl_ray.protocol.cells import TEST
 from emrl_ray.protocol.datasets import Source

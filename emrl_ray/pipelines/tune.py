@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import TuneConfig
 from emrl_ray.crystals.accounting import account, duration
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import (
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.runtime import description, need_extra, versions
+from emrl_ray.io.storage import (
     Location,
     absolute,
     locate,
@@ -24,7 +25,6 @@ from emrl_ray.crystals.storage import (
     write_parquet,
 )
 from emrl_ray.labels import Labels, read_labels
-from emrl_ray.machine import description, need_extra, versions
 from emrl_ray.pipelines.cluster import connect, offered
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import check

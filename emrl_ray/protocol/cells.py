@@ -16,7 +16,7 @@ from emrl_ray.evaluation import floors, score, split_rows
 from emrl_ray.features.classical import ClassicalFeatures
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
-from emrl_ray.machine import description, versions
+from emrl_ray.io.runtime import description, versions
 from emrl_ray.protocol.datasets import LabelledCrystals
 from emrl_ray.protocol.learning import Cost, Place, Stopwatch, opened, train_on, untrained
 from emrl_ray.protocol.methods import CLASSICAL, METHODS, READOUT, RECIPES, UNTRAINED

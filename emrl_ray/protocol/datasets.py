@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import BenchmarkConfig, ConfigError, CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import absolute, read_table, table_schema
 from emrl_ray.crystals.tables import (
     GEOMETRY,
     Reject,
@@ -28,6 +27,7 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
+from emrl_ray.io.storage import absolute, read_table, table_schema
 from emrl_ray.labels import count_labels
 
 DATA_VARIABLE = "EMRL_RAY_DATA"

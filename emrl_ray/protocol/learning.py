@@ -13,7 +13,7 @@ from emrl_ray.features.compiled import State
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.pairs import within
 from emrl_ray.features.representation import GraphRepresentation
-from emrl_ray.machine import keep_freed_memory
+from emrl_ray.io.runtime import keep_freed_memory
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.network import NetworkSpec

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import Location, locate, read_json, write_json
+from emrl_ray.io.storage import Location, locate, read_json, write_json
 from emrl_ray.protocol.cells import Record
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.results import check_out, write_table
-from emrl_ray.crystals.storage import read_json, read_table
+from emrl_ray.io.storage import read_json, read_table
 from emrl_ray.predicting import print_rows
 from emrl_ray.reporting.finished import finished_manifest
 from emrl_ray.reporting.markup import plain

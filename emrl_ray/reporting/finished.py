@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emrl_ray.crystals.storage import Location, locate
+from emrl_ray.io.storage import Location, locate
 
 
 def finished_manifest(uri: str) -> Location:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import Location, names_in
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.storage import Location, names_in
 
 
 def made_by(what: str) -> dict[bytes, bytes]:

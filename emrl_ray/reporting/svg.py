@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emrl_ray.machine import need_extra
+from emrl_ray.io.runtime import need_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

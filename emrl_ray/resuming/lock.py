@@ -25,7 +25,7 @@ from typing import Any, Self
 import psutil  # type: ignore[import-untyped]
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import Location, names_in, read_json, remove, write_json
+from emrl_ray.io.storage import Location, names_in, read_json, remove, write_json
 
 LOCK = "_lock.json"
 BEAT = 5.0

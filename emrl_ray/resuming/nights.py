@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import (
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import (
     Location,
     locate,
     names_in,

@@ -11,16 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import (
-    Location,
-    leftovers,
-    list_files,
-    locate,
-    remove,
-    write_parquet,
-)
 from emrl_ray.crystals.tables import Reject, rejects_table
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import Location, leftovers, list_files, locate, remove, write_parquet
 
 COUNTS_KEY = b"emrl_ray.counts"
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import Location, locate
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import Location, locate
 from emrl_ray.resuming.output import Named, Output
 
 N = TypeVar("N", bound=Named)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import Location, locate, read_footer, table_files
 from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import Location, locate, read_footer, table_files
 
 
 class RowSlice(NamedTuple):

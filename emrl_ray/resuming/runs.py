@@ -11,8 +11,8 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import (
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.storage import (
     ASIDE_NAME,
     Location,
     absolute,

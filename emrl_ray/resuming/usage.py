@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from emrl_ray.machine import peak_memory
+from emrl_ray.io.runtime import peak_memory
 from emrl_ray.resuming.local_runner import SliceReport
 
 

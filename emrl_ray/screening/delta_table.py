@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import Location, absolute, locate, names_in
-from emrl_ray.machine import need_extra
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.runtime import need_extra
+from emrl_ray.io.storage import Location, absolute, locate, names_in
 from emrl_ray.screening.candidates import RUN_ID, own_columns
 from emrl_ray.screening.objectives import suffix
 

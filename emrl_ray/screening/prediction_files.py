@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.rows import TableRows
-from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.storage import Location
 from emrl_ray.screening.filters import EXCLUDED_BY
 
 LIBRARY_ROW = "library_row"

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.rows import TableRows
-from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.storage import Location
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_rows
 from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
 from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.rows import TableRows
-from emrl_ray.crystals.storage import Location
 from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.storage import Location
 from emrl_ray.model import Model
 from emrl_ray.screening.choice import among_first
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from emrl_ray.config.search_space import Value
-from emrl_ray.crystals.storage import list_files, locate, read_json, write_json
+from emrl_ray.io.storage import list_files, locate, read_json, write_json
 
 
 class TrialState(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emrl_ray.config import IngestConfig, NightlyConfig, ScreenConfig, TrainConfig
-from emrl_ray.crystals.storage import locate, read_json, read_table, remove, write_parquet
+from emrl_ray.io.storage import locate, read_json, read_table, remove, write_parquet
 from emrl_ray.pipelines.ingest import ingest
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.screen import screen

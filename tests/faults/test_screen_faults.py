@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from emrl_ray.config import ScreenConfig
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines.screen import screen
 from tests.support.chaos import at_slices, survive
 from tests.support.clusters import add_node, slice_workers

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.model import read_state
 from emrl_ray.pipelines.featurize import FeaturizeWorker
 from emrl_ray.resuming.output import Output

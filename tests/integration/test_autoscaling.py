@@ -6,7 +6,7 @@ import pytest
 from autoscaling import small_screen, watch_screen
 from fake_cluster import fake_cluster
 
-from emrl_ray.crystals.storage import locate, read_json
+from emrl_ray.io.storage import locate, read_json
 
 NODES = 2
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from tests.support.models import TARGET, random_crystals
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from emrl_ray.config import FeaturizeConfig, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines.checkpoints import Progress
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.ingest import ingest

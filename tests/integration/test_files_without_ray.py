@@ -14,9 +14,9 @@ import pytest
 from emrl_ray.config import EmbedConfig, EvaluateConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.crystals.storage import read_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.embedding import embed
+from emrl_ray.io.storage import read_table
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
 from emrl_ray.predicting import predict

@@ -13,7 +13,7 @@ import ray
 
 from emrl_ray.config import IngestConfig
 from emrl_ray.crystals import parser_pool
-from emrl_ray.crystals.storage import locate, read_json, read_table
+from emrl_ray.io.storage import locate, read_json, read_table
 from emrl_ray.pipelines import ingest as module
 from emrl_ray.pipelines.ingest import ingest
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, salt

@@ -20,7 +20,7 @@ from ray.job_submission import JobSubmissionClient
 
 from emrl_ray import cli
 from emrl_ray.config import NightlyConfig
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines.nightly import nightly
 from tests.support.models import make_model, random_crystals, write_library
 from tests.support.paths import ROOT

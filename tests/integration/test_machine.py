@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's malloc")
 def test_freed_memory_is_used_again_without_asking_the_system():
     program = (
-        "import resource, sys; from emrl_ray.machine import keep_freed_memory\n"
+        "import resource, sys; from emrl_ray.io.runtime import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"

@@ -20,9 +20,9 @@ from emrl_ray.config import (
     ScreenConfig,
     TrainConfig,
 )
-from emrl_ray.crystals.places import check_folder_place
-from emrl_ray.crystals.storage import leftovers, locate, read_table, remove, write_parquet
 from emrl_ray.embedding import embed
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.storage import leftovers, locate, read_table, remove, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.pipelines.ingest import ingest
 from emrl_ray.pipelines.screen import screen

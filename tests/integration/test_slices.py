@@ -15,8 +15,8 @@ import pytest
 import ray
 
 from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.storage import locate, read_table
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.io.storage import locate, read_table
 from emrl_ray.pipelines.slices import SliceReport, run_slices
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.row_slices import plan_rows, read_slice

@@ -13,7 +13,7 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, TuneConfig
-from emrl_ray.crystals.storage import locate
+from emrl_ray.io.storage import locate
 from emrl_ray.model import Model
 from emrl_ray.pipelines import tune as module
 from emrl_ray.pipelines.tune import tune

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrl_ray.crystals.storage import locate, names_in
+from emrl_ray.io.storage import locate, names_in
 from emrl_ray.resuming import lock
 from emrl_ray.resuming.lock import Lock
 from emrl_ray.resuming.output import Output

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.fingerprints import table_fingerprint
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines.featurize import FeaturizeWorker
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.row_slices import plan_rows

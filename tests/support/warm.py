@@ -45,10 +45,10 @@ def main() -> None:
     import numpy as np
 
     from emrl_ray.config import PredictConfig, TrainConfig
-    from emrl_ray.crystals.storage import locate, write_parquet
     from emrl_ray.crystals.structure_keys import structure_keys
     from emrl_ray.features.elements import default_csv
     from emrl_ray.features.graphs import Graphs
+    from emrl_ray.io.storage import locate, write_parquet
     from emrl_ray.networks.communicator import SingleProcess
     from emrl_ray.predicting import predict
     from emrl_ray.training import Shard, Trainer, make_network

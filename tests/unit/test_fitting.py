@@ -14,9 +14,9 @@ from safetensors import numpy as safetensors
 from emrl_ray import fitting
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.tables import GEOMETRY, crystals_table
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model, artefact
 from emrl_ray.trust import Domain, NearestKnown
 from tests.support.models import make_model, random_crystals

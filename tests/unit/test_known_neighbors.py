@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import emrl_ray
 from emrl_ray.config import ConfigError, NeighborsConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
 from emrl_ray.trust import NearestKnown, several_nearest

@@ -13,9 +13,9 @@ import pytest
 
 from emrl_ray.config import ConfigError, EmbedConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.embedding import embed
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import FOUND, NEAREST, Model
 from emrl_ray.predicting import predict

@@ -14,16 +14,16 @@ from emrl_ray.config import ConfigError, EvaluateConfig
 from emrl_ray.crystals.accounting import Counts, closing
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
-from emrl_ray.crystals.fingerprints import folder_fingerprint
 from emrl_ray.crystals.results import write_rejects
-from emrl_ray.crystals.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.crystals.supply import Supply, open_supply
 from emrl_ray.crystals.tables import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.evaluation import by_element
-from emrl_ray.machine import available_cpus, limited_threads, need_extra
+from emrl_ray.io.fingerprints import folder_fingerprint
+from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
+from emrl_ray.io.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.reporting.evaluation.parity import parity
 from emrl_ray.reporting.evaluation.summary import caption, label, measured, sentences

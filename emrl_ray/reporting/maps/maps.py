@@ -19,17 +19,6 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, MapConfig
 from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.rows import TableRows
-from emrl_ray.crystals.storage import (
-    Location,
-    absolute,
-    locate,
-    remove,
-    table_schema,
-    write_bytes,
-    write_csv,
-    write_parquet,
-)
 from emrl_ray.crystals.tables import (
     Reject,
     Stage,
@@ -40,7 +29,18 @@ from emrl_ray.crystals.tables import (
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.machine import available_cpus, limited_threads, need_extra
+from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
+from emrl_ray.io.storage import (
+    Location,
+    absolute,
+    locate,
+    remove,
+    table_schema,
+    write_bytes,
+    write_csv,
+    write_parquet,
+)
 from emrl_ray.model import Model
 from emrl_ray.reporting.maps.colorings import coloring
 from emrl_ray.reporting.maps.figure import Panel, draw

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from emrl_ray.crystals.storage import locate, write_bytes, write_csv
+from emrl_ray.io.storage import locate, write_bytes, write_csv
 from emrl_ray.reporting.methods.comparison import Comparison, MethodScores, compare
 from emrl_ray.reporting.methods.page import page
 from emrl_ray.reporting.methods.paired_tests import PairedTest

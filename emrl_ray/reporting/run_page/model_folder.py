@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.fingerprints import folder_fingerprint
-from emrl_ray.crystals.storage import absolute, locate, read_table
+from emrl_ray.io.fingerprints import folder_fingerprint
+from emrl_ray.io.storage import absolute, locate, read_table
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
 from emrl_ray.model.damage import damage_reported
 from emrl_ray.model.folder import read_calibrations

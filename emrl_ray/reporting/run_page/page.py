@@ -7,7 +7,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
-from emrl_ray.crystals.storage import absolute, locate, write_bytes
+from emrl_ray.io.storage import absolute, locate, write_bytes
 from emrl_ray.reporting.markup import document, text
 from emrl_ray.reporting.run_page.domain import domain_section
 from emrl_ray.reporting.run_page.funnel import funnel_section

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config.base import number_text, window_of
-from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.units import origin_of
+from emrl_ray.io.storage import locate
 from emrl_ray.reporting.run_page.model_folder import ModelFolder, find_model, named_model
 from emrl_ray.screening.objectives import suffix
 

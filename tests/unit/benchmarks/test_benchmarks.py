@@ -22,11 +22,11 @@ from torch import nn
 
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, write_parquet
 from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.losses import draw_triplets
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.communicator import SingleProcess

@@ -185,7 +185,7 @@ def test_the_fingerprint_changes_with_the_files(tmp_path):
 def test_a_file_that_cannot_be_opened_or_is_too_large_is_a_reject(tmp_path, monkeypatch):
     write(tmp_path, "a.cif", "b.cif", "c.cif")
     write(tmp_path, "d.cif", content=NACL + "# " + "x" * 3000)
-    monkeypatch.setattr("emrl_ray.crystals.archives.MAX_CONTENT_BYTES", 2000)
+    monkeypatch.setattr("emrl_ray.io.archives.MAX_CONTENT_BYTES", 2000)
     crystals, rejects, _ = load(tmp_path, tmp_path, meanwhile=(tmp_path / "b.cif").unlink)
     assert crystals.column("id").to_pylist() == ["a", "c"]
     assert rejects == [("b", RejectReason.UNREADABLE), ("d", RejectReason.UNREADABLE)]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.config import ConfigError, DemoConfig
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines import demo as stages
 from emrl_ray.pipelines.demo import WINDOW, DemoResult, demo
 from emrl_ray.pipelines.library_slices import ENERGY

@@ -10,8 +10,8 @@ import pytest
 
 from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines.featurize import featurize
 from tests.support.models import CUTOFF, broken, random_crystals
 

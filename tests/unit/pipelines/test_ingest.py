@@ -11,7 +11,7 @@ import pytest
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.storage import locate, read_json, read_table
+from emrl_ray.io.storage import locate, read_json, read_table
 from emrl_ray.pipelines import ingest as module
 from emrl_ray.pipelines.ingest import ingest
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, cif, salt

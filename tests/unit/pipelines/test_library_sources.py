@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines.library import library
 from tests.support.crystals import random_batch
 from tests.support.parents import write_crystals, write_parents

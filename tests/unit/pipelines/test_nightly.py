@@ -20,7 +20,7 @@ from emrl_ray.config import ConfigError, DiffConfig, NightlyConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.news import news, still_there
 from emrl_ray.crystals.sources import list_sources
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines import nightly as module
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.nightly_plan import job_of, steps_of, tonight

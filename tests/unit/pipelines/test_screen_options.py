@@ -11,8 +11,8 @@ import pytest
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
 from emrl_ray.pipelines import screen as module
 from emrl_ray.pipelines.screen import ScreenResult, screen

@@ -11,8 +11,8 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.joined_graphs import GraphsJoiner
+from emrl_ray.io.runtime import give_back_freed_memory
 from emrl_ray.labels import Labels
-from emrl_ray.machine import give_back_freed_memory
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training import Trainer, make_network

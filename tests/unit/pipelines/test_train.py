@@ -10,9 +10,9 @@ import pytest
 
 from emrl_ray.config import ConfigError, FeaturizeConfig, PredictConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.storage import locate, read_json
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.io.storage import locate, read_json
 from emrl_ray.model import Model, read_state
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.train import train

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.protocol import methods
 from emrl_ray.protocol.cells import Cell, run_cell
 from emrl_ray.protocol.datasets import LabelledCrystals, Source, read_labelled, without_ids

@@ -10,7 +10,7 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, DiffConfig
-from emrl_ray.crystals.storage import locate, read_table, write_json, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_json, write_parquet
 from emrl_ray.reporting.differences import diff
 
 MODELS = {"model": "m1", "crystals": "c1"}

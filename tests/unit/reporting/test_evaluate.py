@@ -17,9 +17,9 @@ import emrl_ray
 from emrl_ray.config import ConfigError, EvaluateConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.crystals.fingerprints import folder_fingerprint
-from emrl_ray.crystals.storage import locate, read_table, write_parquet
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.fingerprints import folder_fingerprint
+from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
 from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.reporting.evaluation.parity import MOST_POINTS, parity

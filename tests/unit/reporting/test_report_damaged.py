@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.crystals.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
 from tests.support.run_directory import ROWS, change, page_of, read_page, replace_shortlist
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.crystals.storage import locate, read_json, read_table
+from emrl_ray.io.storage import locate, read_json, read_table
 from emrl_ray.reporting.markup import per_cent
 from emrl_ray.reporting.run_page.model_folder import ModelFolder
 from emrl_ray.reporting.run_page.sought import Sought, judges, names

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrl_ray.crystals.storage import list_files, locate, write_parquet
+from emrl_ray.io.storage import list_files, locate, write_parquet
 from emrl_ray.reporting.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reporting.run_page import library_summary
 from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import locate
+from emrl_ray.io.storage import locate
 from emrl_ray.resuming import lock as module
 from emrl_ray.resuming.lock import LOCK, Lock, LockedError
 from emrl_ray.resuming.runs import RECORD, Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emrl_ray.crystals.storage import aside_of, locate, names_in, remove, write_bytes
+from emrl_ray.io.storage import aside_of, locate, names_in, remove, write_bytes
 from emrl_ray.resuming.lock import LOCK
 from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.runs import RECORD

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.storage import locate, write_parquet
+from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.screening.all_nights import best_of
 from emrl_ray.screening.candidates import NIGHT
 from emrl_ray.screening.choice import Chooser

@@ -12,7 +12,7 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.storage import locate, read_table, write_csv, write_parquet
+from emrl_ray.io.storage import locate, read_table, write_csv, write_parquet
 from emrl_ray.screening.choice import Chooser, far_apart
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
 from emrl_ray.screening.prediction_files import LIBRARY_ROW

@@ -15,12 +15,12 @@ import pytest
 
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.parsing import parse
-from emrl_ray.crystals.storage import locate
 from emrl_ray.crystals.tables import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.evaluation import mae
 from emrl_ray.features.elements import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.heads import LinearHead
+from emrl_ray.io.storage import locate
 from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.communicator import SingleProcess

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 from pyarrow import fs
 
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import Location, locate, table_files
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import Location, locate, table_files
 
 FOOTER_GUESS = 64 * 1024
 """Bytes read from the end of a Parquet file at first; most footers are shorter."""

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_info
 
-from emrl_ray.machine import available_cpus, description, limited_threads, peak_memory, versions
+from emrl_ray.io.runtime import available_cpus, description, limited_threads, peak_memory, versions
 
 
 def test_threads_are_limited_within_the_context_and_as_before_after_it():

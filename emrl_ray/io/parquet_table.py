@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.many_files import read_each
-from emrl_ray.crystals.storage import Location, read_footer, table_files
+from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.storage import Location, read_footer, table_files
 
 ROWS_AT_ONCE = 1024
 """Rows of a row group that are in memory while it is read."""

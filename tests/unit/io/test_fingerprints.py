@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emrl_ray.crystals import fingerprints
-from emrl_ray.crystals.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.io import fingerprints
+from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 
 
 def write(folder, name, values):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emrl_ray.terminal import table
+from emrl_ray.io.console import table
 
 COLUMNS = {
     "id": ["a-very-long-name-of-a-file-000001", "b"],

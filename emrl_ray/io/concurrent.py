@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from emrl_ray.machine import available_cpus
+from emrl_ray.io.runtime import available_cpus
 
 REQUESTS = 16
 """Files of an object store that are read at a time."""

@@ -1,0 +1,1 @@
+"""Files anywhere (local, s3://, gs://), and what the machine offers."""
