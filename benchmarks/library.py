@@ -31,7 +31,7 @@ from timing import Results
 
 from emrl_ray.config import CrystalLimits, IngestConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.structure_keys import Keys, first_of_each, structure_keys
+from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each, structure_keys
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.storage import iter_tables, locate, read_json, read_table
 

@@ -32,7 +32,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.crystal import Crystal
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features

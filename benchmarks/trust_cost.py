@@ -21,8 +21,8 @@ from changed_crystals import in_other_cells
 
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Known, group_duplicates
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.matching.matcher import Known, group_duplicates
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.runtime import description, limited_threads
 from emrl_ray.io.storage import locate, read_table, write_json

@@ -18,7 +18,7 @@ from changed_crystals import displaced, swapped
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, read_table, write_json

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.resuming.output import Output
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.crystals.units import number_field
 from emrl_ray.evaluation import Split, floors, score
 from emrl_ray.features.elements import default_csv

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, NeighborsConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.sources import is_glob
 from emrl_ray.crystals.supply import open_supply
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.units import number_field
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.runtime import available_cpus, limited_threads

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, TrainConfig
-from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.tables import Reject, Stage, check_target
+from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.crystals.schema import Reject, Stage, check_target
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.evaluation import Split, split_rows

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emrl_ray.config import PredictConfig
-from emrl_ray.crystals.accounting import Counts, closing
+from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
+from emrl_ray.crystals.schema import KNOWN_ID, rejects_table
 from emrl_ray.crystals.supply import open_supply
-from emrl_ray.crystals.tables import KNOWN_ID, rejects_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.console import table
 from emrl_ray.io.runtime import available_cpus, limited_threads

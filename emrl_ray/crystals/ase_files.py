@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 HINT = "pip install 'emrl-ray[ase]'"
 ROWS_AT_A_TIME = 1000

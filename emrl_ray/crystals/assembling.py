@@ -12,7 +12,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.crystal import Crystal, as_batch
 from emrl_ray.crystals.csv_files import converted
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.tables import GEOMETRY, READ_BY, Reject, crystals_table
+from emrl_ray.crystals.schema import GEOMETRY, READ_BY, Reject, crystals_table
 
 
 class Rows(NamedTuple):

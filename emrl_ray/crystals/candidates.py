@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
-from emrl_ray.crystals.tables import Reject
+from emrl_ray.crystals.schema import Reject
 
 
 class Made(NamedTuple):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, by_electronegativity
 from emrl_ray.crystals.numbers import is_full, lattice_of
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 CELL_TAGS = tuple(
     f"_cell_{name}"

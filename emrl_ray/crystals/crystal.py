@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.archives import ArchiveError
 
 P = ParamSpec("P")

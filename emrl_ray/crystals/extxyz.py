@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 PAIR = re.compile(r"""([^\s=]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 PLAIN = "species:S:1:pos:R:3"

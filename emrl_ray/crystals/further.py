@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from emrl_ray.crystals.csv_files import ColumnKind
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
 
 DEFAULT_ID = "id"
 

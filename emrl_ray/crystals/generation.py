@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
 from emrl_ray.crystals.candidates import Made
 from emrl_ray.crystals.combinations import Combinations
-from emrl_ray.crystals.tables import Reject
+from emrl_ray.crystals.schema import Reject
 
 DRAWS = 6
 """Random numbers that one crystal takes: three strains, three for the directions of their axes."""

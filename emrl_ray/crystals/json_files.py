@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.json_structures import NO_STRUCTURE, has_structure, read_entry
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.archives import MAX_CONTENT_BYTES
 from emrl_ray.io.text import printable
 

@@ -19,7 +19,7 @@ import numpy as np
 from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.numbers import is_full, lattice_of, vectors
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.text import printable
 
 ID_NAMES = ("id", "jid", "material_id")

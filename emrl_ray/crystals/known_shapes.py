@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.tables import GEOMETRY, Reject
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.schema import GEOMETRY, Reject
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.storage import read_table
 

@@ -27,14 +27,7 @@ from emrl_ray.crystals.pieces import (
     TableSlice,
 )
 from emrl_ray.crystals.readers import PARSERS, Format
-from emrl_ray.crystals.tables import (
-    CRYSTAL_SCHEMA,
-    GEOMETRY,
-    READ_BY,
-    Reject,
-    RejectReason,
-    Stage,
-)
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.archives import ArchiveError, read_span
 from emrl_ray.io.storage import within

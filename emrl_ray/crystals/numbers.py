@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.crystal import ReadError
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 OCCUPANCY_TOLERANCE = 1e-3
 

@@ -16,7 +16,7 @@ import numpy as np
 from emrl_ray.crystals.crystal import Crystal, ReadError
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.numbers import is_full, vectors
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 SITES = ("lattice_vectors", "cartesian_site_positions", "species_at_sites")
 """What every structure has."""

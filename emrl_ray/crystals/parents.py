@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.crystal import Flaw
 from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 from emrl_ray.crystals.likely_ions import ion_table
-from emrl_ray.crystals.neighbors import unordered_pairs
 from emrl_ray.crystals.oxidation_states import oxidation_states
-from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage
+from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.storage import read_table
 

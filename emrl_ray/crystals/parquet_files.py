@@ -13,12 +13,7 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.crystal import Crystal, Flaw, attempt
 from emrl_ray.crystals.optimade import SITES, STRUCTURE_FIELDS, read_structure
-from emrl_ray.crystals.tables import (
-    CRYSTAL_SCHEMA,
-    GEOMETRY,
-    READ_BY,
-    check_crystal_schema,
-)
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, check_crystal_schema
 from emrl_ray.io.storage import Location
 
 ABOUT_SITES = (*STRUCTURE_FIELDS, "nperiodic_dimensions")

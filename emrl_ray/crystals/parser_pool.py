@@ -16,7 +16,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 
 PARTY = 128
 """Documents that are sent to a process together: a trip costs as much as parsing a few of them."""

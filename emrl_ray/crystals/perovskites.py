@@ -18,8 +18,8 @@ from emrl_ray.crystals.elements import SYMBOLS, reduced_formula
 from emrl_ray.crystals.generation import build
 from emrl_ray.crystals.ions import Ion
 from emrl_ray.crystals.prototypes import prototypes
+from emrl_ray.crystals.schema import Reject
 from emrl_ray.crystals.shannon import shannon_ions
-from emrl_ray.crystals.tables import Reject
 
 KIND = "perovskite"
 SITES = {"a": (1, 12), "b": (1, 6), "x": (-1, 6)}

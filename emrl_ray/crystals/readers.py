@@ -29,7 +29,7 @@ from emrl_ray.crystals.crystal import Crystal, Flaw, ReadError, attempt, flaw_of
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.extxyz import read_extxyz
 from emrl_ray.crystals.json_files import read_json
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.archives import GZIP_MAGIC, gunzipped
 
 if TYPE_CHECKING:

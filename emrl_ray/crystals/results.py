@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.tables import REJECT_SCHEMA, Reject, rejects_table
+from emrl_ray.crystals.schema import REJECT_SCHEMA, Reject, rejects_table
 from emrl_ray.io.preflight import check_file_place
 from emrl_ray.io.storage import (
     Location,

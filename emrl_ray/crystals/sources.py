@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.matching.duplicate_ids import repeated
 from emrl_ray.crystals.names import CHOICES, KINDS, ONLY_IF_NAMED, Container, is_hidden, kind_of
 from emrl_ray.crystals.readers import Format
 from emrl_ray.io.arrow_buffer import Packer, unpacked

@@ -14,7 +14,7 @@ from emrl_ray.crystals.candidates import Composable, Made
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.likely_ions import Replacements, ion_table, replacements
 from emrl_ray.crystals.parents import Parents, read_parents
-from emrl_ray.crystals.tables import Reject
+from emrl_ray.crystals.schema import Reject
 from emrl_ray.crystals.validation import Limits
 
 KIND = "substitution"

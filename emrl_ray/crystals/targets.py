@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.csv_files import FIELD_LIMIT, ColumnKind, as_number, converted
-from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
+from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
 from emrl_ray.io.arrow_buffer import CHUNK_ROWS, Packer, unpacked
 from emrl_ray.io.storage import locate

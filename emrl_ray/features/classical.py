@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
-from emrl_ray.crystals.neighbors import UnorderedPairs, unordered_pairs
+from emrl_ray.crystals.geometry.neighbor_list import UnorderedPairs, unordered_pairs
 from emrl_ray.features.distinct import check_numbers
 from emrl_ray.features.elements import default_csv, property_columns
 from emrl_ray.features.one_hot import GROUPS, PERIODS, VALENCE_ELECTRONS, one_hot_elements

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.cells import compact_cells
-from emrl_ray.crystals.neighbors import expected_pairs
+from emrl_ray.crystals.geometry.lattice import compact_cells
+from emrl_ray.crystals.geometry.neighbor_list import expected_pairs
 from emrl_ray.features import inference_kernels
 from emrl_ray.features.basis import WIDTH
 from emrl_ray.features.distinct import check_numbers

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.kernels import NO_ROOM, search
+from emrl_ray.crystals.geometry.kernels import NO_ROOM, search
 from emrl_ray.features.merge_kernels import ELEMENTS, fill, make_scratch, merge, number_elements
 
 COMPILED_IN = "57af002b1a44a80d"

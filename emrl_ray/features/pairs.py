@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
-from emrl_ray.crystals.neighbors import unordered_pairs
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 
 
 class Pairs(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
-from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.counts import Counts, account, duration
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.id_files import ids_file
 from emrl_ray.fetching.materials_project import MaterialsProject

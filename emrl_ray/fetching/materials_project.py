@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.crystal import Flaw, attempt
 from emrl_ray.crystals.elements import named_elements
 from emrl_ray.crystals.json_structures import read_structure
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker
 from emrl_ray.fetching.id_files import is_id, read_ids

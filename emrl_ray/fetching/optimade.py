@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.fetching.asking import Asker

@@ -10,7 +10,7 @@ import pyarrow as pa
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.crystal import Flaw, attempt
 from emrl_ray.crystals.optimade import STRUCTURE_FIELDS, read_structure
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, READ_BY, RejectReason
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY, RejectReason
 from emrl_ray.crystals.units import number_field
 from emrl_ray.fetching.rows import Entry
 from emrl_ray.io.text import printable

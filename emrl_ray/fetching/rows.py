@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from emrl_ray.crystals.crystal import DETAIL_LENGTH, Crystal, Flaw, as_batch
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.tables import READ_BY, Reject, RejectReason, Stage, crystals_table
+from emrl_ray.crystals.schema import READ_BY, Reject, RejectReason, Stage, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.text import printable
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID, Reject, Stage
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.schema import GEOMETRY, KNOWN_ID, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.compiled import State
 from emrl_ray.features.pairs import reject_lonely

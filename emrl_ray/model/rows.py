@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY, KNOWN_ID
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, KNOWN_ID
 from emrl_ray.crystals.units import number_field
 
 INTERVAL = ("lower", "upper")

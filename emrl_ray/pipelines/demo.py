@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
-from emrl_ray.crystals.accounting import duration
+from emrl_ray.crystals.counts import duration
 from emrl_ray.evaluation import mae, within
 from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.pipelines.library import library

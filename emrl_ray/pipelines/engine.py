@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.config.base import EngineOptions, option_text
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.pipelines.cluster import connect, in_job
 from emrl_ray.resuming.local_runner import (
     Observe,

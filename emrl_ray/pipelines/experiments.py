@@ -13,8 +13,8 @@ import ray
 
 from emrl_ray.config import BenchmarkConfig
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.tables import rejects_table
+from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.schema import rejects_table
 from emrl_ray.features.compiled import State
 from emrl_ray.io.console import print_line
 from emrl_ray.io.runtime import limited_threads

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.config import FeaturizeConfig
-from emrl_ray.crystals.accounting import Counts, account
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import GEOMETRY, Reject, Stage, check_crystal_schema
+from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.schema import GEOMETRY, Reject, Stage, check_crystal_schema
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely

@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError, IngestConfig
-from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.counts import Counts, account, duration
 from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
 from emrl_ray.crystals.pieces import CsvColumns, Slice, source_of
 from emrl_ray.crystals.plan import Plan, plan_slices
 from emrl_ray.crystals.readers import Format
+from emrl_ray.crystals.schema import READ_BY
 from emrl_ray.crystals.sources import Listing, PassedOver, list_sources
-from emrl_ray.crystals.tables import READ_BY
 from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, LibraryConfig
-from emrl_ray.crystals.accounting import Counts, account, balance
 from emrl_ray.crystals.candidates import Candidates
+from emrl_ray.crystals.counts import Counts, account, balance
 from emrl_ray.crystals.known_shapes import read_known
-from emrl_ray.crystals.structure_keys import Keys, first_of_each
-from emrl_ray.crystals.tables import KNOWN_ID, Reject, check_crystal_schema, rejects_table
+from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each
+from emrl_ray.crystals.schema import KNOWN_ID, Reject, check_crystal_schema, rejects_table
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import (
     absolute,

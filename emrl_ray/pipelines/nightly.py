@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config import ConfigError, NightlyConfig
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.news import News, news, still_there
 from emrl_ray.crystals.sources import Listing, joined, list_sources
 from emrl_ray.io.storage import locate, read_json

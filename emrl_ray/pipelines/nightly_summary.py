@@ -11,7 +11,7 @@ from typing import Any
 
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.accounting import Counts, duration
+from emrl_ray.crystals.counts import Counts, duration
 from emrl_ray.crystals.news import News
 from emrl_ray.crystals.results import plain
 from emrl_ray.crystals.sources import Listing

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config import ScreenConfig
-from emrl_ray.crystals.accounting import Counts, account
-from emrl_ray.crystals.tables import GEOMETRY, check_crystal_schema
+from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.schema import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.io.storage import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.base import window_text
-from emrl_ray.crystals.accounting import Counts, account, duration
+from emrl_ray.crystals.counts import Counts, account, duration
 from emrl_ray.io.runtime import description, versions
 from emrl_ray.model import Card
 from emrl_ray.pipelines.engine import Engine

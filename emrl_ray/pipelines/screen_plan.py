@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.config.base import check_name
-from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.crystals.schema import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.preflight import check_folder_place

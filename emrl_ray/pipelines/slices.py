@@ -22,7 +22,7 @@ import ray
 import ray.data
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.accounting import Counts
+from emrl_ray.crystals.counts import Counts
 from emrl_ray.io.runtime import peak_memory
 from emrl_ray.resuming.local_runner import (
     Observe,

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, TrainConfig
-from emrl_ray.crystals.tables import check_crystal_schema, check_target
+from emrl_ray.crystals.schema import check_crystal_schema, check_target
 from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint

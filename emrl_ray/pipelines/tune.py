@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from emrl_ray.config import TuneConfig
-from emrl_ray.crystals.accounting import account, duration
+from emrl_ray.crystals.counts import account, duration
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.runtime import description, need_extra, versions
 from emrl_ray.io.storage import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import BenchmarkConfig, ConfigError, CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import (
+from emrl_ray.crystals.schema import (
     GEOMETRY,
     Reject,
     Stage,

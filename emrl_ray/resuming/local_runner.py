@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.accounting import Counts, balance
+from emrl_ray.crystals.counts import Counts, balance
 from emrl_ray.io.runtime import peak_memory
 from emrl_ray.resuming.output import Named, Output
 

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.tables import Reject, rejects_table
+from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.schema import Reject, rejects_table
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.storage import Location, leftovers, list_files, locate, remove, write_parquet
 

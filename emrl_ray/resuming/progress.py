@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from emrl_ray.crystals.accounting import Counts, duration
+from emrl_ray.crystals.counts import Counts, duration
 
 SECONDS_BETWEEN_LINES = 2.0
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.duplicates import repeated
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.storage import Location, locate
 from emrl_ray.resuming.output import Named, Output

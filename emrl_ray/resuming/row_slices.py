@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.storage import Location, locate, read_footer, table_files
 

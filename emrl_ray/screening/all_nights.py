@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.prediction_files import LIBRARY_ROW

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, KNOWN_ID, Reject
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.model import FOUND, Model
 from emrl_ray.screening.filters import DOMAIN, ELEMENTS, EXCLUDED_BY, KNOWN, Filters, excluded_by

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.io.storage import Location

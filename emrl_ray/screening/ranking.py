@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import KNOWN_ID, float_column
+from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.screening.filters import DOMAIN, EXCLUDED_BY, KNOWN
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW, suffix
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.io.storage import Location
 from emrl_ray.screening.choice import Chooser

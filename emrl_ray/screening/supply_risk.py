@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.crystals.symbols import symbols
 from emrl_ray.crystals.units import number_field
-from emrl_ray.screening.symbols import symbols
 
 COST, HHI_PRODUCTION, HHI_RESERVE = "cost_per_kg", "hhi_production", "hhi_reserve"
 HAZARDS = "hazards"

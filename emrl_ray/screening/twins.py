@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Known
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.io.storage import Location
 from emrl_ray.model import Model

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
-from emrl_ray.crystals.contacts import Contacts, elements_of
 from emrl_ray.crystals.elements import SYMBOLS
+from emrl_ray.crystals.geometry.closest_contacts import Contacts, elements_of
 from emrl_ray.trust.features import FeatureSpace, distances_apart, limit
 
 SIZES = ("volume_per_atom", "shortest_distance", "atoms")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, TuneConfig
-from emrl_ray.crystals.tables import Reject, Stage
+from emrl_ray.crystals.schema import Reject, Stage
 from emrl_ray.evaluation import LEAST_ROWS, Split, split_rows
 from emrl_ray.features.graphs import lonely_rows
 from emrl_ray.features.pairs import reject_lonely

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.storage import list_files, locate, read_table, write_parquet
 from emrl_ray.resuming.output import Output
 from emrl_ray.screening.delta_table import RunsTable

@@ -10,7 +10,7 @@ from emrl_ray.crystals import parser_pool
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.parser_pool import Document, ParserPool
 from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support import bad_parsers
 from tests.support.crystal_files import cif
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.storage import locate, read_table
 from emrl_ray.pipelines.slices import SliceReport, run_slices
 from emrl_ray.resuming.output import Output

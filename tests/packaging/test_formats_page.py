@@ -10,7 +10,7 @@ import pytest
 from emrl_ray.config import FetchConfig, IngestConfig, LibraryConfig
 from emrl_ray.crystals.names import kind_of
 from emrl_ray.crystals.readers import PARSERS
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "formats.md").read_text()

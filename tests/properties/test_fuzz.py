@@ -12,7 +12,7 @@ from mutations import SEEDS, mutated
 
 from emrl_ray.crystals.cif import MAX_OPERATIONS
 from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import SITE_COLUMNS, PoolHere, cif, load
 from tests.support.difficult_cifs import CASES, hm, operations
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from changed_crystals import displaced, in_other_cells
 
-from emrl_ray.crystals import identity
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.identity import Fingerprints, Known, group_duplicates
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.matching import matcher as identity
+from emrl_ray.crystals.matching.matcher import Fingerprints, Known, group_duplicates
 from emrl_ray.io.storage import read_table
 from tests.support.crystals import random_batch
 

@@ -11,8 +11,8 @@ from emrl_ray.crystals.loading import Loader
 from emrl_ray.crystals.pieces import CsvColumns
 from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import read_document
+from emrl_ray.crystals.schema import READ_BY
 from emrl_ray.crystals.sources import list_sources
-from emrl_ray.crystals.tables import READ_BY
 from emrl_ray.crystals.validation import Limits
 
 SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")

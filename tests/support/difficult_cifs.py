@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import NACL, SITE_COLUMNS, cif
 
 HEXAGONAL = (5, 5, 8, 90, 90, 120)

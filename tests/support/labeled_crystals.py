@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.io.storage import locate, write_parquet
 from tests.support.crystals import random_batch
 from tests.support.models import TARGET, random_crystals

@@ -12,7 +12,7 @@ import pyarrow as pa
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.fitting import fit_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.tables import GEOMETRY, Reject, RejectReason, Stage, rejects_table
+from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage, rejects_table
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
 from emrl_ray.reporting.run_page.page import write_report

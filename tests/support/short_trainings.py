@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate, write_parquet

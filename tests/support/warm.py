@@ -45,7 +45,7 @@ def main() -> None:
     import numpy as np
 
     from emrl_ray.config import PredictConfig, TrainConfig
-    from emrl_ray.crystals.structure_keys import structure_keys
+    from emrl_ray.crystals.matching.structure_hash import structure_keys
     from emrl_ray.features.elements import default_csv
     from emrl_ray.features.graphs import Graphs
     from emrl_ray.io.storage import locate, write_parquet

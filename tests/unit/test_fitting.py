@@ -13,8 +13,8 @@ from safetensors import numpy as safetensors
 
 from emrl_ray import fitting
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
-from emrl_ray.crystals.tables import GEOMETRY, crystals_table
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
+from emrl_ray.crystals.schema import GEOMETRY, crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model, artefact

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, EvaluateConfig
-from emrl_ray.crystals.accounting import Counts, closing
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
+from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.results import write_rejects
+from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.supply import Supply, open_supply
-from emrl_ray.crystals.tables import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits

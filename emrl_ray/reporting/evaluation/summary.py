@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import KNOWN_ID
+from emrl_ray.crystals.schema import KNOWN_ID
 from emrl_ray.evaluation import floors, score, within
 
 WORST = 5

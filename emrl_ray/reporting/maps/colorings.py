@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.composition import CLASSES
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.schema import float_column
 from emrl_ray.crystals.units import origin_of
 
 NO_VALUE = "#d0d0d0"

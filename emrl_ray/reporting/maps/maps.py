@@ -17,9 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, MapConfig
-from emrl_ray.crystals.accounting import Counts, account, duration
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import (
+from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.crystals.schema import (
     Reject,
     Stage,
     check_crystal_schema,

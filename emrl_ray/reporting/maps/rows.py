@@ -12,7 +12,7 @@ from emrl_ray.config import ConfigError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, GEOMETRY
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.reporting.maps.colorings import is_number
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.tables import KNOWN_ID, float_column
+from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.reporting.run_page.cells import (
     Cell,
     Row,

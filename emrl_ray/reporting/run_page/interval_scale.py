@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.schema import float_column
 from emrl_ray.reporting.markup import NOTHING, decimals_for, number
 from emrl_ray.reporting.run_page.axes import with_window
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.schema import float_column
 from emrl_ray.reporting.markup import (
     NONE_PREDICTED,
     bars,

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import KNOWN_ID, float_column
+from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.storage import Location
 from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict

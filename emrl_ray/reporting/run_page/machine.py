@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from emrl_ray.crystals.accounting import duration
+from emrl_ray.crystals.counts import duration
 from emrl_ray.reporting.markup import (
     counted,
     facts,

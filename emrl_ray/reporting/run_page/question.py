@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.tables import float_column
+from emrl_ray.crystals.schema import float_column
 from emrl_ray.io.storage import locate
 from emrl_ray.reporting.markup import facts, paragraph, per_cent, section, table
 from emrl_ray.reporting.run_page.columns import has_any

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emrl_ray.crystals.tables import GEOMETRY, KNOWN_ID
+from emrl_ray.crystals.schema import GEOMETRY, KNOWN_ID
 from emrl_ray.reporting.markup import NOTHING, counted, paragraph, section, text
 from emrl_ray.reporting.run_page.cells import Cell, Row, written
 from emrl_ray.reporting.run_page.columns import Column, columns_of, has_any

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emrl_ray.config.search_space import Choice, Domain
-from emrl_ray.crystals.accounting import duration
+from emrl_ray.crystals.counts import duration
 from emrl_ray.reporting.markup import (
     counted,
     document,

@@ -22,7 +22,7 @@ from torch import nn
 
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.features.basis import gaussian_basis
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.crystals.pieces import CsvColumns
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import edges, load, readers, written
 
 

@@ -5,7 +5,7 @@ import json
 import tarfile
 
 from emrl_ray.crystals.pieces import source_of
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import (
     FRAME,
     NACL,

@@ -10,8 +10,8 @@ import pytest
 from emrl_ray.crystals.pieces import source_of
 from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format, read_document
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.crystals.sources import list_sources
-from emrl_ray.crystals.tables import RejectReason
 from tests.support.crystal_files import NACL, edges, jarvis, load, readers, structure, written
 
 

@@ -9,7 +9,7 @@ from emrl_ray.crystals.crystal import Crystal, ReadError, attempt
 from emrl_ray.crystals.numbers import vectors
 from emrl_ray.crystals.optimade import read_structure
 from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import cif, structure
 from tests.support.servers.optimade import species
 from tests.support.servers.optimade import structure as resource

@@ -8,7 +8,7 @@ import pytest
 
 from emrl_ray.crystals.crystal import Crystal, Flaw
 from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import FRAME, NACL, POSCAR, SITE_COLUMNS, STRUCTURE, cif, salt
 
 

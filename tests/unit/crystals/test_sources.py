@@ -9,8 +9,8 @@ from emrl_ray.config import ConfigError
 from emrl_ray.crystals.names import Container, id_of, kind_of
 from emrl_ray.crystals.plan import plan_slices
 from emrl_ray.crystals.readers import Format
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.crystals.sources import list_sources
-from emrl_ray.crystals.tables import RejectReason
 from emrl_ray.fetching.fetch import PLAN
 from emrl_ray.resuming.lock import LOCK
 from emrl_ray.resuming.runs import MANIFEST, RECORD

@@ -16,8 +16,8 @@ from emrl_ray.crystals.elements import ATOMIC_NUMBERS, SYMBOLS, reduced_formula
 from emrl_ray.crystals.likely_ions import ion_table, replacements
 from emrl_ray.crystals.oxidation_states import oxidation_states
 from emrl_ray.crystals.prototypes import prototypes
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.substitution import Substitutions
-from emrl_ray.crystals.tables import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import locate, write_parquet
 

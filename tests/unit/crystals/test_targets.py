@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.crystals.targets import join, read_targets
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA, RejectReason, Stage
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
 
 LIMITS = Limits(max_atoms=10, max_pairs=100_000, cutoff=5.0, min_distance=0.3)

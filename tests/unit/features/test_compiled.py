@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from emrl_ray.crystals import kernels
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.geometry import kernels
 from emrl_ray.features import compiled, inference_kernels, merge_kernels
 from emrl_ray.features.elements import default_csv, element_features
 from emrl_ray.features.graphs import Graphs

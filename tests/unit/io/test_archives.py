@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from emrl_ray.crystals.pieces import source_of
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.crystals.targets import join, read_targets
 from tests.support.crystal_files import (
     NACL,

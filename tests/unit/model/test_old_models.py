@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import read_table
 from emrl_ray.model import Model, read_card

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.config import ConfigError, IngestConfig
-from emrl_ray.crystals.duplicates import repeated
+from emrl_ray.crystals.matching.duplicate_ids import repeated
 from emrl_ray.io.storage import locate, read_json, read_table
 from emrl_ray.pipelines import ingest as module
 from emrl_ray.pipelines.ingest import ingest

@@ -12,7 +12,7 @@ from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.combinations import combinations
 from emrl_ray.crystals.generation import StrainedPrototypes, generate
-from emrl_ray.crystals.tables import CRYSTAL_SCHEMA
+from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.storage import read_table
 from emrl_ray.pipelines.library import library

@@ -13,7 +13,7 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray.config import ConfigError, ScreenConfig
-from emrl_ray.crystals.tables import check_crystal_schema
+from emrl_ray.crystals.schema import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import list_files, locate, read_table
 from emrl_ray.model import NEAREST, Model

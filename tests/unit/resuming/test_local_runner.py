@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.accounting import Counts
-from emrl_ray.crystals.tables import Reject, RejectReason, Stage
+from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.resuming.local_runner import SliceReport, complete, reports_here
 from emrl_ray.resuming.output import Output
 

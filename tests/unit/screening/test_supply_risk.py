@@ -8,7 +8,7 @@ import pytest
 from pymatgen.analysis.cost import CostAnalyzer, CostDBElements
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.tables import crystals_table
+from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.screening.supply_risk import with_supply_risk
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import find_contacts
+from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.reporting.run_page.domain_counts import WORDS
 from emrl_ray.trust import Domain, NearestKnown
 from emrl_ray.trust.domain import SIZES

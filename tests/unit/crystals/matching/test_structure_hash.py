@@ -6,14 +6,14 @@ import numpy as np
 from changed_crystals import displaced, in_other_cells
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.prototypes import prototypes
-from emrl_ray.crystals.structure_keys import (
+from emrl_ray.crystals.matching.structure_hash import (
     GRID,
     Keys,
     first_of_each,
     shape_numbers,
     structure_keys,
 )
+from emrl_ray.crystals.prototypes import prototypes
 from tests.support.crystals import random_batch
 
 

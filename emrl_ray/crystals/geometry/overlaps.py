@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.cells import plane_spacings, reduced_lattice
-from emrl_ray.crystals.neighbors import unordered_pairs
+from emrl_ray.crystals.geometry.lattice import plane_spacings, reduced_lattice
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 
 
 class Overlap(NamedTuple):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
-from emrl_ray.crystals.neighbors import unordered_pairs
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 
 CODES = MAX_ATOMIC_NUMBER + 1
 REACH = 4.0

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
-from emrl_ray.crystals.contacts import CODES, REACH, Contacts
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
+from emrl_ray.crystals.geometry.closest_contacts import CODES, REACH, Contacts
 
 if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher

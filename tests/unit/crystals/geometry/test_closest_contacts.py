@@ -6,8 +6,8 @@ import numpy as np
 from changed_crystals import in_other_cells
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.contacts import CODES, REACH, elements_of, find_contacts
-from emrl_ray.crystals.neighbors import unordered_pairs
+from emrl_ray.crystals.geometry.closest_contacts import CODES, REACH, elements_of, find_contacts
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 from tests.support.crystals import ROCK_SALT, random_batch
 
 

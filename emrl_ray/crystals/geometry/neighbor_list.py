@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.crystals import kernels
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.cells import compact_cells
+from emrl_ray.crystals.geometry import kernels
+from emrl_ray.crystals.geometry.lattice import compact_cells
 
 MORE, SPARE = 1.2, 1024
 """There is memory at first for so many times the pairs that are expected, and some more."""

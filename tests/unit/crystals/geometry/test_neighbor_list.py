@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from emrl_ray.crystals import neighbors
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.cells import compact_cells, plane_spacings, reduced_lattice
-from emrl_ray.crystals.neighbors import unordered_pairs
-from emrl_ray.crystals.tables import GEOMETRY
+from emrl_ray.crystals.geometry import neighbor_list as neighbors
+from emrl_ray.crystals.geometry.lattice import compact_cells, plane_spacings, reduced_lattice
+from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
+from emrl_ray.crystals.schema import GEOMETRY
 from tests.support.crystals import random_batch
 from tests.support.examples import examples
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice
-from emrl_ray.crystals.tables import RejectReason
+from emrl_ray.crystals.schema import RejectReason
 from tests.support.crystal_files import NACL, cif, edges, load, readers, salt, write, written
 
 

@@ -1,0 +1,1 @@
+"""Geometry of periodic cells: lattice, neighbors, contacts, Ewald sums."""

@@ -1,0 +1,1 @@
+"""Whether two crystals are the same."""
