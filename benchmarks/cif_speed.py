@@ -33,14 +33,14 @@ from numpy.typing import NDArray
 from samples import hoip
 from timing import Ratio, Results, Timing, Work, alternate, run_pinned
 
-from emrl_ray.crystals.crystal import Crystal
-from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.parser_pool import ParserPool
-from emrl_ray.crystals.pieces import CsvColumns
-from emrl_ray.crystals.plan import plan_slices
-from emrl_ray.crystals.readers import Format, read_document
-from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.sources.files.formats.registry import Format, read_document
+from emrl_ray.sources.files.listing import list_sources
+from emrl_ray.sources.files.loading import Loader
+from emrl_ray.sources.files.parsed import Crystal
+from emrl_ray.sources.files.parser_pool import ParserPool
+from emrl_ray.sources.files.partitions import CsvColumns
+from emrl_ray.sources.files.planning import plan_slices
 
 RESULTS = Path(__file__).parent / "results" / "cif_speed.json"
 LIMITS = Limits(1000, 400_000, 5.0, 0.5)

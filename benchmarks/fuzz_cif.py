@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 from mutations import SEEDS, mutated
 from timing import Results
 
-from emrl_ray.crystals.loading import Loaded, Loader
-from emrl_ray.crystals.parser_pool import ParserPool
-from emrl_ray.crystals.pieces import CsvColumns
-from emrl_ray.crystals.plan import plan_slices
-from emrl_ray.crystals.readers import Format
-from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.listing import list_sources
+from emrl_ray.sources.files.loading import Loaded, Loader
+from emrl_ray.sources.files.parser_pool import ParserPool
+from emrl_ray.sources.files.partitions import CsvColumns
+from emrl_ray.sources.files.planning import plan_slices
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 LIMITS = Limits(1000, 400_000, 5.0, 0.5)

@@ -29,9 +29,7 @@ from timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
 
 from emrl_ray.config import OptimizationConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.crystal import Crystal
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.readers import Format, read_document
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.basis import gaussian_basis
@@ -44,6 +42,8 @@ from emrl_ray.model import Model
 from emrl_ray.networks.communicator import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.predicting import predict
+from emrl_ray.sources.files.formats.registry import Format, read_document
+from emrl_ray.sources.files.parsed import Crystal
 from emrl_ray.training import Shard, Trainer
 
 HEAD = "boosted"

@@ -13,11 +13,6 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
 from emrl_ray.crystals.counts import Counts, account, duration
-from emrl_ray.fetching.asking import Asker
-from emrl_ray.fetching.id_files import ids_file
-from emrl_ray.fetching.materials_project import MaterialsProject
-from emrl_ray.fetching.optimade import Optimade
-from emrl_ray.fetching.source import Plan, Source
 from emrl_ray.io.fingerprints import file_fingerprint
 from emrl_ray.io.runtime import description, versions
 from emrl_ray.io.storage import Location, absolute, locate, read_json, write_json
@@ -25,6 +20,11 @@ from emrl_ray.resuming.output import Named, Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids
 from emrl_ray.resuming.runs import MANIFEST, Job, is_finished, refuse_input_as_output
+from emrl_ray.sources.databases.base import Plan, Source
+from emrl_ray.sources.databases.id_files import ids_file
+from emrl_ray.sources.databases.materials_project import MaterialsProject
+from emrl_ray.sources.databases.optimade import Optimade
+from emrl_ray.sources.databases.retry import Asker
 
 PLAN = "_plan.json"
 """What the server said when the fetch began."""

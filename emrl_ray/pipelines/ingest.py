@@ -18,14 +18,7 @@ import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.counts import Counts, account, duration
-from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.parser_pool import ParserPool, main_hidden
-from emrl_ray.crystals.pieces import CsvColumns, Slice, source_of
-from emrl_ray.crystals.plan import Plan, plan_slices
-from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.schema import READ_BY
-from emrl_ray.crystals.sources import Listing, PassedOver, list_sources
-from emrl_ray.crystals.targets import Targets, join, read_targets
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import file_fingerprint
@@ -36,6 +29,13 @@ from emrl_ray.resuming.output import Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.repeats import reject_repeated_ids
 from emrl_ray.resuming.runs import MANIFEST, REMEDY, Job, is_finished
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.listing import Listing, PassedOver, list_sources
+from emrl_ray.sources.files.loading import Loader
+from emrl_ray.sources.files.parser_pool import ParserPool, main_hidden
+from emrl_ray.sources.files.partitions import CsvColumns, Slice, source_of
+from emrl_ray.sources.files.planning import Plan, plan_slices
+from emrl_ray.sources.files.targets import Targets, join, read_targets
 
 STAGING = "_staged"
 """Folder of the output for compressed tars, unpacked while the job needs them."""

@@ -13,9 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, LibraryConfig
-from emrl_ray.crystals.candidates import Candidates
 from emrl_ray.crystals.counts import Counts, account, balance
-from emrl_ray.crystals.known_shapes import read_known
 from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, check_crystal_schema, rejects_table
 from emrl_ray.io.fingerprints import table_fingerprint
@@ -41,6 +39,8 @@ from emrl_ray.pipelines.library_slices import (
 from emrl_ray.resuming.output import Named, Output
 from emrl_ray.resuming.progress import Progress
 from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
+from emrl_ray.sources.generation.base import Candidates
+from emrl_ray.sources.generation.novelty import read_known
 
 KEYS, REJECTS = "_keys", "_rejects"
 """Folders beside the crystals: what repeats are found by, and what cannot be used."""

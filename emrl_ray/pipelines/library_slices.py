@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, CrystalLimits, IngestConfig, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.candidates import Candidates, Composable
-from emrl_ray.crystals.combinations import combinations
 from emrl_ray.crystals.counts import Counts, in_brackets
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
-from emrl_ray.crystals.generation import StrainedPrototypes
 from emrl_ray.crystals.geometry.ewald import ewald_energies
-from emrl_ray.crystals.known_shapes import KnownShapes, read_known
 from emrl_ray.crystals.matching.structure_hash import structure_keys
-from emrl_ray.crystals.perovskites import SITES, Perovskites
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, crystals_table
-from emrl_ray.crystals.substitution import Substitutions
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.resuming.output import Output
 from emrl_ray.screening.filters import element_filter
+from emrl_ray.sources.generation.base import Candidates, Composable
+from emrl_ray.sources.generation.ion_assignments import combinations
+from emrl_ray.sources.generation.novelty import KnownShapes, read_known
+from emrl_ray.sources.generation.perovskites import SITES, Perovskites
+from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes
+from emrl_ray.sources.generation.substitution import Substitutions
 
 STRAIN = 0.03
 THRESHOLD = 0.001

@@ -15,8 +15,6 @@ import pyarrow as pa
 
 from emrl_ray.config import ConfigError, NightlyConfig
 from emrl_ray.crystals.counts import Counts
-from emrl_ray.crystals.news import News, news, still_there
-from emrl_ray.crystals.sources import Listing, joined, list_sources
 from emrl_ray.io.storage import locate, read_json
 from emrl_ray.pipelines.ingest import ingest_files
 from emrl_ray.pipelines.nightly_best import draw_best
@@ -26,6 +24,8 @@ from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.screen_plan import check_models, objectives_of
 from emrl_ray.resuming.nights import ENDED, Night, Status, files_read, nights_of, statuses
 from emrl_ray.resuming.runs import MANIFEST
+from emrl_ray.sources.files.changed_files import News, news, still_there
+from emrl_ray.sources.files.listing import Listing, joined, list_sources
 
 PATHS_SHOWN = 3
 

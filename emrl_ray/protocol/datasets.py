@@ -21,7 +21,6 @@ from emrl_ray.crystals.schema import (
     check_target,
     float_column,
 )
-from emrl_ray.crystals.targets import reject_unlabelled
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.evaluation import LEAST_ROWS
@@ -29,6 +28,7 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
 from emrl_ray.io.storage import absolute, read_table, table_schema
 from emrl_ray.labels import count_labels
+from emrl_ray.sources.files.targets import reject_unlabelled
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"

@@ -16,11 +16,11 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.optimade import STRUCTURE_FIELDS
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.crystals.units import Origin, origin_of
 from emrl_ray.fetching.fetch import fetch
 from emrl_ray.io.storage import read_table, table_schema
+from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 from tests.support.paths import ROOT
 from tests.support.servers.optimade import OptimadeServer, species, structure
 from tests.support.servers.web import one_in_twenty

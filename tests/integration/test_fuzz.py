@@ -5,8 +5,8 @@ from __future__ import annotations
 from fuzz_cif import run_batch
 from mutations import SEEDS
 
-from emrl_ray.crystals.parser_pool import ParserPool
-from emrl_ray.crystals.readers import Format
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.parser_pool import ParserPool
 from tests.support.difficult_cifs import CASES
 
 COUNT = 3000

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from emrl_ray.crystals import parser_pool
-from emrl_ray.crystals.crystal import Crystal, Flaw
-from emrl_ray.crystals.parser_pool import Document, ParserPool
-from emrl_ray.crystals.readers import Format
 from emrl_ray.crystals.schema import RejectReason
+from emrl_ray.sources.files import parser_pool
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.parsed import Crystal, Flaw
+from emrl_ray.sources.files.parser_pool import Document, ParserPool
 from tests.support import bad_parsers
 from tests.support.crystal_files import cif
 
@@ -67,7 +67,7 @@ def test_loading_a_parser_does_not_count_against_the_time_of_a_file():
 def test_a_script_without_a_guard_is_not_run_again_in_the_processes_of_a_pool(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from emrl_ray.crystals.parser_pool import Document, ParserPool, main_hidden\n"
+        "from emrl_ray.sources.files.parser_pool import Document, ParserPool, main_hidden\n"
         "print('once')\n"
         "with main_hidden(), ParserPool(1, 30) as pool:\n"
         "    print(len([*pool.read([Document(b'', 'cif')])]))\n"

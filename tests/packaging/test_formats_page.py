@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 
 from emrl_ray.config import FetchConfig, IngestConfig, LibraryConfig
-from emrl_ray.crystals.names import kind_of
-from emrl_ray.crystals.readers import PARSERS
 from emrl_ray.crystals.schema import RejectReason
+from emrl_ray.sources.files.file_types import kind_of
+from emrl_ray.sources.files.formats.registry import PARSERS
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "formats.md").read_text()

@@ -38,14 +38,14 @@ print([name for name in ("torch", "xgboost", "sklearn", "ray") if name in sys.mo
 
 
 def test_structures_of_databases_are_read_without_gemmi():
-    code = "import sys, emrl_ray.crystals.json_structures, emrl_ray.crystals.optimade as o\n"
+    code = "import sys, emrl_ray.sources.files.formats.structure_json, emrl_ray.sources.files.formats.optimade as o\n"
     code += "sys.exit('gemmi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_reading_cif_does_not_import_pymatgen():
     code = (
-        "import sys; from emrl_ray.crystals.readers import Format, read_document\n"
+        "import sys; from emrl_ray.sources.files.formats.registry import Format, read_document\n"
         "read_document(sys.stdin.buffer.read(), Format.CIF)\n"
         "assert not {'pymatgen', 'ray', 'torch'} & sys.modules.keys()"
     )
@@ -60,8 +60,8 @@ def test_without_ase_a_database_says_what_to_install(tmp_path):
         opened.write(ase.Atoms("Na", cell=[5.0, 5, 5], pbc=True))
     code = (
         "import sys; sys.modules['ase'] = None; sys.modules['ase.db'] = None\n"
-        "from emrl_ray.crystals.plan import plan_slices\n"
-        "from emrl_ray.crystals.sources import list_sources\n"
+        "from emrl_ray.sources.files.planning import plan_slices\n"
+        "from emrl_ray.sources.files.listing import list_sources\n"
         "plan_slices(list_sources([sys.argv[1]]), sys.argv[2], 500)"
     )
     done = subprocess.run(

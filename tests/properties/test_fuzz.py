@@ -10,9 +10,9 @@ import pytest
 from fuzz_cif import run_batch
 from mutations import SEEDS, mutated
 
-from emrl_ray.crystals.cif import MAX_OPERATIONS
-from emrl_ray.crystals.readers import Format, read_document
 from emrl_ray.crystals.schema import RejectReason
+from emrl_ray.sources.files.formats.cif import MAX_OPERATIONS
+from emrl_ray.sources.files.formats.registry import Format, read_document
 from tests.support.crystal_files import SITE_COLUMNS, PoolHere, cif, load
 from tests.support.difficult_cifs import CASES, hm, operations
 

@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 
-from emrl_ray.crystals import parser_pool, readers
+from emrl_ray.sources.files import parser_pool
+from emrl_ray.sources.files.formats import registry as readers
 from tests.support.paths import ROOT
 
 

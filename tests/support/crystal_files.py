@@ -7,13 +7,13 @@ import gzip
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.crystals.loading import Loader
-from emrl_ray.crystals.pieces import CsvColumns
-from emrl_ray.crystals.plan import plan_slices
-from emrl_ray.crystals.readers import read_document
 from emrl_ray.crystals.schema import READ_BY
-from emrl_ray.crystals.sources import list_sources
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.sources.files.formats.registry import read_document
+from emrl_ray.sources.files.listing import list_sources
+from emrl_ray.sources.files.loading import Loader
+from emrl_ray.sources.files.partitions import CsvColumns
+from emrl_ray.sources.files.planning import plan_slices
 
 SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 

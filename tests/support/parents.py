@@ -8,9 +8,9 @@ import numpy as np
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.crystals.prototypes import prototypes
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.sources.generation.prototypes import prototypes
 
 
 def write_crystals(file, batch, names):

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emrl_ray.crystals.pieces import CsvColumns, RecordSlice, TableSlice
 from emrl_ray.crystals.schema import RejectReason
+from emrl_ray.sources.files.partitions import CsvColumns, RecordSlice, TableSlice
 from tests.support.crystal_files import NACL, cif, edges, load, readers, salt, write, written
 
 

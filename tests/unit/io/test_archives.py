@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from emrl_ray.crystals.pieces import source_of
 from emrl_ray.crystals.schema import RejectReason
-from emrl_ray.crystals.targets import join, read_targets
+from emrl_ray.sources.files.partitions import source_of
+from emrl_ray.sources.files.targets import join, read_targets
 from tests.support.crystal_files import (
     NACL,
     POSCAR,

@@ -10,13 +10,13 @@ from pymatgen.core import Lattice, Structure
 
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.combinations import combinations
-from emrl_ray.crystals.generation import StrainedPrototypes, generate
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.storage import read_table
 from emrl_ray.pipelines.library import library
 from emrl_ray.pipelines.library_slices import Block, library_table
+from emrl_ray.sources.generation.ion_assignments import combinations
+from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes, generate
 
 NEUTRAL = combinations()
 

@@ -18,14 +18,14 @@ import yaml
 from emrl_ray import cli
 from emrl_ray.config import ConfigError, DiffConfig, NightlyConfig
 from emrl_ray.config.parsing import parse
-from emrl_ray.crystals.news import news, still_there
-from emrl_ray.crystals.sources import list_sources
 from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.pipelines import nightly as module
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.nightly_plan import job_of, steps_of, tonight
 from emrl_ray.reporting.differences import diff
 from emrl_ray.resuming.lock import Lock, LockedError
+from emrl_ray.sources.files.changed_files import news, still_there
+from emrl_ray.sources.files.listing import list_sources
 from tests.support.models import make_model, random_crystals
 from tests.support.parsing_here import parse_here
 from tests.support.paths import ROOT

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import constants
 
-from emrl_ray.crystals.combinations import combinations
-from emrl_ray.crystals.generation import build, generate
 from emrl_ray.crystals.geometry.ewald import ewald_energies
+from emrl_ray.sources.generation.ion_assignments import combinations
+from emrl_ray.sources.generation.strained_prototypes import build, generate
 
 COULOMB = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10
 """e²/(4πε₀) in eV Å."""

@@ -13,7 +13,7 @@ from emrl_ray.crystals.matching.structure_hash import (
     shape_numbers,
     structure_keys,
 )
-from emrl_ray.crystals.prototypes import prototypes
+from emrl_ray.sources.generation.prototypes import prototypes
 from tests.support.crystals import random_batch
 
 

@@ -1,0 +1,53 @@
+"""Slices that do not depend on each other, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+from emrl_ray.crystals.counts import Counts
+from emrl_ray.resuming.output import Named, Output
+from emrl_ray.sources.databases.base import Progress
+from emrl_ray.sources.databases.retry import Asker
+
+P = TypeVar("P", bound=Named)
+
+
+def fetch_side_by_side(
+    pieces: Sequence[P],
+    output: Output,
+    fetch: Callable[[P], Counts],
+    threads: int,
+    asker: Asker,
+    progress: Progress,
+) -> None:
+    """Call `fetch`, which commits a slice, for those that `output` does not hold yet.
+
+    If one fails, those that are on their way are still committed, none is begun any more, and the
+    failure is raised.
+    """
+    missing, total = output.missing(pieces)
+    finished = len(pieces) - len(missing)
+    progress(finished, len(pieces), total)
+
+    def unless_one_failed(piece: P) -> Counts | None:
+        if asker.given_up:
+            return None
+        try:
+            return fetch(piece)
+        except BaseException:
+            asker.give_up()
+            raise
+
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(unless_one_failed, piece) for piece in missing]
+        try:
+            for future in as_completed(futures):
+                if (counts := future.result()) is not None:
+                    total += counts
+                    finished += 1
+                    progress(finished, len(pieces), total)
+        except BaseException:  # the user's wish to end it, too
+            asker.give_up()
+            raise

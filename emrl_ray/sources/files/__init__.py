@@ -1,0 +1,1 @@
+"""Files of crystals: listing, planning, parsing, loading."""

@@ -1,0 +1,287 @@
+"""How sources are cut into slices: files into runs, tables of all kinds into runs of records or rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any, NamedTuple, cast
+
+import pyarrow as pa
+
+from emrl_ray.io.archives import Packing, Span, decompressed, extracted, is_compressed_tar, members
+from emrl_ray.io.arrow_buffer import Packer
+from emrl_ray.io.storage import ROW_GROUP_ROWS, Location, locate, read_footer, root_of
+from emrl_ray.io.text import printable
+from emrl_ray.sources.files.column_types import FurtherColumns
+from emrl_ray.sources.files.file_types import Container, id_of, is_hidden, kind_of, plain
+from emrl_ray.sources.files.formats.ase_db import database_rows
+from emrl_ray.sources.files.formats.csv import ColumnKind, Record, check_header, records
+from emrl_ray.sources.files.formats.json_stream import Entry, JsonFile
+from emrl_ray.sources.files.formats.parquet import check_table, further_fields
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.formats.structure_json import further_columns, has_structure, own_id
+from emrl_ray.sources.files.listing import Listing, PassedOver, SourceFile
+from emrl_ray.sources.files.partitions import (
+    ITEM_SCHEMA,
+    CsvColumns,
+    DatabaseSlice,
+    FileSlice,
+    Item,
+    RecordSlice,
+    Slice,
+    TableSlice,
+    item_row,
+)
+
+BUFFER_BYTES = 1 << 20
+SLICES_PER_ROW_GROUP = 16
+"""At most; a row group is read whole for each of its slices."""
+
+
+class Plan(NamedTuple):
+    """All that is to be read."""
+
+    slices: list[Slice]
+    columns: pa.Schema
+    """Columns beyond those of every crystals table that any of the files has."""
+    passed_over: PassedOver
+    """Members of archives that hold no crystals."""
+
+    def most_crystals(self, files_per_slice: int) -> int:
+        """Return how many files, records and rows are to be read, a run of CSV records as a full one."""
+        return sum(_length(piece, files_per_slice) for piece in self.slices)
+
+    @property
+    def kinds(self) -> set[Format]:
+        """Formats that have to be parsed."""
+        found: set[Format] = set()
+        for piece in self.slices:
+            if isinstance(piece, FileSlice):
+                found |= piece.kinds
+            elif isinstance(piece, RecordSlice):
+                found.add(Format.CIF)
+            elif isinstance(piece, DatabaseSlice):
+                found.add(Format.ASE_ROW)
+        return found
+
+
+def plan_slices(
+    listing: Listing, staging: str, files_per_slice: int, columns: CsvColumns | None = None
+) -> Plan:
+    """Return the slices of all files, in order; their names depend on the listing alone.
+
+    Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line,
+    for archives and tables that are damaged or not what they should be, and ImportError, with what to
+    install, for a database without ASE.
+    """
+    planner = _Planner(staging, files_per_slice, columns or CsvColumns())
+    slices: list[Slice] = []
+    for piece in planner.pieces(listing.files):
+        slices.append(piece._replace(name=f"slice-{len(slices):06d}"))
+    return Plan(slices, planner.further.schema(), planner.passed_over)
+
+
+class _Planner:
+    """Goes through the files and gathers what is known of them on the way."""
+
+    def __init__(self, staging: str, files_per_slice: int, columns: CsvColumns) -> None:
+        self.staging = staging
+        self.files_per_slice = files_per_slice
+        self.columns = columns
+        self.further = FurtherColumns(columns.id)
+        self.passed_over = PassedOver()
+        self.run = Packer(ITEM_SCHEMA)
+
+    def pieces(self, files: Iterable[SourceFile]) -> Iterator[Slice]:
+        """Yield the slices, still without names; runs of files go across folders and archives."""
+        for file in files:
+            if isinstance(file.kind, Format):
+                span = Span(0, file.size, file.size)
+                yield from self._item(
+                    Item(id_of(file.path), file.path, file.kind, file.root, file.path, span)
+                )
+            elif file.kind is Container.ARCHIVE:
+                yield from self._members(file)
+            else:
+                yield from self._ended()
+                yield from self._table(file)
+        yield from self._ended()
+
+    def _item(self, item: Item) -> Iterator[Slice]:
+        self.run.append(item_row(item))
+        if len(self.run) == self.files_per_slice:
+            yield from self._ended()
+
+    def _ended(self) -> Iterator[Slice]:
+        """Yield the run of files so far, if there is any."""
+        if len(self.run):
+            yield FileSlice("", self.run.table())
+
+    def _members(self, file: SourceFile) -> Iterator[Slice]:
+        place, root = file.place, file.root
+        if is_compressed_tar(file.path):
+            place, root = self._unpacked(file)
+        items = self._items(file, place, root)
+        first = list(islice(items, 2))
+        if len(first) == 1 and first[0][0].kind is Format.JSON:  # packed to be smaller
+            yield from self._ended()
+            yield from self._json_member(file, place, *first[0])
+        else:
+            for item, _ in chain(first, items):
+                yield from self._item(item)
+
+    def _items(self, file: SourceFile, place: Location, root: str) -> Iterator[tuple[Item, str]]:
+        """Yield the members of an archive that hold crystals, each with its name in the archive."""
+        for name, span in members(place, file.path):
+            shown = plain(printable(name))
+            kind, source = kind_of(shown), f"{file.path}/{shown}"
+            if isinstance(kind, Format) and not is_hidden(shown):
+                yield Item(id_of(shown), source, kind, root, place.path, span), name
+            else:
+                self.passed_over.add(source)
+
+    def _json_member(
+        self, file: SourceFile, place: Location, item: Item, name: str
+    ) -> Iterator[Slice]:
+        span, root = item.span, item.root
+        if span.packing is not Packing.PLAIN:
+            place, root = extracted(place, name, locate(self.staging)), root_of(self.staging)
+            span = Span(0, span.size, span.size)
+        yield from self._entries(item._replace(root=root, path=place.path, span=span), place)
+
+    def _table(self, file: SourceFile) -> Iterator[Slice]:
+        """Yield the slices of a file that holds many crystals."""
+        if file.kind is Container.PARQUET:
+            yield from self._rows(file)
+            return
+        if file.kind is Container.ASE:
+            yield from self._database(file)
+            return
+        place, root = file.place, file.root
+        if file.path.lower().endswith(".gz"):
+            place, root = self._unpacked(file)
+        if file.kind is Container.CSV:
+            yield from self._records(file, place, root)
+        else:
+            span = Span(0, place.info.size, place.info.size)
+            item = Item(id_of(file.path), file.path, Format.JSON, root, place.path, span)
+            yield from self._entries(item, place)
+
+    def _unpacked(self, file: SourceFile) -> tuple[Location, str]:
+        return decompressed(file.place, locate(self.staging)), root_of(self.staging)
+
+    def _records(self, file: SourceFile, place: Location, root: str) -> Iterator[Slice]:
+        with place.filesystem.open_input_file(place.path) as stream:
+            rows = records(io.BufferedReader(cast("Any", stream), BUFFER_BYTES))
+            try:
+                header = tuple(next(rows, Record(0, 0, [])).fields)
+                self._check_csv(header, file.path)
+                kinds = {name: ColumnKind() for name in header}
+                first = 1
+                while run := list(islice(rows, self.files_per_slice)):
+                    for record in run:
+                        if len(record.fields) == len(header):
+                            for name, value in zip(header, record.fields, strict=True):
+                                kinds[name].add(value)
+                    start, stop = run[0].start, run[-1].stop
+                    yield RecordSlice("", root, place.path, start, stop, first, header)
+                    first += len(run)
+            except csv.Error as error:
+                raise ValueError(f"{file.path}: not a CSV file ({error})") from None
+        kinds.pop(self.columns.cif)
+        self.further.add_kinds(kinds, file.path)
+
+    def _check_csv(self, header: tuple[str, ...], path: str) -> None:
+        check_header(header, self.columns.cif, "--cif-column", path)
+        if self.columns.id != CsvColumns().id:
+            check_header(header, self.columns.id, "--id-column", path)
+
+    def _entries(self, whole: Item, place: Location) -> Iterator[Slice]:
+        """Yield the slices of a JSON file, given as the item that it would be as a whole.
+
+        It is one item if none of several entries has a structure.
+        """
+        kinds: dict[str, ColumnKind] = {}
+        pieces: list[FileSlice] = []
+        start, any_structure = whole.span.start, False
+        with place.filesystem.open_input_file(place.path) as stream:
+            try:
+                file = JsonFile(stream, start, start + whole.span.size)
+                entries = file.entries()
+                first = list(islice(entries, 2))
+                rows = Packer(ITEM_SCHEMA)
+                for entry in chain(first, entries):
+                    columns = file.columns_of(entry)
+                    any_structure = any_structure or has_structure(columns)
+                    texts = further_columns(columns)
+                    for name, text in texts.items():
+                        kinds.setdefault(name, ColumnKind()).add(text)
+                    row_id = texts.get(self.columns.id) or own_id(columns) or entry.name
+                    named = entry._replace(name=row_id)
+                    rows.append(item_row(_entry_item(whole, named, len(first) == 1)))
+                    if len(rows) == self.files_per_slice:
+                        pieces.append(FileSlice("", rows.table(), *file.around()))
+                if len(rows):
+                    pieces.append(FileSlice("", rows.table(), *file.around()))
+            except ValueError as error:
+                raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
+        if len(first) > 1 and not any_structure:
+            yield from self._item(whole)
+            yield from self._ended()
+            return
+        self.further.check_ids(kinds, whole.source)
+        self.further.add_kinds(
+            {name: kind for name, kind in kinds.items() if kind.any}, whole.source
+        )
+        yield from pieces
+
+    def _database(self, file: SourceFile) -> Iterator[Slice]:
+        """Yield the slices of an ASE database, which has to be a local file."""
+        if file.root:
+            raise ValueError(
+                f"{file.path}: copy an ASE database to a local folder, {file.root} is none"
+            )
+        kinds: dict[str, ColumnKind] = {}
+        rows = database_rows(file.path)
+        while run := list(islice(rows, self.files_per_slice)):
+            for _, values in run:
+                for name, text in values.items():
+                    kinds.setdefault(name, ColumnKind()).add(text)
+            yield DatabaseSlice("", file.path, pa.array([row for row, _ in run], pa.int64()))
+        self.further.check_ids(kinds, file.path)
+        self.further.add_kinds(kinds, file.path)
+
+    def _rows(self, file: SourceFile) -> Iterator[Slice]:
+        metadata = read_footer(file.place)
+        schema = metadata.schema.to_arrow_schema()
+        check_table(schema, self.columns.id, file.path)
+        for field in further_fields(schema):
+            self.further.add(field, file.path)
+        first = 1
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            step = max(ROW_GROUP_ROWS, -(-rows // SLICES_PER_ROW_GROUP))
+            for start in range(0, rows, step):
+                stop = min(start + step, rows)
+                yield TableSlice("", file.root, file.path, group, start, stop, first + start)
+            first += rows
+
+
+def _length(piece: Slice, files_per_slice: int) -> int:
+    if isinstance(piece, FileSlice):
+        return piece.table.num_rows
+    if isinstance(piece, TableSlice):
+        return piece.stop - piece.start
+    return len(piece.rows) if isinstance(piece, DatabaseSlice) else files_per_slice
+
+
+def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:
+    """Return an entry of a JSON file as an item; the only one has the id of the file."""
+    size = entry.stop - entry.start
+    return whole._replace(
+        id=entry.name or (whole.id if only else f"{whole.id}#{entry.number}"),
+        source=f"{whole.source} entry {entry.name or entry.number}",
+        span=Span(entry.start, size, size),
+    )

@@ -1,0 +1,1 @@
+"""Generated crystals: prototypes, substitutions, perovskites."""
