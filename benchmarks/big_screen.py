@@ -43,7 +43,7 @@ from emrl_ray.io.storage import (
 )
 from emrl_ray.pipelines.screen import ScreenWorker
 from emrl_ray.pipelines.screen_plan import prepare
-from emrl_ray.resuming.row_slices import RowSlice
+from emrl_ray.runs.partitions import RowSlice
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
 SHARE_ROWS, RESUMED = 1_105_340, (1_000_000, 3_000_000)

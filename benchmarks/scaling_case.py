@@ -20,7 +20,7 @@ from waiting import Wait, WaitingWorker
 
 from emrl_ray.io.runtime import peak_memory
 from emrl_ray.pipelines.slices import SliceReport, run_slices
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs.partitioned_output import Output
 
 FIGURES = "figures.json"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from emrl_ray.crystals.counts import Counts
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs.partitioned_output import Output
 
 
 class Wait(NamedTuple):

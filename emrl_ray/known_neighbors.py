@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from emrl_ray.config import ConfigError, NeighborsConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.crystals.results import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.units import number_field
 from emrl_ray.crystals.validation import Limits
@@ -21,6 +20,7 @@ from emrl_ray.io.storage import locate
 from emrl_ray.model import Model
 from emrl_ray.model.rows import known_ids
 from emrl_ray.predicting import close, print_rows
+from emrl_ray.runs.output_files import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.sources.files.listing import is_glob
 from emrl_ray.sources.files.local import open_supply
 from emrl_ray.trust import several_nearest

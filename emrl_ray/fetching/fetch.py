@@ -16,10 +16,10 @@ from emrl_ray.crystals.counts import Counts, account, duration
 from emrl_ray.io.fingerprints import file_fingerprint
 from emrl_ray.io.runtime import description, versions
 from emrl_ray.io.storage import Location, absolute, locate, read_json, write_json
-from emrl_ray.resuming.output import Named, Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.repeats import reject_repeated_ids
-from emrl_ray.resuming.runs import MANIFEST, Job, is_finished, refuse_input_as_output
+from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.repeated_ids import reject_repeated_ids
+from emrl_ray.runs.run_directory import MANIFEST, Job, is_finished, refuse_input_as_output
 from emrl_ray.sources.databases.base import Plan, Source
 from emrl_ray.sources.databases.id_files import ids_file
 from emrl_ray.sources.databases.materials_project import MaterialsProject

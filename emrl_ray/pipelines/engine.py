@@ -14,14 +14,8 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.config.base import EngineOptions, option_text
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.pipelines.cluster import connect, in_job
-from emrl_ray.resuming.local_runner import (
-    Observe,
-    Progress,
-    SliceWorker,
-    complete,
-    reports_here,
-)
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.local_runner import Observe, Progress, SliceWorker, complete, reports_here
+from emrl_ray.runs.partitioned_output import Named, Output
 
 MAX_LOCAL_ROWS = 5_000
 """Rows, or files, up to which `auto` works in this process."""

@@ -19,11 +19,11 @@ from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.io.storage import absolute, list_files, locate, table_schema, write_json
 from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice, rows_in
-from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
-from emrl_ray.resuming.usage import Usage
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice, rows_in
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.run_directory import MANIFEST, Job, refuse_input_as_output
+from emrl_ray.runs.usage import Usage
 
 
 class FeaturizeResult(NamedTuple):

@@ -25,10 +25,10 @@ from emrl_ray.io.fingerprints import file_fingerprint
 from emrl_ray.io.runtime import description, limited_threads, versions
 from emrl_ray.io.storage import absolute, list_files, locate, read_json, remove, write_json
 from emrl_ray.pipelines.engine import choose_engine, run_partitions
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.repeats import reject_repeated_ids
-from emrl_ray.resuming.runs import MANIFEST, REMEDY, Job, is_finished
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.repeated_ids import reject_repeated_ids
+from emrl_ray.runs.run_directory import MANIFEST, REMEDY, Job, is_finished
 from emrl_ray.sources.files.formats.registry import Format
 from emrl_ray.sources.files.listing import Listing, PassedOver, list_sources
 from emrl_ray.sources.files.loading import Loader

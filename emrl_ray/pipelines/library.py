@@ -36,9 +36,9 @@ from emrl_ray.pipelines.library_slices import (
     known_limits,
     rejected,
 )
-from emrl_ray.resuming.output import Named, Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.runs import MANIFEST, Job, refuse_input_as_output
+from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.run_directory import MANIFEST, Job, refuse_input_as_output
 from emrl_ray.sources.generation.base import Candidates
 from emrl_ray.sources.generation.novelty import read_known
 

@@ -19,7 +19,7 @@ from emrl_ray.crystals.matching.structure_hash import structure_keys
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, crystals_table
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.screening.filters import element_filter
 from emrl_ray.sources.generation.base import Candidates, Composable
 from emrl_ray.sources.generation.ion_assignments import combinations

@@ -22,8 +22,8 @@ from emrl_ray.pipelines.nightly_plan import Steps, job_of, steps_of, tonight
 from emrl_ray.pipelines.nightly_summary import Summary
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.screen_plan import check_models, objectives_of
-from emrl_ray.resuming.nights import ENDED, Night, Status, files_read, nights_of, statuses
-from emrl_ray.resuming.runs import MANIFEST
+from emrl_ray.runs.nightly_history import ENDED, Night, Status, files_read, nights_of, statuses
+from emrl_ray.runs.run_directory import MANIFEST
 from emrl_ray.sources.files.changed_files import News, news, still_there
 from emrl_ray.sources.files.listing import Listing, joined, list_sources
 

@@ -10,8 +10,8 @@ from emrl_ray.config import ConfigError, IngestConfig, NightlyConfig, ScreenConf
 from emrl_ray.config.parsing import parse
 from emrl_ray.io.storage import absolute, locate
 from emrl_ray.pipelines.screen_plan import TABLE, called, fingerprints, objectives_of
-from emrl_ray.resuming.nights import Night
-from emrl_ray.resuming.runs import Job, refuse_input_as_output
+from emrl_ray.runs.nightly_history import Night
+from emrl_ray.runs.run_directory import Job, refuse_input_as_output
 from emrl_ray.screening.filters import Filters
 
 OF_A_NIGHT = {"crystals", "out", "run_id"}

@@ -12,12 +12,12 @@ from typing import Any
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.counts import Counts, duration
-from emrl_ray.crystals.results import plain
 from emrl_ray.io.runtime import versions
 from emrl_ray.pipelines.nightly_best import Best
 from emrl_ray.pipelines.screen import ScreenResult
-from emrl_ray.resuming.nights import Night, Status
-from emrl_ray.resuming.usage import timed
+from emrl_ray.runs.nightly_history import Night, Status
+from emrl_ray.runs.output_files import plain
+from emrl_ray.runs.usage import timed
 from emrl_ray.screening.changes import ENTERED, FOLLOWED, LEFT, MOVED
 from emrl_ray.sources.files.changed_files import News
 from emrl_ray.sources.files.listing import Listing

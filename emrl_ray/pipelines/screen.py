@@ -31,10 +31,10 @@ from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.screen_plan import Plan, prepare
 from emrl_ray.reporting.run_page.page import write_report
-from emrl_ray.resuming.output import COUNTS_KEY, Output
-from emrl_ray.resuming.progress import Progress
-from emrl_ray.resuming.row_slices import RowSlice, read_slice, rows_in
-from emrl_ray.resuming.usage import Usage
+from emrl_ray.runs.partitioned_output import COUNTS_KEY, Output
+from emrl_ray.runs.partitions import RowSlice, read_slice, rows_in
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.usage import Usage
 from emrl_ray.screening.candidates import Screener
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import Filters

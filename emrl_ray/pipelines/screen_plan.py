@@ -16,9 +16,9 @@ from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.storage import Location, absolute, locate, table_schema
 from emrl_ray.model import Card, Model
 from emrl_ray.reporting.run_page.page import PAGE
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.row_slices import RowSlice, plan_rows, read_slice
-from emrl_ray.resuming.runs import Job, refuse_input_as_output
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice
+from emrl_ray.runs.run_directory import Job, refuse_input_as_output
 from emrl_ray.screening.candidates import Screener, own_columns
 from emrl_ray.screening.delta_table import RunsTable
 from emrl_ray.screening.filters import Filters

@@ -13,7 +13,7 @@ from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.io.parquet_table import ROWS_AT_ONCE, rows_within
 from emrl_ray.io.storage import ROW_GROUP_ROWS
 from emrl_ray.labels import Labels
-from emrl_ray.resuming.row_slices import RowSlice, iter_slice, plan_rows
+from emrl_ray.runs.partitions import RowSlice, iter_slice, plan_rows
 from emrl_ray.training import Shard
 
 

@@ -24,7 +24,7 @@ import ray.data
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.resuming.local_runner import (
+from emrl_ray.runs.local_runner import (
     Observe,
     Progress,
     SliceReport,
@@ -32,7 +32,7 @@ from emrl_ray.resuming.local_runner import (
     complete,
     storage_error,
 )
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""

@@ -18,7 +18,7 @@ from emrl_ray.io.storage import absolute, locate, remove, table_schema
 from emrl_ray.labels import check_unique_ids, count_labels
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.pipelines.engine import choose_engine
-from emrl_ray.resuming.runs import Job, refuse_input_as_output
+from emrl_ray.runs.run_directory import Job, refuse_input_as_output
 
 WORK = "_training"
 

@@ -35,7 +35,7 @@ from emrl_ray.pipelines.train_model import (
     write_rejects,
 )
 from emrl_ray.reporting.tuning.page import search_page
-from emrl_ray.resuming.runs import Job
+from emrl_ray.runs.run_directory import Job
 from emrl_ray.tuning.optuna_terms import importances
 from emrl_ray.tuning.outcome import Search, best_options, best_yaml, trials_table
 from emrl_ray.tuning.records import Records

@@ -16,8 +16,8 @@ from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.model import read_state
 from emrl_ray.pipelines.featurize import FeaturizeWorker
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.row_slices import plan_rows
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import plan_rows
 from tests.support.clusters import add_node, train_workers
 from tests.support.crystals import random_batch
 from tests.support.processes import Fault, TrainCall, contents

@@ -29,8 +29,8 @@ from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
 from emrl_ray.predicting import predict
 from emrl_ray.reporting.evaluation.evaluate import evaluate
-from emrl_ray.resuming.row_slices import plan_rows, read_slice
-from emrl_ray.resuming.runs import Job
+from emrl_ray.runs.partitions import plan_rows, read_slice
+from emrl_ray.runs.run_directory import Job
 from tests.support.crystal_files import cif
 from tests.support.heartbeats import sweep_beside_a_beat
 from tests.support.models import random_crystals

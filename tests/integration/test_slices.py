@@ -18,8 +18,8 @@ from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.storage import locate, read_table
 from emrl_ray.pipelines.slices import SliceReport, run_slices
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.row_slices import plan_rows, read_slice
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import plan_rows, read_slice
 
 
 class Piece(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emrl_ray.io.storage import locate, names_in
-from emrl_ray.resuming import lock
-from emrl_ray.resuming.lock import Lock
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs import lock
+from emrl_ray.runs.lock import Lock
+from emrl_ray.runs.partitioned_output import Output
 
 SWEEPS, BEATS = 1_000, 100
 

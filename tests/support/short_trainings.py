@@ -14,8 +14,8 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.pipelines.featurize import FeaturizeWorker
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.row_slices import plan_rows
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import plan_rows
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 
 ROWS = 60

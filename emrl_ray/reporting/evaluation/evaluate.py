@@ -14,7 +14,6 @@ from emrl_ray.config import ConfigError, EvaluateConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
 from emrl_ray.crystals.counts import Counts, closing
-from emrl_ray.crystals.results import write_rejects
 from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
@@ -25,7 +24,8 @@ from emrl_ray.io.storage import locate, write_bytes, write_csv, write_json, writ
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.reporting.evaluation.parity import parity
 from emrl_ray.reporting.evaluation.summary import caption, label, measured, sentences
-from emrl_ray.reporting.own_folder import check_own_folder, made_by
+from emrl_ray.runs.output_files import write_rejects
+from emrl_ray.runs.result_folder import check_own_folder, made_by
 from emrl_ray.sources.files.local import Supply, open_supply
 from emrl_ray.sources.files.targets import reject_unlabelled
 

@@ -52,7 +52,7 @@ from emrl_ray.reporting.maps.rows import (
     described,
     sample_rows,
 )
-from emrl_ray.reporting.own_folder import check_own_folder, made_by
+from emrl_ray.runs.result_folder import check_own_folder, made_by
 
 TABLE, PAGE, PICTURE, REJECTS = "map.parquet", "map.html", "map.png", "map.rejects.csv"
 SERIAL_ROWS = 2000

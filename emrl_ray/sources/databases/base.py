@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.io.text import printable
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 
 ORIGIN_KEY = b"emrl_ray.origin"
 """Key of a table's metadata: where its rows come from, JSON."""

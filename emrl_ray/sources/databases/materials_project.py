@@ -11,7 +11,7 @@ from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.elements import named_elements
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.sources.databases.base import Plan, Progress, with_origin
 from emrl_ray.sources.databases.http_session import TransientError
 from emrl_ray.sources.databases.id_files import is_id, read_ids

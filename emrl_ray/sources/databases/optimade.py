@@ -19,7 +19,7 @@ from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import locate
 from emrl_ray.io.text import printable
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.sources.databases.base import Plan, Progress, with_origin
 from emrl_ray.sources.databases.http_session import Session, TransientError
 from emrl_ray.sources.databases.optimade_schema import read_entry, structure_columns

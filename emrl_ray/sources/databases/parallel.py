@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from emrl_ray.crystals.counts import Counts
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.sources.databases.base import Progress
 from emrl_ray.sources.databases.retry import Asker
 

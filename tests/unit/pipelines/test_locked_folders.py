@@ -8,7 +8,7 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.resuming.lock import Lock
+from emrl_ray.runs.lock import Lock
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 
 COMMANDS = {

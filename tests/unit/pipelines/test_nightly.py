@@ -23,7 +23,7 @@ from emrl_ray.pipelines import nightly as module
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.nightly_plan import job_of, steps_of, tonight
 from emrl_ray.reporting.differences import diff
-from emrl_ray.resuming.lock import Lock, LockedError
+from emrl_ray.runs.lock import Lock, LockedError
 from emrl_ray.sources.files.changed_files import news, still_there
 from emrl_ray.sources.files.listing import list_sources
 from tests.support.models import make_model, random_crystals

@@ -18,8 +18,8 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import list_files, locate, read_table
 from emrl_ray.model import NEAREST, Model
 from emrl_ray.pipelines.screen import ScreenWorker, screen
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.row_slices import plan_rows
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitions import plan_rows
 from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective

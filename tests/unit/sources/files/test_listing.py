@@ -8,8 +8,8 @@ import pytest
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.fetching.fetch import PLAN
-from emrl_ray.resuming.lock import LOCK
-from emrl_ray.resuming.runs import MANIFEST, RECORD
+from emrl_ray.runs.lock import LOCK
+from emrl_ray.runs.run_directory import MANIFEST, RECORD
 from emrl_ray.sources.files.file_types import Container, id_of, kind_of
 from emrl_ray.sources.files.formats.registry import Format
 from emrl_ray.sources.files.listing import list_sources

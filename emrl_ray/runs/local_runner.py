@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.counts import Counts, balance
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.resuming.output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, Output
 
 
 class SliceReport(NamedTuple):

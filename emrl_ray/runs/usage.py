@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.resuming.local_runner import SliceReport
+from emrl_ray.runs.local_runner import SliceReport
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.io.storage import locate
-from emrl_ray.resuming.runs import RECORD, Job, refuse_input_as_output
+from emrl_ray.runs.run_directory import RECORD, Job, refuse_input_as_output
 
 
 def job(folder: Path, verb: str = "train", inputs: str = "a1", **arguments: int) -> Job:

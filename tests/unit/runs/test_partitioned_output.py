@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from emrl_ray.io.storage import aside_of, locate, names_in, remove, write_bytes
-from emrl_ray.resuming.lock import LOCK
-from emrl_ray.resuming.output import Output
-from emrl_ray.resuming.runs import RECORD
+from emrl_ray.runs.lock import LOCK
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.run_directory import RECORD
 from tests.support.heartbeats import sweep_beside_a_beat
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.resuming.local_runner import SliceReport, complete, reports_here
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs.local_runner import SliceReport, complete, reports_here
+from emrl_ray.runs.partitioned_output import Output
 
 
 class Piece(NamedTuple):

@@ -12,9 +12,9 @@ import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.io.storage import locate
-from emrl_ray.resuming import lock as module
-from emrl_ray.resuming.lock import LOCK, Lock, LockedError
-from emrl_ray.resuming.runs import RECORD, Job
+from emrl_ray.runs import lock as module
+from emrl_ray.runs.lock import LOCK, Lock, LockedError
+from emrl_ray.runs.run_directory import RECORD, Job
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from emrl_ray.io.storage import (
     remove,
     write_json,
 )
-from emrl_ray.resuming.lock import LOCK, Lock
-from emrl_ray.resuming.output import Output
+from emrl_ray.runs.lock import LOCK, Lock
+from emrl_ray.runs.partitioned_output import Output
 
 RECORD = "_run.json"
 """Whose an output folder is: the verb and its options, written there first."""
