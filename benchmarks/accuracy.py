@@ -11,7 +11,7 @@ from plain_network import PlainTGNN, pair_rows
 from samples import data_folder
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.networks.tgnn import TGNN
 

@@ -21,7 +21,7 @@ from pymatgen.core import Structure
 from timing import Stopwatch
 from torch import Tensor
 
-from emrl_ray.features.basis import GaussianBasis
+from emrl_ray.features.distance_basis import GaussianBasis
 from emrl_ray.losses import Triplets, emrl_loss
 
 BATCH = 32

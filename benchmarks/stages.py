@@ -32,8 +32,8 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.features.basis import gaussian_basis
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.distance_basis import gaussian_basis
+from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.runtime import available_cpus, limited_threads

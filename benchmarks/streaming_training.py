@@ -33,7 +33,7 @@ from timing import Results
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.runtime import THREAD_VARIABLES, give_back_freed_memory, keep_freed_memory
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.labels import read_labels

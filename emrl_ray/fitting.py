@@ -16,7 +16,7 @@ from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.crystals.units import number_field
 from emrl_ray.evaluation import Split, floors, score
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead

@@ -23,7 +23,7 @@ from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import Known
 from emrl_ray.crystals.schema import GEOMETRY, KNOWN_ID, Reject, Stage
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.features.compiled import State
+from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import Head

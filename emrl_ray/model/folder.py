@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
-from emrl_ray.features.basis import gaussian_basis
-from emrl_ray.features.compiled import CompiledTGNN, State
-from emrl_ray.features.elements import element_features
+from emrl_ray.features.distance_basis import gaussian_basis
+from emrl_ray.features.element_properties import element_features
+from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN, State
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS, Head
 from emrl_ray.io.storage import Location, absolute, list_files, locate, read_table, table_schema

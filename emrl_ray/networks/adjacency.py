@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emrl_ray.features.elements import element_features
+from emrl_ray.features.element_properties import element_features
 from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
 from emrl_ray.networks.inputs import AtomGraph
 from emrl_ray.networks.network import NetworkSpec

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from emrl_ray.features.basis import gaussians_every
+from emrl_ray.features.distance_basis import gaussians_every
+from emrl_ray.features.element_one_hot import one_hot_elements
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.nearest_pairs import TIE, nearest_pairs
-from emrl_ray.features.one_hot import one_hot_elements
 from emrl_ray.networks.batch_norm import BatchNorm
 from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
 from emrl_ray.networks.inputs import AtomGraph

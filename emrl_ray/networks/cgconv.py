@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
-from emrl_ray.features.basis import Basis, gaussian_basis
+from emrl_ray.features.distance_basis import Basis, gaussian_basis
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import one_way
 from emrl_ray.networks.batch_norm import BatchNorm

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emrl_ray.features.distinct import distinct_pairs
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.unique_pairs import distinct_pairs
 
 
 class PairInput(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from emrl_ray.features.basis import Basis
-from emrl_ray.features.elements import Filling
+from emrl_ray.features.distance_basis import Basis
+from emrl_ray.features.element_properties import Filling
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation
 

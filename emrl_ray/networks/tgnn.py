@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from emrl_ray.features.basis import Basis, gaussian_basis
-from emrl_ray.features.compiled import CompiledTGNN
-from emrl_ray.features.elements import element_features
+from emrl_ray.features.distance_basis import Basis, gaussian_basis
+from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN
 from emrl_ray.networks.batch_norm import WeightedBatchNorm
 from emrl_ray.networks.inputs import PairInput
 from emrl_ray.networks.network import Network, NetworkSpec

@@ -15,7 +15,7 @@ from emrl_ray.config import BenchmarkConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import rejects_table
-from emrl_ray.features.compiled import State
+from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.io.console import print_line
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.io.storage import locate, write_parquet

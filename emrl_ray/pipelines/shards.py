@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.features.graph_store import GraphsJoiner
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
-from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.io.parquet_table import ROWS_AT_ONCE, rows_within
 from emrl_ray.io.storage import ROW_GROUP_ROWS
 from emrl_ray.labels import Labels

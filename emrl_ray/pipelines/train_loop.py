@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.runtime import give_back_freed_memory, keep_freed_memory, limited_threads
 from emrl_ray.model import read_state
 from emrl_ray.networks.communicator import Communicator, SingleProcess

@@ -12,7 +12,7 @@ from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import Reject, rejects_table
 from emrl_ray.evaluation import LEAST_ROWS, Split
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.fitting import fit_model
 from emrl_ray.io.storage import (
     Location,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.evaluation import floors, score, split_rows
-from emrl_ray.features.classical import ClassicalFeatures
+from emrl_ray.features.classical_descriptor import ClassicalFeatures
 from emrl_ray.features.representation import Representation
 from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.io.runtime import description, versions

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.features.compiled import State
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
+from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.features.pairs import within
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.io.runtime import keep_freed_memory

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.evaluation import split_rows
-from emrl_ray.features.compiled import State
+from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.heads import HEADS
 from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.evaluation import mae
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS
 from emrl_ray.io.runtime import limited_threads

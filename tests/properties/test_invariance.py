@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features.classical import DECIMALS, ClassicalFeatures
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.classical_descriptor import DECIMALS, ClassicalFeatures
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.networks import NETWORKS

@@ -5,7 +5,7 @@ import torch
 from plain_network import PlainTGNN, pair_rows
 from torch import nn
 
-from emrl_ray.features.basis import gaussian_basis
+from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.graphs import Graphs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks.communicator import ProcessGroup, SingleProcess
 from emrl_ray.training import Shard, Trainer, make_network

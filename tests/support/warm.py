@@ -46,7 +46,7 @@ def main() -> None:
 
     from emrl_ray.config import PredictConfig, TrainConfig
     from emrl_ray.crystals.matching.structure_hash import structure_keys
-    from emrl_ray.features.elements import default_csv
+    from emrl_ray.features.element_properties import default_csv
     from emrl_ray.features.graphs import Graphs
     from emrl_ray.io.storage import locate, write_parquet
     from emrl_ray.networks.communicator import SingleProcess

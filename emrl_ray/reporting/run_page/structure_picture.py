@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
-from emrl_ray.features.elements import default_csv, property_columns
+from emrl_ray.features.element_properties import default_csv, property_columns
 from emrl_ray.reporting.markup import text
 
 SIZE, MARGIN = 120, 4

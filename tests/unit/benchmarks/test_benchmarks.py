@@ -23,8 +23,8 @@ from torch import nn
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.features.basis import gaussian_basis
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.distance_basis import gaussian_basis
+from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.losses import draw_triplets

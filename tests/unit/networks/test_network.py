@@ -7,7 +7,7 @@ import torch
 from accuracy import published_network
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks import network_type
 from emrl_ray.networks.pair_pooling import pool_pairs

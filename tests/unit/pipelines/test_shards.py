@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
+from emrl_ray.features.graph_store import GraphsJoiner
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.joined_graphs import GraphsJoiner
 from emrl_ray.io.runtime import give_back_freed_memory
 from emrl_ray.labels import Labels
 from emrl_ray.networks.communicator import SingleProcess

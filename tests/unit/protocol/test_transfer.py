@@ -11,7 +11,7 @@ import pytest
 from emrl_ray.config import TrainConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.evaluation import split_rows
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.protocol import transfer
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
 from emrl_ray.protocol.learning import Place

@@ -17,7 +17,7 @@ from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.evaluation import mae
-from emrl_ray.features.elements import default_csv
+from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.heads import LinearHead
 from emrl_ray.io.storage import locate

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.lattice import compact_cells
 from emrl_ray.crystals.geometry.neighbor_list import expected_pairs
-from emrl_ray.features import inference_kernels
-from emrl_ray.features.basis import WIDTH
-from emrl_ray.features.distinct import check_numbers
+from emrl_ray.features.distance_basis import WIDTH
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.inference import kernels as inference_kernels
+from emrl_ray.features.unique_pairs import check_numbers
 
 KNOT_SPACING = 5.0 / 4096
 """Å. Embeddings of the published network move by less than 5e-6; each doubling of it triples that."""

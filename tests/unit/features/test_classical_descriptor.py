@@ -6,8 +6,13 @@ from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.features.classical import CUTOFF, FEW_ELEMENTS, KNOT_SPACING, ClassicalFeatures
-from emrl_ray.features.elements import default_csv, property_columns
+from emrl_ray.features.classical_descriptor import (
+    CUTOFF,
+    FEW_ELEMENTS,
+    KNOT_SPACING,
+    ClassicalFeatures,
+)
+from emrl_ray.features.element_properties import default_csv, property_columns
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.heads.boosted import BoostedHead
 from tests.support.crystals import ROCK_SALT, random_batch
@@ -37,7 +42,7 @@ def test_company_in_the_batch_changes_nothing(features, monkeypatch):
     together = features.embed(batch)
     alone = [features.embed(batch.slice(b, b + 1)) for b in range(30)]
     np.testing.assert_array_equal(together, np.concatenate(alone))
-    monkeypatch.setattr("emrl_ray.features.classical.CRYSTALS_AT_ONCE", 7)
+    monkeypatch.setattr("emrl_ray.features.classical_descriptor.CRYSTALS_AT_ONCE", 7)
     np.testing.assert_array_equal(together, features.embed(batch))
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.features.distinct import distinct_pairs
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import Pairs
+from emrl_ray.features.unique_pairs import distinct_pairs
 from tests.support.crystals import ROCK_SALT, random_batch
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
 from emrl_ray.crystals.geometry.neighbor_list import UnorderedPairs, unordered_pairs
-from emrl_ray.features.distinct import check_numbers
-from emrl_ray.features.elements import default_csv, property_columns
-from emrl_ray.features.one_hot import GROUPS, PERIODS, VALENCE_ELECTRONS, one_hot_elements
+from emrl_ray.features.element_one_hot import GROUPS, PERIODS, VALENCE_ELECTRONS, one_hot_elements
+from emrl_ray.features.element_properties import default_csv, property_columns
 from emrl_ray.features.representation import Representation
+from emrl_ray.features.unique_pairs import check_numbers
 
 CUTOFF = 6.0
 """Å. Chosen on validation rows: HOIP's error is least here, and 14 % larger at 4 Å; on MPS, 4 to 8 Å

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.features.elements import property_columns
+from emrl_ray.features.element_properties import property_columns
 
 NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
 """Atomic numbers at which the periods end."""

@@ -9,9 +9,11 @@ import torch
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry import kernels
-from emrl_ray.features import compiled, inference_kernels, merge_kernels
-from emrl_ray.features.elements import default_csv, element_features
+from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
+from emrl_ray.features.inference import compiled_tgnn as compiled
+from emrl_ray.features.inference import kernels as inference_kernels
+from emrl_ray.features.inference import merge_kernels
 from emrl_ray.networks.tgnn import TGNN
 from tests.support.crystals import ROCK_SALT, random_batch
 from tests.support.reference_network import plain_twin

@@ -18,7 +18,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.geometry.kernels import NO_ROOM, search
-from emrl_ray.features.merge_kernels import ELEMENTS, fill, make_scratch, merge, number_elements
+from emrl_ray.features.inference.merge_kernels import (
+    ELEMENTS,
+    fill,
+    make_scratch,
+    merge,
+    number_elements,
+)
 
 COMPILED_IN = "57af002b1a44a80d"
 """Hash of `crystals.kernels` and `merge_kernels`, which are compiled into these loops. numba stamps what

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.merge_kernels import ELEMENTS, merge_graphs
+from emrl_ray.features.inference.merge_kernels import ELEMENTS, merge_graphs
 
 
 class DistinctPairs(NamedTuple):

@@ -1,0 +1,1 @@
+"""Compiled kernels from crystal to embedding, without torch."""
