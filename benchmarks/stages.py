@@ -39,7 +39,7 @@ from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.losses import draw_triplets
 from emrl_ray.model import Model
-from emrl_ray.networks.communicator import SingleProcess
+from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.predicting import predict
 from emrl_ray.sources.files.formats.registry import Format, read_document

@@ -53,7 +53,7 @@ def open_network(
                 threads,
             )
     from emrl_ray.networks import open_trained
-    from emrl_ray.networks.network import NetworkSpec
+    from emrl_ray.networks.base import NetworkSpec
 
     return open_trained(card.network, NetworkSpec.of(card), state, elements_csv, threads)
 

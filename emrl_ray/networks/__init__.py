@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from emrl_ray.config.errors import one_line
 from emrl_ray.config.plugins import find
 from emrl_ray.features.representation import GraphRepresentation
+from emrl_ray.networks.base import Network, NetworkSpec
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.cgconv import CGConvNetwork
 from emrl_ray.networks.gat import GAT
 from emrl_ray.networks.gcn import GCN
 from emrl_ray.networks.megnet import MEGNet
-from emrl_ray.networks.network import Network, NetworkSpec
 from emrl_ray.networks.tgnn import TGNN
 
 NETWORKS: dict[str, type[Network]] = {

@@ -12,10 +12,10 @@ from emrl_ray.features.distance_basis import gaussians_every
 from emrl_ray.features.element_one_hot import one_hot_elements
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.nearest_pairs import TIE, nearest_pairs
-from emrl_ray.networks.batch_norm import BatchNorm
-from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.batch import AtomGraph
+from emrl_ray.networks.layers.batch_norm import BatchNorm
+from emrl_ray.networks.message_passing import AGGREGATIONS, DenseReadout, GraphNetwork
 
 ATOM_WIDTH = 64
 NEIGHBORS = 12

@@ -16,10 +16,10 @@ from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 from emrl_ray.features.distance_basis import Basis, gaussian_basis
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import one_way
-from emrl_ray.networks.batch_norm import BatchNorm
-from emrl_ray.networks.graph_network import AGGREGATIONS, GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.batch import AtomGraph
+from emrl_ray.networks.layers.batch_norm import BatchNorm
+from emrl_ray.networks.message_passing import AGGREGATIONS, GraphNetwork
 
 ATOM_WIDTH = 64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 
-from emrl_ray.networks.adjacency import AdjacencyNetwork
+from emrl_ray.networks.layers.adjacency import AdjacencyNetwork
 
 ATTENTION_HEADS = 4
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from emrl_ray.networks.adjacency import AdjacencyNetwork
+from emrl_ray.networks.layers.adjacency import AdjacencyNetwork
 
 
 class GCN(AdjacencyNetwork):

@@ -11,9 +11,9 @@ from torch_geometric.nn import Set2Set
 from torch_geometric.nn.models.schnet import ShiftedSoftplus
 
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
-from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.batch import AtomGraph
+from emrl_ray.networks.message_passing import AGGREGATIONS, DenseReadout, GraphNetwork
 
 ELEMENT_WIDTH = 16
 STATE_WIDTH = 2

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from emrl_ray.features import training_kernels as kernels
-from emrl_ray.networks.batch_norm import WeightedBatchNorm
+from emrl_ray.networks.layers.batch_norm import WeightedBatchNorm
 
 COMPILED_DEVICE = "cpu"
 """Where the loops of `features.training_kernels` run."""

@@ -19,9 +19,9 @@ from emrl_ray.features.distance_basis import Basis, gaussian_basis
 from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN
-from emrl_ray.networks.batch_norm import WeightedBatchNorm
-from emrl_ray.networks.inputs import PairInput
-from emrl_ray.networks.network import Network, NetworkSpec
+from emrl_ray.networks.base import Network, NetworkSpec
+from emrl_ray.networks.batch import PairInput
+from emrl_ray.networks.layers.batch_norm import WeightedBatchNorm
 from emrl_ray.networks.pair_pooling import PairTerms, pool_pairs
 
 ELEMENT_WIDTH = 128

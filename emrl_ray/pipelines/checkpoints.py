@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from emrl_ray.crystals.counts import duration
-from emrl_ray.networks.communicator import Communicator
+from emrl_ray.networks.layers.collectives import Communicator
 from emrl_ray.training import EpochRecord, Readout, TrainedNetwork, Trainer
 from emrl_ray.tuning.validation import Validator
 

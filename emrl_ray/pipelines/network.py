@@ -17,7 +17,7 @@ from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.io.storage import absolute
-from emrl_ray.networks.communicator import Communicator, ProcessGroup, SingleProcess
+from emrl_ray.networks.layers.collectives import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.pipelines.checkpoints import from_bytes, steps_done, to_bytes, trained_network
 from emrl_ray.pipelines.local_training import RAY_FOLDER, STATE, read_local
 from emrl_ray.pipelines.relay import Say, relayed_lines

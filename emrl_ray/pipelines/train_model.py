@@ -27,7 +27,7 @@ from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.losses import loss_function
 from emrl_ray.model import Card, read_card, read_state
 from emrl_ray.networks import network_type
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.pipelines.cluster import call_in_task, in_job, offered
 from emrl_ray.pipelines.engine import Engine, start
 from emrl_ray.pipelines.featurize import featurize

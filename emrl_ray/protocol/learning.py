@@ -15,8 +15,8 @@ from emrl_ray.features.pairs import within
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.io.runtime import keep_freed_memory
 from emrl_ray.networks import open_trained
-from emrl_ray.networks.communicator import SingleProcess
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.protocol.datasets import LabelledCrystals
 from emrl_ray.training import EpochRecord, Shard, TrainedNetwork, Trainer, make_network
 

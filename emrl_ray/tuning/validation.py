@@ -12,7 +12,7 @@ from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.heads import HEADS
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.networks import open_trained
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.training import Shard, Trainer
 
 

@@ -15,7 +15,7 @@ from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.networks import NETWORKS
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
 from tests.support.crystals import random_batch
 from tests.support.examples import examples
 

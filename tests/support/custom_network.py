@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.losses import Loss, Outputs
-from emrl_ray.networks.graph_network import GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.batch import AtomGraph
+from emrl_ray.networks.message_passing import GraphNetwork
 
 
 class MeanDistance(GraphNetwork):

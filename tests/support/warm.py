@@ -49,7 +49,7 @@ def main() -> None:
     from emrl_ray.features.element_properties import default_csv
     from emrl_ray.features.graphs import Graphs
     from emrl_ray.io.storage import locate, write_parquet
-    from emrl_ray.networks.communicator import SingleProcess
+    from emrl_ray.networks.layers.collectives import SingleProcess
     from emrl_ray.predicting import predict
     from emrl_ray.training import Shard, Trainer, make_network
     from tests.support.crystals import random_batch

@@ -11,9 +11,9 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.nearest_pairs import nearest_pairs
 from emrl_ray.features.pairs import one_way
 from emrl_ray.networks import NETWORKS, open_trained
-from emrl_ray.networks.communicator import SingleProcess
-from emrl_ray.networks.graph_network import EDGES_AT_ONCE
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.layers.collectives import SingleProcess
+from emrl_ray.networks.message_passing import EDGES_AT_ONCE
 from emrl_ray.training import Shard, Trainer, make_network
 from tests.support.crystals import ROCK_SALT, random_batch
 
@@ -141,7 +141,7 @@ def test_inference_goes_in_parts_of_a_budget_of_edges(monkeypatch):
         return forward(self, graph)
 
     monkeypatch.setattr(type(network), "encode", counted)
-    monkeypatch.setattr("emrl_ray.networks.graph_network.EDGES_AT_ONCE", 500)
+    monkeypatch.setattr("emrl_ray.networks.message_passing.EDGES_AT_ONCE", 500)
     parts = network.compile().embed(batch)
     most = int(Graphs.from_crystals(batch, CUTOFF).pairs.n_pairs.max())
     assert len(seen) > 3

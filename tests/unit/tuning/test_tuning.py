@@ -23,8 +23,8 @@ from emrl_ray.heads import LinearHead
 from emrl_ray.io.storage import locate
 from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
-from emrl_ray.networks.communicator import SingleProcess
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.training import Shard, Trainer, make_network
 from emrl_ray.tuning.optuna_terms import distributions, importances, sampler_seed, trial_error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from emrl_ray.networks.communicator import Communicator, SingleProcess, SumOverWorkers
+from emrl_ray.networks.layers.collectives import Communicator, SingleProcess, SumOverWorkers
 
 
 class Statistics(NamedTuple):

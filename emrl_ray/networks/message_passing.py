@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import Network
+from emrl_ray.networks.base import Network
+from emrl_ray.networks.batch import AtomGraph
 
 AGGREGATIONS = 3
 """Layers that exchange messages (SI section 4)."""

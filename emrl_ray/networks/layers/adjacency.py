@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emrl_ray.features.element_properties import element_features
-from emrl_ray.networks.graph_network import AGGREGATIONS, DenseReadout, GraphNetwork
-from emrl_ray.networks.inputs import AtomGraph
-from emrl_ray.networks.network import NetworkSpec
+from emrl_ray.networks.base import NetworkSpec
+from emrl_ray.networks.batch import AtomGraph
+from emrl_ray.networks.message_passing import AGGREGATIONS, DenseReadout, GraphNetwork
 
 ATOM_WIDTH = 128
 
