@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emrl_ray.training import batch_bounds
+from emrl_ray.training.trainer import batch_bounds
 
 LINES = 10
 """Lines about where a training is."""

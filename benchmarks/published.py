@@ -22,7 +22,7 @@ from timing import Stopwatch
 from torch import Tensor
 
 from emrl_ray.features.distance_basis import GaussianBasis
-from emrl_ray.losses import Triplets, emrl_loss
+from emrl_ray.training.losses import Triplets, emrl_loss
 
 BATCH = 32
 """Crystals that are embedded, and rows that are predicted, together."""

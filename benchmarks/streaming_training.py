@@ -40,7 +40,7 @@ from emrl_ray.labels import read_labels
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.pipelines.featurize import graph_table
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
-from emrl_ray.training import Trainer, make_network
+from emrl_ray.training.trainer import Trainer, make_network
 
 TARGET = "formation_energy"
 ROWS_PER_FILE = 5000

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.evaluation import within
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, write_json
 from emrl_ray.model import Model
 from emrl_ray.pipelines.train import train
+from emrl_ray.training.evaluation import within
 from emrl_ray.trust import Calibration, residuals_of_best
 from emrl_ray.trust.calibration import interval_score
 

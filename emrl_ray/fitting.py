@@ -15,7 +15,6 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
 from emrl_ray.crystals.units import number_field
-from emrl_ray.evaluation import Split, floors, score
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
@@ -25,7 +24,8 @@ from emrl_ray.io.storage import iter_tables, read_table
 from emrl_ray.labels import Labels
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.rows import bounds, places
-from emrl_ray.training import TrainedNetwork
+from emrl_ray.training.evaluation import Split, floors, score
+from emrl_ray.training.trainer import TrainedNetwork
 from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust, residuals_of_best
 
 CRYSTALS_AT_ONCE = 2048

@@ -11,7 +11,7 @@ import torch
 
 from emrl_ray.crystals.counts import duration
 from emrl_ray.networks.layers.collectives import Communicator
-from emrl_ray.training import EpochRecord, Readout, TrainedNetwork, Trainer
+from emrl_ray.training.trainer import EpochRecord, Readout, TrainedNetwork, Trainer
 from emrl_ray.tuning.validation import Validator
 
 Log = Callable[[str], None]

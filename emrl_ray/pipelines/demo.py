@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.counts import duration
-from emrl_ray.evaluation import mae, within
 from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.pipelines.library import library
 from emrl_ray.pipelines.library_slices import ENERGY
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
+from emrl_ray.training.evaluation import mae, within
 
 KNOWN, CANDIDATES = 1_200, 6_000
 """Crystals to learn from and to screen."""

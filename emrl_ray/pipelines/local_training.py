@@ -16,7 +16,7 @@ from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.pipelines.checkpoints import from_bytes, steps_done, to_bytes, trained_network
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train_loop import train_on_worker
-from emrl_ray.training import TrainedNetwork
+from emrl_ray.training.trainer import TrainedNetwork
 
 RAY_FOLDER, LOCAL_FOLDER = "network", "local"
 """Folders for the checkpoints of Ray Train and of this process, below that of the training's work."""

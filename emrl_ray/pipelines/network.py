@@ -24,7 +24,7 @@ from emrl_ray.pipelines.relay import Say, relayed_lines
 from emrl_ray.pipelines.scoring import Scoring
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train_loop import train_on_worker
-from emrl_ray.training import TrainedNetwork
+from emrl_ray.training.trainer import TrainedNetwork
 
 ROOM_AWAITED = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
 """Seconds in which a group of workers must find room, before a number that may change is chosen anew.

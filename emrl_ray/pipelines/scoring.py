@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.training import Trainer
+from emrl_ray.training.trainer import Trainer
 
 
 class Scoring(NamedTuple):

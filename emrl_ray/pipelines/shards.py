@@ -14,7 +14,7 @@ from emrl_ray.io.parquet_table import ROWS_AT_ONCE, rows_within
 from emrl_ray.io.storage import ROW_GROUP_ROWS
 from emrl_ray.labels import Labels
 from emrl_ray.runs.partitions import RowSlice, iter_slice, plan_rows
-from emrl_ray.training import Shard
+from emrl_ray.training.trainer import Shard
 
 
 class TrainingRows(NamedTuple):

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from emrl_ray.config import ConfigError, TrainConfig
 from emrl_ray.crystals.schema import check_crystal_schema, check_target
-from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.parquet_table import TableRows
@@ -19,6 +18,7 @@ from emrl_ray.labels import check_unique_ids, count_labels
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.pipelines.engine import choose_engine
 from emrl_ray.runs.run_directory import Job, refuse_input_as_output
+from emrl_ray.training.evaluation import LEAST_ROWS
 
 WORK = "_training"
 

@@ -13,7 +13,7 @@ from emrl_ray.networks.layers.collectives import Communicator, SingleProcess
 from emrl_ray.pipelines.checkpoints import Checkpoints, Progress, Session, place_of
 from emrl_ray.pipelines.scoring import Scoring, Unwanted
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
-from emrl_ray.training import EpochRecord, Shard, Trainer, make_network
+from emrl_ray.training.trainer import EpochRecord, Shard, Trainer, make_network
 from emrl_ray.tuning.validation import Validator
 
 GIB = 1 << 30

@@ -11,7 +11,6 @@ from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import Reject, rejects_table
-from emrl_ray.evaluation import LEAST_ROWS, Split
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.fitting import fit_model
 from emrl_ray.io.storage import (
@@ -24,7 +23,6 @@ from emrl_ray.io.storage import (
     write_parquet,
 )
 from emrl_ray.labels import Labels, read_labels, split_labels
-from emrl_ray.losses import loss_function
 from emrl_ray.model import Card, read_card, read_state
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import NetworkSpec
@@ -33,7 +31,9 @@ from emrl_ray.pipelines.engine import Engine, start
 from emrl_ray.pipelines.featurize import featurize
 from emrl_ray.pipelines.local_training import train_here
 from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.training import TrainedNetwork
+from emrl_ray.training.evaluation import LEAST_ROWS, Split
+from emrl_ray.training.losses import loss_function
+from emrl_ray.training.trainer import TrainedNetwork
 
 LEAST_CALIBRATION = 9
 """Rows below which a 90 % interval is infinite (`trust.Calibration`)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
-from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate
 from emrl_ray.labels import count_labels
@@ -18,6 +17,7 @@ from emrl_ray.protocol.transfer import (
     STARTS,
     TransferCell,
 )
+from emrl_ray.training.evaluation import LEAST_ROWS
 
 
 def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -> list[str]:

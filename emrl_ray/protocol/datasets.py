@@ -23,12 +23,12 @@ from emrl_ray.crystals.schema import (
 )
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.evaluation import LEAST_ROWS
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
 from emrl_ray.io.storage import absolute, read_table, table_schema
 from emrl_ray.labels import count_labels
 from emrl_ray.sources.files.targets import reject_unlabelled
+from emrl_ray.training.evaluation import LEAST_ROWS
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"

@@ -18,7 +18,7 @@ from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.protocol.datasets import LabelledCrystals
-from emrl_ray.training import EpochRecord, Shard, TrainedNetwork, Trainer, make_network
+from emrl_ray.training.trainer import EpochRecord, Shard, TrainedNetwork, Trainer, make_network
 
 LINES = 10
 """Lines about where a training is."""

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.evaluation import split_rows
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.heads import HEADS
 from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
 from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on
-from emrl_ray.training import TrainedNetwork
+from emrl_ray.training.evaluation import split_rows
+from emrl_ray.training.trainer import TrainedNetwork
 
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Of the training rows; a smaller share lies in each larger one."""

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.crystals.schema import Reject, Stage
-from emrl_ray.evaluation import LEAST_ROWS, Split, split_rows
 from emrl_ray.features.graphs import lonely_rows
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.io.storage import Location, locate, table_files
 from emrl_ray.labels import Labels, split_labels
 from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.training.evaluation import LEAST_ROWS, Split, split_rows
 
 
 class SearchRows(NamedTuple):

@@ -23,7 +23,7 @@ from emrl_ray.pipelines.library import library
 from emrl_ray.pipelines.local_training import RAY_FOLDER, SNAPSHOT
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import WORK, train
-from emrl_ray.training import EpochRecord
+from emrl_ray.training.trainer import EpochRecord
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library
 from tests.support.paths import ROOT

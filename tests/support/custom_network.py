@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.losses import Loss, Outputs
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.batch import AtomGraph
 from emrl_ray.networks.message_passing import GraphNetwork
+from emrl_ray.training.losses import Loss, Outputs
 
 
 class MeanDistance(GraphNetwork):

@@ -64,7 +64,7 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0, **opti
 
     from emrl_ray.networks.tgnn import TGNN
     from emrl_ray.pipelines.featurize import graph_table
-    from emrl_ray.training import TrainedNetwork
+    from emrl_ray.training.trainer import TrainedNetwork
 
     crystals = random_crystals(80, seed)
     config = TrainConfig(

@@ -9,7 +9,7 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks.layers.collectives import ProcessGroup, SingleProcess
-from emrl_ray.training import Shard, Trainer, make_network
+from emrl_ray.training.trainer import Shard, Trainer, make_network
 from tests.support.crystals import random_batch
 
 ROWS = 50

@@ -51,7 +51,7 @@ def main() -> None:
     from emrl_ray.io.storage import locate, write_parquet
     from emrl_ray.networks.layers.collectives import SingleProcess
     from emrl_ray.predicting import predict
-    from emrl_ray.training import Shard, Trainer, make_network
+    from emrl_ray.training.trainer import Shard, Trainer, make_network
     from tests.support.crystals import random_batch
     from tests.support.models import make_model, random_crystals
 

@@ -17,7 +17,6 @@ from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.evaluation import by_element
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
 from emrl_ray.io.storage import locate, write_bytes, write_csv, write_json, write_parquet
@@ -28,6 +27,7 @@ from emrl_ray.runs.output_files import write_rejects
 from emrl_ray.runs.result_folder import check_own_folder, made_by
 from emrl_ray.sources.files.local import Supply, open_supply
 from emrl_ray.sources.files.targets import reject_unlabelled
+from emrl_ray.training.evaluation import by_element
 
 TABLE, METRICS, ELEMENTS = "predictions.parquet", "metrics.json", "by_element.csv"
 PICTURES, REJECTS = ("parity.png", "parity.svg"), "rejects.csv"

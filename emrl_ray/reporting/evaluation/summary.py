@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import KNOWN_ID
-from emrl_ray.evaluation import floors, score, within
+from emrl_ray.training.evaluation import floors, score, within
 
 WORST = 5
 """Elements that are named."""

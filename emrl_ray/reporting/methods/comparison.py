@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emrl_ray.evaluation import Floors, Scores
 from emrl_ray.protocol.datasets import DATASETS
 from emrl_ray.protocol.methods import METHODS
 from emrl_ray.protocol.paper import PaperScores, paper_scores
@@ -21,6 +20,7 @@ from emrl_ray.reporting.methods.paired_tests import (
     holm,
 )
 from emrl_ray.reporting.methods.results import Result
+from emrl_ray.training.evaluation import Floors, Scores
 
 SPLITS = ("random", "formula")
 REFERENCE = "EMRL-GB"

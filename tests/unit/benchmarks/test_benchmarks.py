@@ -27,12 +27,12 @@ from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.losses import draw_triplets
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
-from emrl_ray.training import Shard, Trainer
+from emrl_ray.training.losses import draw_triplets
+from emrl_ray.training.trainer import Shard, Trainer
 from tests.support.crystals import random_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:No Pauling electronegativity")

@@ -14,7 +14,7 @@ from emrl_ray.networks import NETWORKS, open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.message_passing import EDGES_AT_ONCE
-from emrl_ray.training import Shard, Trainer, make_network
+from emrl_ray.training.trainer import Shard, Trainer, make_network
 from tests.support.crystals import ROCK_SALT, random_batch
 
 CUTOFF = 5.0

@@ -15,7 +15,7 @@ from emrl_ray.io.runtime import give_back_freed_memory
 from emrl_ray.labels import Labels
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
-from emrl_ray.training import Trainer, make_network
+from emrl_ray.training.trainer import Trainer, make_network
 from tests.support.crystals import random_batch
 
 CUTOFF = 5.0

@@ -16,7 +16,6 @@ import pytest
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, crystals_table
-from emrl_ray.evaluation import mae
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.heads import LinearHead
@@ -26,7 +25,8 @@ from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.training import Shard, Trainer, make_network
+from emrl_ray.training.evaluation import mae
+from emrl_ray.training.trainer import Shard, Trainer, make_network
 from emrl_ray.tuning.optuna_terms import distributions, importances, sampler_seed, trial_error
 from emrl_ray.tuning.outcome import best_trial, best_yaml, trials_table
 from emrl_ray.tuning.records import Records, Trial, TrialState

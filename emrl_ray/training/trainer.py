@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.losses import Outputs, Triplets, draw_triplets, loss_function
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import Network, NetworkSpec
 from emrl_ray.networks.layers.batch_norm import WeightedBatchNorm
 from emrl_ray.networks.layers.collectives import Communicator
+from emrl_ray.training.losses import Outputs, Triplets, draw_triplets, loss_function
 
 SMALLEST_BATCH = 3
 """A triplet needs three rows."""

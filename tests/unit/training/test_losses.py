@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from emrl_ray.losses import (
+from emrl_ray.training.losses import (
     LOSSES,
     Outputs,
     distance_loss,

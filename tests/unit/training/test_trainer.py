@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emrl_ray.training import batch_bounds
+from emrl_ray.training.trainer import batch_bounds
 from tests.support.trainings import ALONE, ROWS, SUPERVISED, make_trainer, whole_run
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrl_ray.evaluation import floors, mae, r2, score, split_rows
+from emrl_ray.training.evaluation import floors, mae, r2, score, split_rows
 
 
 @given(

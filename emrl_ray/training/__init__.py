@@ -1,0 +1,1 @@
+"""Losses, trainer, splits and metrics; no Ray, no files."""
