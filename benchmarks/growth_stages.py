@@ -21,7 +21,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.trust import NearestKnown
+from emrl_ray.model.uncertainty import NearestKnown
 
 ATOM_EDGES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 689)
 """First number of atoms of each bucket, and one more than the largest."""

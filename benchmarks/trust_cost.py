@@ -27,8 +27,8 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.runtime import description, limited_threads
 from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model, ModelTables
+from emrl_ray.model.uncertainty import Trust
 from emrl_ray.pipelines.screen import screen
-from emrl_ray.trust import Trust
 
 LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
 ROWS = 4096

@@ -22,10 +22,10 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, write_json
 from emrl_ray.model import Model
+from emrl_ray.model.uncertainty import Calibration, residuals_of_best
+from emrl_ray.model.uncertainty.conformal import interval_score
 from emrl_ray.pipelines.train import train
 from emrl_ray.training.evaluation import within
-from emrl_ray.trust import Calibration, residuals_of_best
-from emrl_ray.trust.calibration import interval_score
 
 DATASETS = {
     "HOIP": ("hoip", "band_gap", 200),

@@ -18,12 +18,12 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.io.storage import locate
 from emrl_ray.model import Model
-from emrl_ray.model.rows import known_ids
+from emrl_ray.model.prediction_table import known_ids
+from emrl_ray.model.uncertainty import several_nearest
 from emrl_ray.predicting import close, print_rows
 from emrl_ray.runs.output_files import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.sources.files.listing import is_glob
 from emrl_ray.sources.files.local import open_supply
-from emrl_ray.trust import several_nearest
 
 HEADINGS = {
     **{name: name for name in ("id", "formula")},

@@ -1,9 +1,9 @@
 """The model as an artefact: a folder that holds all it takes to predict."""
 
-from emrl_ray.model.artefact import HELD_OUT, REFERENCE, Model, ModelTables
+from emrl_ray.model.artifact import HELD_OUT, REFERENCE, Model, ModelTables
 from emrl_ray.model.card import CARD, Card, read_card
-from emrl_ray.model.folder import open_network, read_state
-from emrl_ray.model.rows import FOUND, NEAREST, check_free_columns
+from emrl_ray.model.files import open_network, read_state
+from emrl_ray.model.prediction_table import FOUND, NEAREST, check_free_columns
 
 __all__ = [
     "CARD",

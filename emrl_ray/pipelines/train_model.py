@@ -12,7 +12,6 @@ from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import Reject, rejects_table
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.fitting import fit_model
 from emrl_ray.io.storage import (
     Location,
     list_files,
@@ -22,8 +21,9 @@ from emrl_ray.io.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.labels import Labels, read_labels, split_labels
 from emrl_ray.model import Card, read_card, read_state
+from emrl_ray.model.fit import fit_model
+from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.pipelines.cluster import call_in_task, in_job, offered

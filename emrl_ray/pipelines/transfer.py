@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate
-from emrl_ray.labels import count_labels
+from emrl_ray.model.labels import count_labels
 from emrl_ray.protocol.cells import TEST
 from emrl_ray.protocol.datasets import Source
 from emrl_ray.protocol.result_files import has_result

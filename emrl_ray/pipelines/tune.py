@@ -24,7 +24,7 @@ from emrl_ray.io.storage import (
     write_json,
     write_parquet,
 )
-from emrl_ray.labels import Labels, read_labels
+from emrl_ray.model.labels import Labels, read_labels
 from emrl_ray.pipelines.cluster import connect, offered
 from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import check

@@ -26,7 +26,7 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
 from emrl_ray.io.storage import absolute, read_table, table_schema
-from emrl_ray.labels import count_labels
+from emrl_ray.model.labels import count_labels
 from emrl_ray.sources.files.targets import reject_unlabelled
 from emrl_ray.training.evaluation import LEAST_ROWS
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.features.inference.compiled_tgnn import State
-from emrl_ray.heads import HEADS
+from emrl_ray.model.heads import HEADS
 from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
 from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
 from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from emrl_ray.config import TrainConfig
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.representation import GraphRepresentation
-from emrl_ray.heads import HEADS
 from emrl_ray.io.runtime import limited_threads
+from emrl_ray.model.heads import HEADS
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.training.evaluation import mae

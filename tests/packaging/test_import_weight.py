@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emrl_ray.heads import HEADS, neural
+from emrl_ray.model.heads import HEADS, neural
 from tests.support.crystal_files import NACL
 
 WIDTH = 6
@@ -26,7 +26,7 @@ def test_importing_and_predicting_needs_neither_torch_nor_xgboost(tmp_path: Path
     program = f"""
 import pathlib, sys
 import numpy as np
-from emrl_ray.heads import HEADS
+from emrl_ray.model.heads import HEADS
 for name in ("linear", "neural"):
     HEADS[name].load(pathlib.Path({str(tmp_path)!r})).predict(np.zeros((2, {WIDTH}), np.float32))
 print([name for name in ("torch", "xgboost", "sklearn", "ray") if name in sys.modules])

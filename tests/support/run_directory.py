@@ -11,8 +11,8 @@ import pyarrow as pa
 from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage, rejects_table
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reporting.run_page.page import write_report
-from emrl_ray.trust import Calibration
 from tests.support.html_page import Page
 from tests.support.models import TARGET, make_model, random_crystals
 

@@ -18,7 +18,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
-from emrl_ray.trust import NearestKnown, several_nearest
+from emrl_ray.model.uncertainty import NearestKnown, several_nearest
 from tests.support.examples import examples
 from tests.support.models import TARGET, make_model, random_crystals
 

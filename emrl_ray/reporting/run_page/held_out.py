@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import float_column
+from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reporting.run_page.model_folder import sampled
 from emrl_ray.training.evaluation import within
-from emrl_ray.trust import Calibration
 
 STORED = 0.9
 """Confidence of the intervals that a model keeps."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.model import Card
+from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reporting.markup import (
     counted,
     decimals_for,
@@ -36,7 +37,6 @@ from emrl_ray.reporting.run_page.held_out import (
 )
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.sought import Sought
-from emrl_ray.trust import Calibration
 
 CONFORMAL = (
     "Split conformal intervals hold their confidence on average over crystals that are exchangeable "

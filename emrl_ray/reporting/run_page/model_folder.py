@@ -13,9 +13,9 @@ from emrl_ray.config.errors import one_line
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.storage import absolute, locate, read_table
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
-from emrl_ray.model.damage import damage_reported
-from emrl_ray.model.folder import read_calibrations
-from emrl_ray.trust import Calibration
+from emrl_ray.model.errors import damage_reported
+from emrl_ray.model.files import read_calibrations
+from emrl_ray.model.uncertainty import Calibration
 
 MOST_POINTS = 3000
 """Rows of the training set on the map, and of either part on a parity plot."""

@@ -14,7 +14,7 @@ from emrl_ray.features.classical_descriptor import (
 )
 from emrl_ray.features.element_properties import default_csv, property_columns
 from emrl_ray.features.pairs import find_pairs
-from emrl_ray.heads.boosted import BoostedHead
+from emrl_ray.model.heads.boosted import BoostedHead
 from tests.support.crystals import ROCK_SALT, random_batch
 from tests.support.examples import examples
 

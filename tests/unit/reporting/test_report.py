@@ -13,7 +13,7 @@ import pytest
 import emrl_ray
 from emrl_ray import cli
 from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
-from emrl_ray.model.folder import read_calibrations
+from emrl_ray.model.files import read_calibrations
 from emrl_ray.reporting.run_page.page import CONTENTS, write_report
 from tests.support.html_page import Page
 from tests.support.run_directory import (

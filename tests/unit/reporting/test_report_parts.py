@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.io.storage import list_files, locate, write_parquet
+from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reporting.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reporting.run_page import library_summary
 from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks
@@ -26,7 +27,6 @@ from emrl_ray.reporting.run_page.held_out import (
 from emrl_ray.reporting.run_page.interval_scale import IntervalScale
 from emrl_ray.reporting.run_page.library_summary import summarize_library
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
-from emrl_ray.trust import Calibration
 from tests.support.crystals import ROCK_SALT
 from tests.support.examples import examples
 from tests.support.run_directory import HIGH, LOW, predictions

@@ -18,9 +18,9 @@ from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.heads import LinearHead
 from emrl_ray.io.storage import locate
-from emrl_ray.labels import Labels, read_labels, split_labels
+from emrl_ray.model.heads import LinearHead
+from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.heads.rows import check_rows, hold_out
+from emrl_ray.model.heads.holdout import check_rows, hold_out
 
 if TYPE_CHECKING:
     from xgboost import Booster

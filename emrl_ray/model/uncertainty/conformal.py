@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emrl_ray.trust.scale import CONSTANT, Scale, fit_scale
+from emrl_ray.model.uncertainty.scale import CONSTANT, Scale, fit_scale
 
 METHOD, FIRST_METHOD = "split conformal", "constant split conformal"
 FOLDS = 10

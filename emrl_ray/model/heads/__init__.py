@@ -12,9 +12,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.heads.boosted import BoostedHead
-from emrl_ray.heads.linear import LinearHead, ReadoutHead
-from emrl_ray.heads.neural import NeuralHead
+from emrl_ray.model.heads.boosted import BoostedHead
+from emrl_ray.model.heads.linear import LinearHead, ReadoutHead
+from emrl_ray.model.heads.neural import NeuralHead
 
 
 class Head(Protocol):

@@ -26,11 +26,10 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
-from emrl_ray.heads import Head
 from emrl_ray.io.storage import locate, write_bytes, write_json, write_parquet
 from emrl_ray.model.card import CARD, Card, read_card
-from emrl_ray.model.damage import damage_reported, told_by_value_error
-from emrl_ray.model.folder import (
+from emrl_ray.model.errors import damage_reported, told_by_value_error
+from emrl_ray.model.files import (
     CALIBRATION,
     NETWORK,
     StoredHeads,
@@ -39,7 +38,8 @@ from emrl_ray.model.folder import (
     read_state,
     table_reader,
 )
-from emrl_ray.model.rows import (
+from emrl_ray.model.heads import Head
+from emrl_ray.model.prediction_table import (
     bounds,
     check_free_columns,
     known_ids,
@@ -48,7 +48,7 @@ from emrl_ray.model.rows import (
     prediction_table,
     verdicts,
 )
-from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust
+from emrl_ray.model.uncertainty import Calibration, Domain, NearestKnown, Plane, Trust
 
 DOMAIN = "domain.safetensors"
 REFERENCE, HELD_OUT = "reference.parquet", "held_out.parquet"

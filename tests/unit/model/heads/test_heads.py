@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray import config
-from emrl_ray.heads import HEADS, BoostedHead, LinearHead, NeuralHead, boosted, neural
+from emrl_ray.model.heads import HEADS, BoostedHead, LinearHead, NeuralHead, boosted, neural
 
 ROWS, WIDTH = 120, 6
 

@@ -18,15 +18,22 @@ from emrl_ray.crystals.units import number_field
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
-from emrl_ray.heads import HEADS, Head, ReadoutHead
 from emrl_ray.io.runtime import limited_threads, versions
 from emrl_ray.io.storage import iter_tables, read_table
-from emrl_ray.labels import Labels
 from emrl_ray.model import Card, Model, ModelTables, open_network
-from emrl_ray.model.rows import bounds, places
+from emrl_ray.model.heads import HEADS, Head, ReadoutHead
+from emrl_ray.model.labels import Labels
+from emrl_ray.model.prediction_table import bounds, places
+from emrl_ray.model.uncertainty import (
+    Calibration,
+    Domain,
+    NearestKnown,
+    Plane,
+    Trust,
+    residuals_of_best,
+)
 from emrl_ray.training.evaluation import Split, floors, score
 from emrl_ray.training.trainer import TrainedNetwork
-from emrl_ray.trust import Calibration, Domain, NearestKnown, Plane, Trust, residuals_of_best
 
 CRYSTALS_AT_ONCE = 2048
 """Crystals that a network embeds at a time: it may hold all of their pairs."""

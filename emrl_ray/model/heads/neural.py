@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from emrl_ray.heads.rows import check_rows, hold_out
+from emrl_ray.model.heads.holdout import check_rows, hold_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

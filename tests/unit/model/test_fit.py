@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 import pytest
 from safetensors import numpy as safetensors
 
-from emrl_ray import fitting
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import GEOMETRY, crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.storage import locate, read_table, write_parquet
-from emrl_ray.model import Model, artefact
-from emrl_ray.trust import Domain, NearestKnown
+from emrl_ray.model import Model
+from emrl_ray.model import artifact as artefact
+from emrl_ray.model import fit as fitting
+from emrl_ray.model.uncertainty import Domain, NearestKnown
 from tests.support.models import make_model, random_crystals
 from tests.support.paths import STORED
 

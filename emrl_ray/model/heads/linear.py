@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from emrl_ray.heads.rows import check_rows
+from emrl_ray.model.heads.holdout import check_rows
 
 SMALLEST = float(np.finfo(np.float32).eps)
 """Singular values below this part of the largest are rounding of a float32 embedding."""

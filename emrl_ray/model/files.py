@@ -13,17 +13,17 @@ from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN, State
 from emrl_ray.features.representation import GraphRepresentation
-from emrl_ray.heads import HEADS, Head
 from emrl_ray.io.storage import Location, absolute, list_files, locate, read_table, table_schema
 from emrl_ray.model.card import Card
-from emrl_ray.model.damage import (
+from emrl_ray.model.errors import (
     DamageError,
     as_mapping,
     damage_reported,
     read_mapping,
     told_by_value_error,
 )
-from emrl_ray.trust import Calibration
+from emrl_ray.model.heads import HEADS, Head
+from emrl_ray.model.uncertainty import Calibration
 
 NETWORK, CALIBRATION = "network.safetensors", "calibration.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emrl_ray.trust.calibration import Calibration
-from emrl_ray.trust.domain import Domain
+from emrl_ray.model.uncertainty.applicability_domain import Domain
+from emrl_ray.model.uncertainty.conformal import Calibration
 
 
 class Trust(NamedTuple):

@@ -19,7 +19,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.geometry.closest_contacts import Contacts, elements_of
-from emrl_ray.trust.features import FeatureSpace, distances_apart, limit
+from emrl_ray.model.uncertainty.feature_distance import FeatureSpace, distances_apart, limit
 
 SIZES = ("volume_per_atom", "shortest_distance", "atoms")
 """Numbers of a crystal with a range: Å³, Å, and how many."""
