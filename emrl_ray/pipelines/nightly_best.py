@@ -12,10 +12,10 @@ from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model
 from emrl_ray.pipelines.screen import ranking_of, write_shortlist
 from emrl_ray.runs.nightly_history import Night
-from emrl_ray.screening.all_nights import best_of
-from emrl_ray.screening.candidates import NIGHT
-from emrl_ray.screening.changes import Changes, changes
-from emrl_ray.screening.twins import reach_on
+from emrl_ray.screening.duplicates import reach_on
+from emrl_ray.screening.merge_shortlists import best_of
+from emrl_ray.screening.screener import NIGHT
+from emrl_ray.screening.shortlist_diff import Changes, changes
 
 
 class Best(NamedTuple):

@@ -18,7 +18,7 @@ from emrl_ray.pipelines.screen import ScreenResult
 from emrl_ray.runs.nightly_history import Night, Status
 from emrl_ray.runs.output_files import plain
 from emrl_ray.runs.usage import timed
-from emrl_ray.screening.changes import ENTERED, FOLLOWED, LEFT, MOVED
+from emrl_ray.screening.shortlist_diff import ENTERED, FOLLOWED, LEFT, MOVED
 from emrl_ray.sources.files.changed_files import News
 from emrl_ray.sources.files.listing import Listing
 

@@ -35,14 +35,14 @@ from emrl_ray.runs.partitioned_output import COUNTS_KEY, Output
 from emrl_ray.runs.partitions import RowSlice, read_slice, rows_in
 from emrl_ray.runs.progress import Progress
 from emrl_ray.runs.usage import Usage
-from emrl_ray.screening.candidates import Screener
-from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.duplicates import reach_on
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
+from emrl_ray.screening.screener import Screener
+from emrl_ray.screening.selection import Chooser
 from emrl_ray.screening.shortlist import shortlist
 from emrl_ray.screening.supply_risk import with_supply_risk
-from emrl_ray.screening.twins import reach_on
 
 
 class ScreenResult(NamedTuple):

@@ -15,10 +15,10 @@ from emrl_ray.model import Card
 from emrl_ray.pipelines.engine import Engine
 from emrl_ray.pipelines.screen_plan import Plan
 from emrl_ray.runs.usage import Usage
+from emrl_ray.screening.duplicates import MOST
 from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.shortlist import DUPLICATES, Shortlist
-from emrl_ray.screening.twins import MOST
 
 MANIFEST_FORMAT = 1
 

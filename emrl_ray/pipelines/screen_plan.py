@@ -19,10 +19,10 @@ from emrl_ray.reporting.run_page.page import PAGE
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice
 from emrl_ray.runs.run_directory import Job, refuse_input_as_output
-from emrl_ray.screening.candidates import Screener, own_columns
-from emrl_ray.screening.delta_table import RunsTable
+from emrl_ray.screening.delta_sink import RunsTable
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective, refuse_the_same
+from emrl_ray.screening.screener import Screener, own_columns
 
 TABLE = "predictions.delta"
 """Folder, in that of a run, of the Delta table with its predictions, if no other is named."""

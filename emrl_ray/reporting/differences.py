@@ -15,9 +15,9 @@ from emrl_ray.predicting import print_rows
 from emrl_ray.reporting.markup import plain
 from emrl_ray.runs.finished import finished_manifest
 from emrl_ray.runs.output_files import check_out, write_table
-from emrl_ray.screening.changes import AFTER, BEFORE, CHANGE, Changes, changes
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
+from emrl_ray.screening.shortlist_diff import AFTER, BEFORE, CHANGE, Changes, changes
 
 SHAPING = {
     *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),

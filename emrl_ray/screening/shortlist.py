@@ -17,10 +17,10 @@ import pyarrow as pa
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.io.storage import Location
-from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.duplicates import find_twins
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_rows
 from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select
-from emrl_ray.screening.twins import find_twins
+from emrl_ray.screening.selection import Chooser
 
 FIRST, MORE, MOST = 2, 4, 64
 """So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""

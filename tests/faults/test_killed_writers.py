@@ -15,7 +15,7 @@ import pytest
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.storage import list_files, locate, read_table, write_parquet
 from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.screening.delta_table import RunsTable
+from emrl_ray.screening.delta_sink import RunsTable
 from tests.support.preload import preloaded
 
 SLICES, ROWS = 3, 100

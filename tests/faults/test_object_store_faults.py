@@ -14,7 +14,7 @@ from emrl_ray.pipelines.ingest import ingest
 from emrl_ray.pipelines.nightly import nightly
 from emrl_ray.pipelines.screen import screen
 from emrl_ray.pipelines.train import train
-from emrl_ray.screening.delta_table import store_address
+from emrl_ray.screening.delta_sink import store_address
 from tests.support.crystal_files import cif
 from tests.support.models import TARGET, make_model, random_crystals
 from tests.support.processes import Call, TrainCall

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emrl_ray.reporting.markup import decimals_for, number, text
-from emrl_ray.reporting.run_page.library_summary import nice_step
+from emrl_ray.screening.statistics import nice_step
 
 LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 44
 """Margins around the plane of a figure, pixels."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.reporting.markup import NOTHING, decimals_for, number, text
-from emrl_ray.reporting.run_page.domain_counts import short_reason
+from emrl_ray.screening.domain_counts import short_reason
 
 SAME = 1e-4
 """Distances below this differ from 0 by rounding alone."""

@@ -12,9 +12,9 @@ from emrl_ray.reporting.markup import (
     section,
     share,
 )
-from emrl_ray.reporting.run_page.domain_counts import DomainCounts, reason_words
-from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.run_folder import Run
+from emrl_ray.screening.domain_counts import DomainCounts, reason_words
+from emrl_ray.screening.statistics import LibrarySummary
 
 DETAILS_SHOWN = 8
 """Elements and pairs that are named as unseen."""

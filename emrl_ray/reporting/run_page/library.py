@@ -22,8 +22,8 @@ from emrl_ray.reporting.markup import (
     text,
 )
 from emrl_ray.reporting.run_page.axes import Axes, with_window
-from emrl_ray.reporting.run_page.library_summary import LibrarySummary
 from emrl_ray.reporting.run_page.run_folder import Run, count_rejects
+from emrl_ray.screening.statistics import LibrarySummary
 
 LEVELS = 7
 """Shades of the density on the map."""

@@ -12,12 +12,12 @@ from emrl_ray.reporting.markup import document, text
 from emrl_ray.reporting.run_page.domain import domain_section
 from emrl_ray.reporting.run_page.funnel import funnel_section
 from emrl_ray.reporting.run_page.library import map_section, predictions_section, rejects_section
-from emrl_ray.reporting.run_page.library_summary import LibrarySummary, summarize_library
 from emrl_ray.reporting.run_page.machine import machine_section
 from emrl_ray.reporting.run_page.model import model_section
 from emrl_ray.reporting.run_page.question import problems, question_section
 from emrl_ray.reporting.run_page.run_folder import Run, read_run
 from emrl_ray.reporting.run_page.table import shortlist_section
+from emrl_ray.screening.statistics import LibrarySummary, summarize_library
 
 PAGE = "report.html"
 CONTENTS = {

@@ -11,10 +11,10 @@ from emrl_ray.crystals.schema import float_column
 from emrl_ray.io.storage import locate
 from emrl_ray.reporting.markup import facts, paragraph, per_cent, section, table
 from emrl_ray.reporting.run_page.columns import has_any
-from emrl_ray.reporting.run_page.domain_counts import verdict
 from emrl_ray.reporting.run_page.funnel import cut_short
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.sought import Sought, names
+from emrl_ray.screening.domain_counts import verdict
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
 from emrl_ray.screening.shortlist import LIKELY
 

@@ -12,10 +12,10 @@ from emrl_ray.crystals.schema import GEOMETRY, KNOWN_ID
 from emrl_ray.reporting.markup import NOTHING, counted, paragraph, section, text
 from emrl_ray.reporting.run_page.cells import Cell, Row, written
 from emrl_ray.reporting.run_page.columns import Column, columns_of, has_any
-from emrl_ray.reporting.run_page.domain_counts import verdict
 from emrl_ray.reporting.run_page.interval_scale import IntervalScale
 from emrl_ray.reporting.run_page.run_folder import Run
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
+from emrl_ray.screening.domain_counts import verdict
 from emrl_ray.screening.supply_risk import COST, HAZARDS
 
 MOST_PICTURES = 100

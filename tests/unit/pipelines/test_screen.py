@@ -20,10 +20,10 @@ from emrl_ray.model import NEAREST, Model
 from emrl_ray.pipelines.screen import ScreenWorker, screen
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import plan_rows
-from emrl_ray.screening.choice import Chooser
 from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
+from emrl_ray.screening.selection import Chooser
 from emrl_ray.screening.shortlist import shortlist
 from tests.support.models import broken, make_model, random_crystals, write_library
 from tests.support.processes import assert_same, slices_of

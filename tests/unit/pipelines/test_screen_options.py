@@ -16,8 +16,8 @@ from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
 from emrl_ray.pipelines import screen as module
 from emrl_ray.pipelines.screen import ScreenResult, screen
-from emrl_ray.screening.candidates import own_columns
-from emrl_ray.screening.choice import far_apart
+from emrl_ray.screening.screener import own_columns
+from emrl_ray.screening.selection import far_apart
 from emrl_ray.screening.supply_risk import SUPPLY
 from tests.support import models
 from tests.support.crystal_files import salt

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from emrl_ray.io.storage import list_files, locate, write_parquet
 from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reporting.markup import bars, counted, decimals_for, number, per_cent, share
-from emrl_ray.reporting.run_page import library_summary
 from emrl_ray.reporting.run_page.axes import Axes, nice_step, ticks
 from emrl_ray.reporting.run_page.cells import distance_cell, distance_decimals
 from emrl_ray.reporting.run_page.held_out import (
@@ -25,8 +24,9 @@ from emrl_ray.reporting.run_page.held_out import (
     stretched,
 )
 from emrl_ray.reporting.run_page.interval_scale import IntervalScale
-from emrl_ray.reporting.run_page.library_summary import summarize_library
 from emrl_ray.reporting.run_page.structure_picture import StructurePictures
+from emrl_ray.screening import statistics as library_summary
+from emrl_ray.screening.statistics import summarize_library
 from tests.support.crystals import ROCK_SALT
 from tests.support.examples import examples
 from tests.support.run_directory import HIGH, LOW, predictions

@@ -13,12 +13,12 @@ import pytest
 
 from emrl_ray.config import ConfigError
 from emrl_ray.io.storage import locate, read_table, write_csv, write_parquet
-from emrl_ray.screening.choice import Chooser, far_apart
+from emrl_ray.screening.duplicates import _Marks
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking, Tally
+from emrl_ray.screening.selection import Chooser, far_apart
 from emrl_ray.screening.shortlist import shortlist
-from emrl_ray.screening.twins import _Marks
 from tests.support.models import random_crystals
 
 LARGEST = Ranking(None, True)
@@ -298,7 +298,7 @@ def test_what_is_not_ranked_is_no_duplicate(tmp_path):
 
 
 def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("emrl_ray.screening.twins.MOST", 1)
+    monkeypatch.setattr("emrl_ray.screening.duplicates.MOST", 1)
     crystal = random_crystals(1)
     library, file = locate(tmp_path / "library.parquet"), locate(tmp_path / "slice.parquet")
     write_parquet(pa.concat_tables([crystal] * 4), library)

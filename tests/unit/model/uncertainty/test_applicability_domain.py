@@ -10,7 +10,7 @@ from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.model.uncertainty import Domain, NearestKnown
 from emrl_ray.model.uncertainty.applicability_domain import SIZES
 from emrl_ray.model.uncertainty.feature_distance import SHARE, FeatureSpace, distances_apart, limit
-from emrl_ray.reporting.run_page.domain_counts import WORDS
+from emrl_ray.screening.domain_counts import WORDS
 from tests.support.crystals import ROCK_SALT
 
 

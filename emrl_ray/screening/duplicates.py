@@ -22,9 +22,9 @@ from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet_table import TableRows
 from emrl_ray.io.storage import Location
 from emrl_ray.model import Model
-from emrl_ray.screening.choice import among_first
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file
 from emrl_ray.screening.ranking import BEST, Ranking, ranked_rows
+from emrl_ray.screening.selection import among_first
 
 MARKS = ("formula", "map_x", "map_y", LIBRARY_ROW)
 """Columns of the predictions by which rows are looked through."""

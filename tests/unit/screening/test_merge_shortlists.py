@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.screening.all_nights import best_of
-from emrl_ray.screening.candidates import NIGHT
-from emrl_ray.screening.choice import Chooser
+from emrl_ray.screening.merge_shortlists import best_of
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
+from emrl_ray.screening.screener import NIGHT
+from emrl_ray.screening.selection import Chooser
 from emrl_ray.screening.shortlist import DUPLICATES, shortlist
 from tests.support.models import random_crystals
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.storage import Location
-from emrl_ray.reporting.run_page.domain_counts import DomainCounts, count_domain, verdict
+from emrl_ray.screening.domain_counts import DomainCounts, count_domain, verdict
 from emrl_ray.screening.prediction_files import batches
 
 SAMPLE_ROWS = 20_000

@@ -24,8 +24,8 @@ from emrl_ray.io.concurrent import read_each
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.io.storage import Location, absolute, locate, names_in
-from emrl_ray.screening.candidates import RUN_ID, own_columns
 from emrl_ray.screening.objectives import suffix
+from emrl_ray.screening.screener import RUN_ID, own_columns
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
