@@ -16,12 +16,12 @@ from arguments import RESULTS
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.presets import PRESETS
+from emrl_ray.experiments.benchmark import methods
+from emrl_ray.experiments.benchmark.datasets import LabelledCrystals, named_source, read_labelled
+from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.experiments.benchmark.methods import Method, Recipe, longest_cutoff
+from emrl_ray.experiments.benchmark.runs import TEST, Cell, run_cell
 from emrl_ray.io.storage import locate, read_json, write_json
-from emrl_ray.protocol import methods
-from emrl_ray.protocol.cells import TEST, Cell, run_cell
-from emrl_ray.protocol.datasets import LabelledCrystals, named_source, read_labelled
-from emrl_ray.protocol.learning import Place
-from emrl_ray.protocol.methods import Method, Recipe, longest_cutoff
 from emrl_ray.training.evaluation import split_rows
 
 SPLIT_SEED = 0

@@ -30,10 +30,10 @@ from peer_training import Budget
 from samples import Sample, data_folder, drawn
 
 from emrl_ray.config.presets import PRESETS
+from emrl_ray.experiments.benchmark.datasets import DATASETS, LabelledCrystals, read_labelled
+from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.experiments.benchmark.runs import TEST, Cell, run_cell
 from emrl_ray.io.runtime import description, versions
-from emrl_ray.protocol.cells import TEST, Cell, run_cell
-from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, read_labelled
-from emrl_ray.protocol.learning import Place
 from emrl_ray.training.evaluation import score, split_rows
 
 WORKER = Path(__file__).with_name("peer_accuracy_worker.py")

@@ -23,10 +23,10 @@ from typing import Any
 
 from arguments import RESULTS
 
+from emrl_ray.experiments.tuning.trial_store import Records, TrialState
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, read_json, write_json
 from emrl_ray.model import read_card
-from emrl_ray.tuning.records import Records, TrialState
 
 TARGET = "band_gap"
 SEEDS = (0, 1, 2)

@@ -11,15 +11,15 @@ from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 from emrl_ray.config import BenchmarkConfig
+from emrl_ray.experiments.benchmark.datasets import Source, check_source, sources_of
+from emrl_ray.experiments.benchmark.methods import METHODS, by_recipe, check_methods
+from emrl_ray.experiments.benchmark.result_files import has_result
+from emrl_ray.experiments.benchmark.runs import Cell
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.io.storage import absolute, locate
 from emrl_ray.pipelines.transfer import transfer
-from emrl_ray.protocol.cells import Cell
-from emrl_ray.protocol.datasets import Source, check_source, sources_of
-from emrl_ray.protocol.methods import METHODS, by_recipe, check_methods
-from emrl_ray.protocol.result_files import has_result
 from emrl_ray.reporting.methods.tables import write_tables
 from emrl_ray.reporting.methods.transfer import write_transfer
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import torch
 
 from emrl_ray.crystals.counts import duration
+from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.networks.layers.collectives import Communicator
 from emrl_ray.training.trainer import EpochRecord, Readout, TrainedNetwork, Trainer
-from emrl_ray.tuning.validation import Validator
 
 Log = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 5.0

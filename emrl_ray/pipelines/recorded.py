@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from emrl_ray.config import TuneConfig
-from emrl_ray.tuning.optuna_terms import distributions, sampler_seed, trial_error
-from emrl_ray.tuning.records import Records, TrialState
+from emrl_ray.experiments.tuning.optuna_study import distributions, sampler_seed, trial_error
+from emrl_ray.experiments.tuning.trial_store import Records, TrialState
 
 METRIC, EPOCH = "validation_mae", "epoch"
 """Keys of a report that trials are judged by."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.runtime import give_back_freed_memory, keep_freed_memory, limited_threads
 from emrl_ray.model import read_state
@@ -14,7 +15,6 @@ from emrl_ray.pipelines.checkpoints import Checkpoints, Progress, Session, place
 from emrl_ray.pipelines.scoring import Scoring, Unwanted
 from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training.trainer import EpochRecord, Shard, Trainer, make_network
-from emrl_ray.tuning.validation import Validator
 
 GIB = 1 << 30
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.experiments.benchmark.datasets import Source
+from emrl_ray.experiments.benchmark.result_files import has_result
+from emrl_ray.experiments.benchmark.runs import TEST
+from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, SHARES, STARTS, TransferCell
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate
 from emrl_ray.model.labels import count_labels
-from emrl_ray.protocol.cells import TEST
-from emrl_ray.protocol.datasets import Source
-from emrl_ray.protocol.result_files import has_result
-from emrl_ray.protocol.transfer import (
-    HEADS_COMPARED,
-    SHARES,
-    STARTS,
-    TransferCell,
-)
 from emrl_ray.training.evaluation import LEAST_ROWS
 
 

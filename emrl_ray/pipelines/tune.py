@@ -11,6 +11,10 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import TuneConfig
 from emrl_ray.crystals.counts import account, duration
+from emrl_ray.experiments.tuning.optuna_study import importances
+from emrl_ray.experiments.tuning.results import Search, best_options, best_yaml, trials_table
+from emrl_ray.experiments.tuning.splits import SearchRows, keep_rows_with_pairs, split_search
+from emrl_ray.experiments.tuning.trial_store import Records
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.runtime import description, need_extra, versions
 from emrl_ray.io.storage import (
@@ -36,10 +40,6 @@ from emrl_ray.pipelines.train_model import (
 )
 from emrl_ray.reporting.tuning.page import search_page
 from emrl_ray.runs.run_directory import Job
-from emrl_ray.tuning.optuna_terms import importances
-from emrl_ray.tuning.outcome import Search, best_options, best_yaml, trials_table
-from emrl_ray.tuning.records import Records
-from emrl_ray.tuning.rows import SearchRows, keep_rows_with_pairs, split_search
 
 WORK = "_tuning"
 SEARCH_MANIFEST = "manifest.json"

@@ -11,9 +11,9 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.experiments.benchmark.datasets import sources_of
+from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.io.storage import locate, read_table, write_parquet
-from emrl_ray.protocol.datasets import sources_of
-from emrl_ray.protocol.result_files import has_result
 from emrl_ray.reporting.methods.transfer import write_transfer
 from emrl_ray.training.evaluation import split_rows
 from tests.support.labeled_crystals import write_both_targets

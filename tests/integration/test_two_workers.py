@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
+from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.training.losses import draw_triplets
 from emrl_ray.training.trainer import Shard, Trainer
-from emrl_ray.tuning.validation import Validator
 from tests.support.crystals import random_batch
 from tests.support.trainings import ALONE, ROWS, SUPERVISED, make_trainer, share, whole_run
 

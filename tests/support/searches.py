@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emrl_ray.tuning.records import Records, TrialState
+from emrl_ray.experiments.tuning.trial_store import Records, TrialState
 
 TRIALS = 3
 EPOCHS = 6

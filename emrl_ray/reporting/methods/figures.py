@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from emrl_ray.reporting.methods.comparison import Comparison, MethodScores
+from emrl_ray.experiments.benchmark.comparison import Comparison, MethodScores
 from emrl_ray.reporting.svg import style, svg
 
 OURS, PAPER = "#1b5e9b", "#c2571a"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from emrl_ray.experiments.benchmark.comparison import Comparison
 from emrl_ray.reporting.markup import document
-from emrl_ray.reporting.methods.comparison import Comparison
 from emrl_ray.reporting.methods.figures import errors_svg, learning_curves_svg
 from emrl_ray.reporting.methods.text import PREFACE, Section, section
 

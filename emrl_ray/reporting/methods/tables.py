@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from emrl_ray.experiments.benchmark.comparison import Comparison, MethodScores, compare
+from emrl_ray.experiments.benchmark.results import read_results
+from emrl_ray.experiments.benchmark.statistics import PairedTest
 from emrl_ray.io.storage import locate, write_bytes, write_csv
-from emrl_ray.reporting.methods.comparison import Comparison, MethodScores, compare
 from emrl_ray.reporting.methods.page import page
-from emrl_ray.reporting.methods.paired_tests import PairedTest
-from emrl_ray.reporting.methods.results import read_results
 from emrl_ray.reporting.methods.text import PREFACE, Section, section
 
 

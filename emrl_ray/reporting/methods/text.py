@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from emrl_ray.reporting.methods.comparison import (
+from emrl_ray.experiments.benchmark.comparison import (
     BASELINE,
     PAPER_SPLIT,
     REFERENCE,
@@ -17,7 +17,7 @@ from emrl_ray.reporting.methods.comparison import (
     MethodScores,
     Spread,
 )
-from emrl_ray.reporting.methods.paired_tests import LEAST_SPLITS, PairedTest
+from emrl_ray.experiments.benchmark.statistics import LEAST_SPLITS, PairedTest
 
 SIGNIFICANT = 0.05
 NOTHING = "–"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, STARTS
 from emrl_ray.io.storage import Location, list_files, locate, names_in, read_json, write_bytes
-from emrl_ray.protocol.transfer import HEADS_COMPARED, STARTS
 from emrl_ray.reporting.svg import style, svg
 
 FOLDER = "transfer"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emrl_ray.config.search_space import Choice, Domain, Value
+from emrl_ray.experiments.tuning.results import Search
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
 from emrl_ray.reporting.svg import style, svg
-from emrl_ray.tuning.outcome import Search
-from emrl_ray.tuning.records import Trial, TrialState
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

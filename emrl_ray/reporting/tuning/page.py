@@ -7,6 +7,8 @@ from typing import Any
 
 from emrl_ray.config.search_space import Choice, Domain
 from emrl_ray.crystals.counts import duration
+from emrl_ray.experiments.tuning.results import Search
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
 from emrl_ray.reporting.markup import (
     counted,
     document,
@@ -27,8 +29,6 @@ from emrl_ray.reporting.tuning.figures import (
     parallel_svg,
     scored,
 )
-from emrl_ray.tuning.outcome import Search
-from emrl_ray.tuning.records import Trial, TrialState
 
 FIRST = "margin"
 """The option that is shown first and by itself."""

@@ -13,8 +13,8 @@ from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.parsing import parse, read_yaml
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.config.search_space import Choice, Range
-from emrl_ray.tuning.outcome import best_yaml
-from emrl_ray.tuning.records import Trial
+from emrl_ray.experiments.tuning.results import best_yaml
+from emrl_ray.experiments.tuning.trial_store import Trial
 from tests.support.paths import ROOT
 
 TRIAL = Trial(0, {"margin": 0.1, "l2": 1e-5}).reported({"epoch": 100, "validation_mae": 0.2}, 1.0)

@@ -13,11 +13,11 @@ import pyarrow.csv as pcsv
 import pytest
 from scipy import stats
 
-from emrl_ray.protocol.methods import METHODS
-from emrl_ray.protocol.paper import paper_scores
-from emrl_ray.reporting.methods.comparison import compare
-from emrl_ray.reporting.methods.paired_tests import corrected_resampled_t_test, holm
-from emrl_ray.reporting.methods.results import read_results
+from emrl_ray.experiments.benchmark.comparison import compare
+from emrl_ray.experiments.benchmark.methods import METHODS
+from emrl_ray.experiments.benchmark.published import paper_scores
+from emrl_ray.experiments.benchmark.results import read_results
+from emrl_ray.experiments.benchmark.statistics import corrected_resampled_t_test, holm
 from emrl_ray.reporting.methods.tables import markdown, tidy, write_tables
 from tests.support.benchmark_results import CGCNN, CLASSICAL, GB, three_methods, write_results
 

@@ -10,11 +10,16 @@ import pytest
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.config.presets import PRESETS
+from emrl_ray.experiments.benchmark import transfer
+from emrl_ray.experiments.benchmark.datasets import (
+    DATASETS,
+    LabelledCrystals,
+    named_source,
+    read_labelled,
+)
+from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.experiments.benchmark.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.protocol import transfer
-from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, named_source, read_labelled
-from emrl_ray.protocol.learning import Place
-from emrl_ray.protocol.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.training.evaluation import split_rows
 from emrl_ray.training.trainer import TrainedNetwork, make_network
 from tests.support.labeled_crystals import write_both_targets

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emrl_ray.protocol.datasets import DATASETS
-from emrl_ray.protocol.methods import METHODS
-from emrl_ray.protocol.paper import PaperScores, paper_scores
-from emrl_ray.reporting.methods.paired_tests import (
+from emrl_ray.experiments.benchmark.datasets import DATASETS
+from emrl_ray.experiments.benchmark.methods import METHODS
+from emrl_ray.experiments.benchmark.published import PaperScores, paper_scores
+from emrl_ray.experiments.benchmark.results import Result
+from emrl_ray.experiments.benchmark.statistics import (
     LEAST_SPLITS,
     PairedTest,
     corrected_resampled_t_test,
     holm,
 )
-from emrl_ray.reporting.methods.results import Result
 from emrl_ray.training.evaluation import Floors, Scores
 
 SPLITS = ("random", "formula")

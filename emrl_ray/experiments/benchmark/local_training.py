@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.features.pairs import within
@@ -17,7 +18,6 @@ from emrl_ray.io.runtime import keep_freed_memory
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
-from emrl_ray.protocol.datasets import LabelledCrystals
 from emrl_ray.training.trainer import EpochRecord, Shard, TrainedNetwork, Trainer, make_network
 
 LINES = 10

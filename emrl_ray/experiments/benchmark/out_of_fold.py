@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.protocol.datasets import LabelledCrystals
-from emrl_ray.protocol.learning import Place, opened, train_on
+from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
+from emrl_ray.experiments.benchmark.local_training import Place, opened, train_on
 
 
 def out_of_fold_embeddings(

@@ -5,11 +5,16 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.config import ConfigError
+from emrl_ray.experiments.benchmark import methods
+from emrl_ray.experiments.benchmark.datasets import (
+    LabelledCrystals,
+    Source,
+    read_labelled,
+    without_ids,
+)
+from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.experiments.benchmark.runs import Cell, run_cell
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.protocol import methods
-from emrl_ray.protocol.cells import Cell, run_cell
-from emrl_ray.protocol.datasets import LabelledCrystals, Source, read_labelled, without_ids
-from emrl_ray.protocol.learning import Place
 from tests.support.models import TARGET, random_crystals
 
 PLACE = Place(1, "cpu", lambda _: None)

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.config.presets import PRESETS
+from emrl_ray.experiments.benchmark.datasets import (
+    DATASETS,
+    LabelledCrystals,
+    at_cutoff,
+    without_ids,
+)
+from emrl_ray.experiments.benchmark.local_training import Place, Stopwatch, opened, train_on
+from emrl_ray.experiments.benchmark.runs import TEST, Learned, Record, options_of, scored
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.model.heads import HEADS
-from emrl_ray.protocol.cells import TEST, Learned, Record, options_of, scored
-from emrl_ray.protocol.datasets import DATASETS, LabelledCrystals, at_cutoff, without_ids
-from emrl_ray.protocol.learning import Place, Stopwatch, opened, train_on
 from emrl_ray.training.evaluation import split_rows
 from emrl_ray.training.trainer import TrainedNetwork
 

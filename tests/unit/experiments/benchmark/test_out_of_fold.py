@@ -3,9 +3,9 @@
 import numpy as np
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.protocol.learning import Place, opened, train_on
-from emrl_ray.protocol.out_of_fold import out_of_fold_embeddings, turned
-from tests.unit.protocol.test_protocol import labelled
+from emrl_ray.experiments.benchmark.local_training import Place, opened, train_on
+from emrl_ray.experiments.benchmark.out_of_fold import out_of_fold_embeddings, turned
+from tests.unit.experiments.benchmark.test_protocol import labelled
 
 PLACE = Place(1, "cpu", lambda _: None)
 
@@ -27,7 +27,7 @@ def test_every_row_is_embedded_without_having_been_trained_on(monkeypatch):
         trained.append(set(rows.ids.to_pylist()))
         return train_on(config, rows, place, start)
 
-    monkeypatch.setattr("emrl_ray.protocol.out_of_fold.train_on", watched)
+    monkeypatch.setattr("emrl_ray.experiments.benchmark.out_of_fold.train_on", watched)
     network = opened(config, train_on(config, crystals, PLACE), 1)
     embeddings = network.embed(crystals.batch)
     found = out_of_fold_embeddings(config, crystals, embeddings, 4, PLACE)

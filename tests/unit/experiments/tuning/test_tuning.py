@@ -16,6 +16,16 @@ import pytest
 from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, crystals_table
+from emrl_ray.experiments.tuning.optuna_study import (
+    distributions,
+    importances,
+    sampler_seed,
+    trial_error,
+)
+from emrl_ray.experiments.tuning.results import best_trial, best_yaml, trials_table
+from emrl_ray.experiments.tuning.splits import keep_rows_with_pairs, split_search
+from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
+from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.storage import locate
@@ -27,11 +37,6 @@ from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.training.evaluation import mae
 from emrl_ray.training.trainer import Shard, Trainer, make_network
-from emrl_ray.tuning.optuna_terms import distributions, importances, sampler_seed, trial_error
-from emrl_ray.tuning.outcome import best_trial, best_yaml, trials_table
-from emrl_ray.tuning.records import Records, Trial, TrialState
-from emrl_ray.tuning.rows import keep_rows_with_pairs, split_search
-from emrl_ray.tuning.validation import Validator
 from tests.support.crystals import random_batch
 
 OPTIONS = {"crystals": "crystals.parquet", "target": "heft", "out": "/out"}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emrl_ray.config import ConfigError
+from emrl_ray.experiments.benchmark.runs import Record
 from emrl_ray.io.storage import Location, locate, read_json, write_json
-from emrl_ray.protocol.cells import Record
 
 
 def write_records(records: Iterator[Record], out: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emrl_ray.config.search_space import Choice, Domain
-from emrl_ray.tuning.records import Trial
+from emrl_ray.experiments.tuning.trial_store import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

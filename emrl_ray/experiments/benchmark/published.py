@@ -29,7 +29,11 @@ def paper_scores(dataset: str, method: str) -> PaperScores | None:
 
 @cache
 def _tables() -> dict[tuple[str, str], PaperScores]:
-    text = resources.files("emrl_ray.protocol").joinpath("data/paper_tables.csv").read_text()
+    text = (
+        resources.files("emrl_ray.experiments.benchmark")
+        .joinpath("data/paper_tables.csv")
+        .read_text()
+    )
     return {
         (row["dataset"], row["method"]): PaperScores(
             *(float(row[name]) for name in PaperScores._fields)

@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
+from emrl_ray.experiments.benchmark.local_training import (
+    Cost,
+    Place,
+    Stopwatch,
+    opened,
+    train_on,
+    untrained,
+)
+from emrl_ray.experiments.benchmark.methods import CLASSICAL, METHODS, READOUT, RECIPES, UNTRAINED
+from emrl_ray.experiments.benchmark.out_of_fold import out_of_fold_embeddings
 from emrl_ray.features.classical_descriptor import ClassicalFeatures
 from emrl_ray.features.representation import Representation
 from emrl_ray.io.runtime import description, versions
 from emrl_ray.model.heads import HEADS, Head, ReadoutHead
-from emrl_ray.protocol.datasets import LabelledCrystals
-from emrl_ray.protocol.learning import Cost, Place, Stopwatch, opened, train_on, untrained
-from emrl_ray.protocol.methods import CLASSICAL, METHODS, READOUT, RECIPES, UNTRAINED
-from emrl_ray.protocol.out_of_fold import out_of_fold_embeddings
 from emrl_ray.training.evaluation import floors, score, split_rows
 from emrl_ray.training.trainer import Readout
 

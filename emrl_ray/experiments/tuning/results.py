@@ -12,7 +12,7 @@ import yaml
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig, TuneConfig
 from emrl_ray.config.base import CrystalLimits
 from emrl_ray.config.search_space import Domain
-from emrl_ray.tuning.records import Trial, TrialState
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
 
 FURTHER = ("test", "calibration", "split", "gpu")
 """Options of `train`, beside those of network, optimization and limits, that the best configuration holds."""

@@ -1,0 +1,1 @@
+"""Experiments: the benchmark protocol and hyperparameter search; no Ray."""
