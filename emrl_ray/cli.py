@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     "screen": Verb(config.ScreenConfig, "emrl_ray.pipelines.screen:screen", True),
     "diff": Verb(config.DiffConfig, "emrl_ray.reporting.differences:diff"),
     "nightly": Verb(config.NightlyConfig, "emrl_ray.pipelines.nightly:nightly", True),
-    "report": Verb(config.ReportConfig, "emrl_ray.reporting.run_page.page:report"),
+    "report": Verb(config.ReportConfig, "emrl_ray.reports.screening.page:report"),
     "map": Verb(config.MapConfig, "emrl_ray.reporting.maps.maps:draw_map"),
     "benchmark": Verb(config.BenchmarkConfig, "emrl_ray.pipelines.benchmark:benchmark", True),
 }

@@ -20,8 +20,8 @@ from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.io.storage import absolute, locate
 from emrl_ray.pipelines.transfer import transfer
-from emrl_ray.reporting.methods.tables import write_tables
-from emrl_ray.reporting.methods.transfer import write_transfer
+from emrl_ray.reports.benchmark.tables import write_tables
+from emrl_ray.reports.benchmark.transfer import write_transfer
 
 
 class BenchmarkResult(NamedTuple):

@@ -30,7 +30,7 @@ from emrl_ray.model import Model
 from emrl_ray.pipelines.engine import choose_engine, run_partitions, start
 from emrl_ray.pipelines.screen_manifest import describe, summarize
 from emrl_ray.pipelines.screen_plan import Plan, prepare
-from emrl_ray.reporting.run_page.page import write_report
+from emrl_ray.reports.screening.page import write_report
 from emrl_ray.runs.partitioned_output import COUNTS_KEY, Output
 from emrl_ray.runs.partitions import RowSlice, read_slice, rows_in
 from emrl_ray.runs.progress import Progress

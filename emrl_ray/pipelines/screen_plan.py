@@ -15,7 +15,7 @@ from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.storage import Location, absolute, locate, table_schema
 from emrl_ray.model import Card, Model
-from emrl_ray.reporting.run_page.page import PAGE
+from emrl_ray.reports.screening.page import PAGE
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice
 from emrl_ray.runs.run_directory import Job, refuse_input_as_output

@@ -38,7 +38,7 @@ from emrl_ray.pipelines.train_model import (
     featurize_rows,
     write_rejects,
 )
-from emrl_ray.reporting.tuning.page import search_page
+from emrl_ray.reports.tuning.page import search_page
 from emrl_ray.runs.run_directory import Job
 
 WORK = "_tuning"

@@ -12,7 +12,7 @@ from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.storage import read_json, read_table
 from emrl_ray.predicting import print_rows
-from emrl_ray.reporting.markup import plain
+from emrl_ray.reports.markup import plain
 from emrl_ray.runs.finished import finished_manifest
 from emrl_ray.runs.output_files import check_out, write_table
 from emrl_ray.screening.objectives import suffix

@@ -20,7 +20,7 @@ def test_without_matplotlib_the_line_that_installs_it_is_given(results, tmp_path
     code = (
         "import sys\n"
         "sys.modules['matplotlib'] = None\n"
-        "from emrl_ray.reporting.methods.tables import write_tables\n"
+        "from emrl_ray.reports.benchmark.tables import write_tables\n"
         f"write_tables({str(results)!r}, {str(tmp_path)!r})\n"
     )
     run = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.io.storage import read_table
-from emrl_ray.reporting.run_page.page import write_report
+from emrl_ray.reports.screening.page import write_report
 from tests.support.run_directory import TOP, two_objectives
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -12,7 +12,7 @@ from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage, reje
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
 from emrl_ray.model.uncertainty import Calibration
-from emrl_ray.reporting.run_page.page import write_report
+from emrl_ray.reports.screening.page import write_report
 from tests.support.html_page import Page
 from tests.support.models import TARGET, make_model, random_crystals
 

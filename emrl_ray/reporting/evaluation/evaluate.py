@@ -21,8 +21,8 @@ from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
 from emrl_ray.io.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.model import Model, check_free_columns
-from emrl_ray.reporting.evaluation.parity import parity
-from emrl_ray.reporting.evaluation.summary import caption, label, measured, sentences
+from emrl_ray.reports.evaluation.parity import parity
+from emrl_ray.reports.evaluation.summary import caption, label, measured, sentences
 from emrl_ray.runs.output_files import write_rejects
 from emrl_ray.runs.result_folder import check_own_folder, made_by
 from emrl_ray.sources.files.local import Supply, open_supply

@@ -42,10 +42,10 @@ from emrl_ray.io.storage import (
     write_parquet,
 )
 from emrl_ray.model import Model
-from emrl_ray.reporting.maps.colorings import coloring
-from emrl_ray.reporting.maps.figure import Panel, draw
-from emrl_ray.reporting.maps.page import page
-from emrl_ray.reporting.maps.rows import (
+from emrl_ray.reports.embedding_map.colorings import coloring
+from emrl_ray.reports.embedding_map.figure import Panel, draw
+from emrl_ray.reports.embedding_map.page import page
+from emrl_ray.reports.embedding_map.rows import (
     TARGET,
     check_colors,
     columns_to_read,

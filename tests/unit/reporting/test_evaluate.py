@@ -22,8 +22,8 @@ from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
 from emrl_ray.reporting.evaluation.evaluate import evaluate
-from emrl_ray.reporting.evaluation.parity import MOST_POINTS, parity
-from emrl_ray.reporting.evaluation.summary import measured, sentences
+from emrl_ray.reports.evaluation.parity import MOST_POINTS, parity
+from emrl_ray.reports.evaluation.summary import measured, sentences
 from tests.support.crystal_files import salt
 from tests.support.models import TARGET, make_model, random_crystals, write_library
 
