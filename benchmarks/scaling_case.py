@@ -18,8 +18,8 @@ import psutil
 import ray
 from waiting import Wait, WaitingWorker
 
+from emrl_ray.distributed.partition_runner import SliceReport, run_slices
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.pipelines.slices import SliceReport, run_slices
 from emrl_ray.runs.partitioned_output import Output
 
 FIGURES = "figures.json"

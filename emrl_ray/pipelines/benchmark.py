@@ -84,7 +84,7 @@ def _compare(
     print(f"benchmark: {len(cells)} trainings to do", flush=True)
     if not cells:
         return []
-    from emrl_ray.pipelines.experiments import run_cells
+    from emrl_ray.distributed.benchmark_tasks import run_cells
 
     return run_cells(cells, sources, out, config)
 

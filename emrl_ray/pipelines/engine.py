@@ -13,7 +13,7 @@ from typing import Any, Literal
 from emrl_ray.config import TrainConfig
 from emrl_ray.config.base import EngineOptions, option_text
 from emrl_ray.crystals.counts import Counts
-from emrl_ray.pipelines.cluster import connect, in_job
+from emrl_ray.distributed.cluster import connect, in_job
 from emrl_ray.runs.local_runner import Observe, Progress, SliceWorker, complete, reports_here
 from emrl_ray.runs.partitioned_output import Named, Output
 
@@ -78,7 +78,7 @@ def run_partitions(
     if engine == "local":
         reports = partial(reports_here, build, arguments)
         return complete(pieces, output, reports, progress, observe)
-    from emrl_ray.pipelines.slices import run_slices
+    from emrl_ray.distributed.partition_runner import run_slices
 
     connect(options.address)
     return run_slices(

@@ -11,6 +11,9 @@ from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
 from emrl_ray.config.errors import complaint, one_line
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import Reject, rejects_table
+from emrl_ray.distributed.cluster import call_in_task, in_job, offered
+from emrl_ray.distributed.training.local_training import train_here
+from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.storage import (
     Location,
@@ -26,11 +29,8 @@ from emrl_ray.model.fit import fit_model
 from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import NetworkSpec
-from emrl_ray.pipelines.cluster import call_in_task, in_job, offered
 from emrl_ray.pipelines.engine import Engine, start
 from emrl_ray.pipelines.featurize import featurize
-from emrl_ray.pipelines.local_training import train_here
-from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.training.evaluation import LEAST_ROWS, Split
 from emrl_ray.training.losses import loss_function
 from emrl_ray.training.trainer import TrainedNetwork
@@ -77,7 +77,7 @@ def _train_network(
         return TrainedNetwork(read_state(config.init), None, [])
     if engine == "local":
         return train_here(config, rows, work)
-    from emrl_ray.pipelines.network import train_with_ray
+    from emrl_ray.distributed.training.network import train_with_ray
 
     return train_with_ray(config, rows, work)
 

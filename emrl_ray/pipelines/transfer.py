@@ -32,7 +32,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
     print(f"benchmark: {len(cells)} trainings of transfer to do", flush=True)
     if not cells:
         return []
-    from emrl_ray.pipelines.experiments import run_transfer
+    from emrl_ray.distributed.benchmark_tasks import run_transfer
 
     return run_transfer(cells, sources, out, config)
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import TuneConfig
 from emrl_ray.crystals.counts import account, duration
+from emrl_ray.distributed.cluster import connect, offered
+from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.experiments.tuning.optuna_study import importances
 from emrl_ray.experiments.tuning.results import Search, best_options, best_yaml, trials_table
 from emrl_ray.experiments.tuning.splits import SearchRows, keep_rows_with_pairs, split_search
@@ -29,8 +31,6 @@ from emrl_ray.io.storage import (
     write_parquet,
 )
 from emrl_ray.model.labels import Labels, read_labels
-from emrl_ray.pipelines.cluster import connect, offered
-from emrl_ray.pipelines.shards import TrainingRows
 from emrl_ray.pipelines.train import check
 from emrl_ray.pipelines.train_model import (
     check_names,
@@ -139,7 +139,7 @@ def _run(
     learned, held_out = (
         TrainingRows.of(graphs, labels, part) for part in (rows.learned, rows.validation)
     )
-    from emrl_ray.pipelines.trials import run_trials
+    from emrl_ray.distributed.tuning.trials import run_trials
 
     run_trials(config, learned, held_out, work, records, at_once)
 

@@ -30,7 +30,7 @@ SCRIPT = """
 import sys, time
 import ray
 from emrl_ray import cli
-from emrl_ray.pipelines.cluster import connect
+from emrl_ray.distributed.cluster import connect
 connect()
 while len([node for node in ray.nodes() if node["Alive"]]) < 2:
     time.sleep(0.2)

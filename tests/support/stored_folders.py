@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from emrl_ray.cli import main
-from emrl_ray.pipelines.local_training import _LocalSession
+from emrl_ray.distributed.training.local_training import _LocalSession
 from emrl_ray.runs.partitioned_output import Output
 from tests.support.crystal_files import salt
 from tests.support.paths import STORED

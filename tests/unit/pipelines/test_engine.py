@@ -12,7 +12,7 @@ from emrl_ray.config import (
     ScreenConfig,
     TrainConfig,
 )
-from emrl_ray.pipelines.cluster import JOB_VARIABLES
+from emrl_ray.distributed.cluster import JOB_VARIABLES
 from emrl_ray.pipelines.engine import MAX_LOCAL_ROWS, choose_engine
 
 COMMANDS = {

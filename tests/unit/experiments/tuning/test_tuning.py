@@ -290,7 +290,7 @@ def recorded(folder: Path, *trials: Trial) -> Records:
 
 
 def test_a_search_begins_with_the_preset_and_records_what_it_suggests(tmp_path):
-    from emrl_ray.pipelines.recorded import RecordedSearch
+    from emrl_ray.distributed.tuning.resumable_search import RecordedSearch
 
     search = RecordedSearch(config(trials=3), recorded(tmp_path / "trials"))
     first = search.suggest("a")
@@ -303,7 +303,7 @@ def test_a_search_begins_with_the_preset_and_records_what_it_suggests(tmp_path):
 
 
 def test_a_search_that_goes_on_begins_with_the_trials_that_were_running(tmp_path):
-    from emrl_ray.pipelines.recorded import RecordedSearch
+    from emrl_ray.distributed.tuning.resumable_search import RecordedSearch
 
     running = Trial(1, {"margin": 0.3}).reported(report(15, 0.2), 1.0)
     records = recorded(tmp_path, over(0, 0.1, 0.2), running, over(2, 0.15, 0.3).failed("nan"))
@@ -318,7 +318,7 @@ def test_a_search_that_goes_on_begins_with_the_trials_that_were_running(tmp_path
 def test_a_scheduler_that_goes_on_judges_by_what_was_recorded(tmp_path):
     from types import SimpleNamespace
 
-    from emrl_ray.pipelines.recorded import recorded_scheduler
+    from emrl_ray.distributed.tuning.resumable_search import recorded_scheduler
 
     trials = [over(number, 0.1, 0.2, epochs=15) for number in range(5)]
     running = Trial(5, {"margin": 0.1}).reported(report(15, 0.19), 1.0)
@@ -343,7 +343,7 @@ def test_a_scheduler_that_goes_on_judges_by_what_was_recorded(tmp_path):
 
 
 def test_a_trial_that_is_over_is_not_said_to_have_failed_later(tmp_path):
-    from emrl_ray.pipelines.trials import _Recorder
+    from emrl_ray.distributed.tuning.trials import _Recorder
 
     records = Records(str(tmp_path))
     records.write(over(0, 1.0, 0.5))

@@ -15,6 +15,8 @@ from emrl_ray.config import BenchmarkConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import rejects_table
+from emrl_ray.distributed.cluster import connect
+from emrl_ray.distributed.log_relay import Say, relayed_lines
 from emrl_ray.experiments.benchmark.datasets import LabelledCrystals, Source, read_labelled
 from emrl_ray.experiments.benchmark.local_training import Place
 from emrl_ray.experiments.benchmark.methods import longest_cutoff
@@ -25,8 +27,6 @@ from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.io.console import print_line
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.pipelines.cluster import connect
-from emrl_ray.pipelines.relay import Say, relayed_lines
 
 RETRIES = 3
 """Of a training whose worker was lost."""

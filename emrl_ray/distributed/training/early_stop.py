@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emrl_ray.pipelines.shards import TrainingRows
+from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.training.trainer import Trainer
 
 

@@ -16,14 +16,19 @@ from ray.train import UserCallback
 from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.distributed.log_relay import Say, relayed_lines
+from emrl_ray.distributed.training.checkpoints import (
+    from_bytes,
+    steps_done,
+    to_bytes,
+    trained_network,
+)
+from emrl_ray.distributed.training.early_stop import Scoring
+from emrl_ray.distributed.training.local_training import RAY_FOLDER, STATE, read_local
+from emrl_ray.distributed.training.shards import TrainingRows
+from emrl_ray.distributed.training.train_loop import train_on_worker
 from emrl_ray.io.storage import absolute
 from emrl_ray.networks.layers.collectives import Communicator, ProcessGroup, SingleProcess
-from emrl_ray.pipelines.checkpoints import from_bytes, steps_done, to_bytes, trained_network
-from emrl_ray.pipelines.local_training import RAY_FOLDER, STATE, read_local
-from emrl_ray.pipelines.relay import Say, relayed_lines
-from emrl_ray.pipelines.scoring import Scoring
-from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.pipelines.train_loop import train_on_worker
 from emrl_ray.training.trainer import TrainedNetwork
 
 ROOM_AWAITED = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graph_store import GraphsJoiner
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.runtime import give_back_freed_memory
 from emrl_ray.model.labels import Labels
 from emrl_ray.networks.layers.collectives import SingleProcess
-from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training.trainer import Trainer, make_network
 from tests.support.crystals import random_batch
 

@@ -22,13 +22,18 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from emrl_ray.config import TuneConfig
+from emrl_ray.distributed.training.early_stop import Scoring
+from emrl_ray.distributed.training.network import train_on_rows
+from emrl_ray.distributed.training.shards import TrainingRows
+from emrl_ray.distributed.tuning.resumable_search import (
+    EPOCH,
+    METRIC,
+    RecordedSearch,
+    recorded_scheduler,
+)
 from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState, trial_name
 from emrl_ray.io.console import print_line
 from emrl_ray.io.storage import absolute, locate, remove
-from emrl_ray.pipelines.network import train_on_rows
-from emrl_ray.pipelines.recorded import EPOCH, METRIC, RecordedSearch, recorded_scheduler
-from emrl_ray.pipelines.scoring import Scoring
-from emrl_ray.pipelines.shards import TrainingRows
 
 FAILED = "failed"
 """Key of the reason in what a trial that failed reports."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.distributed.training.checkpoints import Checkpoints, Progress, Session, place_of
+from emrl_ray.distributed.training.early_stop import Scoring, Unwanted
+from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.runtime import give_back_freed_memory, keep_freed_memory, limited_threads
 from emrl_ray.model import read_state
 from emrl_ray.networks.base import Network
 from emrl_ray.networks.layers.collectives import Communicator, SingleProcess
-from emrl_ray.pipelines.checkpoints import Checkpoints, Progress, Session, place_of
-from emrl_ray.pipelines.scoring import Scoring, Unwanted
-from emrl_ray.pipelines.shards import TrainingRows, read_shard
 from emrl_ray.training.trainer import EpochRecord, Shard, Trainer, make_network
 
 GIB = 1 << 30

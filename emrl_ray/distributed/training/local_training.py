@@ -9,13 +9,18 @@ from typing import Any
 import torch
 
 from emrl_ray.config import ConfigError, TrainConfig
+from emrl_ray.distributed.training.checkpoints import (
+    from_bytes,
+    steps_done,
+    to_bytes,
+    trained_network,
+)
+from emrl_ray.distributed.training.shards import TrainingRows
+from emrl_ray.distributed.training.train_loop import train_on_worker
 from emrl_ray.io.console import print_line
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.io.storage import absolute, locate, read_json, write_bytes
 from emrl_ray.networks.layers.collectives import SingleProcess
-from emrl_ray.pipelines.checkpoints import from_bytes, steps_done, to_bytes, trained_network
-from emrl_ray.pipelines.shards import TrainingRows
-from emrl_ray.pipelines.train_loop import train_on_worker
 from emrl_ray.training.trainer import TrainedNetwork
 
 RAY_FOLDER, LOCAL_FOLDER = "network", "local"

@@ -1,0 +1,1 @@
+"""Training over workers, on Ray or in this process."""
