@@ -30,6 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from arguments import RESULTS, data_parser
 
+from emrl_ray.commands.screen.command import ScreenWorker
+from emrl_ray.commands.screen.plan import prepare
 from emrl_ray.config import ScreenConfig
 from emrl_ray.io.runtime import available_cpus, description, versions
 from emrl_ray.io.storage import (
@@ -41,8 +43,6 @@ from emrl_ray.io.storage import (
     remove,
     write_json,
 )
-from emrl_ray.pipelines.screen import ScreenWorker
-from emrl_ray.pipelines.screen_plan import prepare
 from emrl_ray.runs.partitions import RowSlice
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)

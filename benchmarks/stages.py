@@ -27,6 +27,7 @@ from plain_network import PlainTGNN
 from samples import CUTOFF, Sample, cif_folder, drawn, hoip, representative
 from timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
 
+from emrl_ray.commands.predict import predict
 from emrl_ray.config import OptimizationConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
@@ -40,7 +41,6 @@ from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
-from emrl_ray.predicting import predict
 from emrl_ray.sources.files.formats.registry import Format, read_document
 from emrl_ray.sources.files.parsed import Crystal
 from emrl_ray.training.losses import draw_triplets

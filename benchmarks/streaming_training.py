@@ -31,6 +31,7 @@ from arguments import RESULTS
 from samples import data_folder
 from timing import Results
 
+from emrl_ray.commands.featurize import graph_table
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.distributed.training.shards import TrainingRows, read_shard
@@ -39,7 +40,6 @@ from emrl_ray.io.runtime import THREAD_VARIABLES, give_back_freed_memory, keep_f
 from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.model.labels import read_labels
 from emrl_ray.networks.layers.collectives import SingleProcess
-from emrl_ray.pipelines.featurize import graph_table
 from emrl_ray.training.trainer import Trainer, make_network
 
 TARGET = "formation_energy"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from arguments import RESULTS, read_arguments
 
+from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, read_json, write_json
-from emrl_ray.pipelines.train import train
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from arguments import RESULTS, data_parser
 from changed_crystals import in_other_cells
 
+from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
@@ -28,7 +29,6 @@ from emrl_ray.io.runtime import description, limited_threads
 from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model, ModelTables
 from emrl_ray.model.uncertainty import Trust
-from emrl_ray.pipelines.screen import screen
 
 LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
 ROWS = 4096

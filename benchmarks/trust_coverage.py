@@ -17,6 +17,7 @@ import numpy as np
 from arguments import RESULTS, add_seeds, data_parser
 from numpy.typing import NDArray
 
+from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.runtime import description
@@ -24,7 +25,6 @@ from emrl_ray.io.storage import locate, write_json
 from emrl_ray.model import Model
 from emrl_ray.model.uncertainty import Calibration, residuals_of_best
 from emrl_ray.model.uncertainty.conformal import interval_score
-from emrl_ray.pipelines.train import train
 from emrl_ray.training.evaluation import within
 
 DATASETS = {

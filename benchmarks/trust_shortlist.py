@@ -17,11 +17,11 @@ import pyarrow as pa
 from arguments import RESULTS, add_seeds, data_parser
 from numpy.typing import NDArray
 
+from emrl_ray.commands.screen.command import screen
+from emrl_ray.commands.train import train
 from emrl_ray.config import ScreenConfig, TrainConfig
 from emrl_ray.io.runtime import description
 from emrl_ray.io.storage import locate, read_table, write_json, write_parquet
-from emrl_ray.pipelines.screen import screen
-from emrl_ray.pipelines.train import train
 
 TARGET, LOW, HIGH = "band_gap", 1.0, 1.7
 TOPS = (20, 50, 100, 200, 500)

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
+from emrl_ray.commands.featurize import featurize
+from emrl_ray.commands.generate import library
+from emrl_ray.commands.ingest import ingest
+from emrl_ray.commands.screen.command import screen
+from emrl_ray.commands.train import WORK, train
 from emrl_ray.config import FeaturizeConfig, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.distributed.training.checkpoints import Progress
 from emrl_ray.distributed.training.local_training import RAY_FOLDER, SNAPSHOT
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.pipelines.featurize import featurize
-from emrl_ray.pipelines.ingest import ingest
-from emrl_ray.pipelines.library import library
-from emrl_ray.pipelines.screen import screen
-from emrl_ray.pipelines.train import WORK, train
 from emrl_ray.training.trainer import EpochRecord
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library

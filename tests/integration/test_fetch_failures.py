@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from emrl_ray import cli
+from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.fetching.fetch import fetch
 from emrl_ray.io.storage import read_table
 from tests.support.fetches import fetched, files, options, pages
 from tests.support.paths import ROOT

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from emrl_ray import cli
+from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.crystals.units import Origin, origin_of
-from emrl_ray.fetching.fetch import fetch
 from emrl_ray.io.storage import read_table, table_schema
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 from tests.support.paths import ROOT

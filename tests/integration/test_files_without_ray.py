@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
 
+from emrl_ray.commands.embed import embed
+from emrl_ray.commands.evaluate import evaluate
+from emrl_ray.commands.neighbors import neighbors
+from emrl_ray.commands.predict import predict
 from emrl_ray.config import EmbedConfig, EvaluateConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.embedding import embed
 from emrl_ray.io.storage import read_table
-from emrl_ray.known_neighbors import neighbors
 from emrl_ray.model import Model
-from emrl_ray.predicting import predict
-from emrl_ray.reporting.evaluation.evaluate import evaluate
 from tests.support.crystal_files import salt
 from tests.support.models import make_model, random_crystals
 from tests.support.paths import ROOT
@@ -30,7 +30,7 @@ import sys
 sys.modules["torch"] = None  # an import of it would fail
 print("begins")
 from emrl_ray.config import PredictConfig
-from emrl_ray.predicting import predict
+from emrl_ray.commands.predict import predict
 predict(PredictConfig(model=sys.argv[1], source=sys.argv[2], out=sys.argv[3], threads=1))
 print("ray" in sys.modules)
 """

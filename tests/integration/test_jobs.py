@@ -19,9 +19,9 @@ from fake_cluster import own_head
 from ray.job_submission import JobSubmissionClient
 
 from emrl_ray import cli
+from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.config import NightlyConfig
 from emrl_ray.io.storage import locate, read_table, write_parquet
-from emrl_ray.pipelines.nightly import nightly
 from tests.support.models import make_model, random_crystals, write_library
 from tests.support.paths import ROOT
 from tests.support.processes import PAUSE, contents, slices_of

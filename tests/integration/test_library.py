@@ -1,8 +1,8 @@
 """A library is made on Ray as it is made in this process."""
 
+from emrl_ray.commands.generate import library
 from emrl_ray.config import LibraryConfig
 from emrl_ray.io.storage import read_table
-from emrl_ray.pipelines.library import library
 from tests.support.parents import write_parents
 
 

@@ -10,6 +10,13 @@ from itertools import product
 import pytest
 
 from emrl_ray import cli
+from emrl_ray.commands.embed import embed
+from emrl_ray.commands.evaluate import evaluate
+from emrl_ray.commands.ingest import ingest
+from emrl_ray.commands.neighbors import neighbors
+from emrl_ray.commands.predict import predict
+from emrl_ray.commands.screen.command import screen
+from emrl_ray.commands.train import train
 from emrl_ray.config import (
     ConfigError,
     EmbedConfig,
@@ -20,15 +27,8 @@ from emrl_ray.config import (
     ScreenConfig,
     TrainConfig,
 )
-from emrl_ray.embedding import embed
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.storage import leftovers, locate, read_table, remove, write_parquet
-from emrl_ray.known_neighbors import neighbors
-from emrl_ray.pipelines.ingest import ingest
-from emrl_ray.pipelines.screen import screen
-from emrl_ray.pipelines.train import train
-from emrl_ray.predicting import predict
-from emrl_ray.reporting.evaluation.evaluate import evaluate
 from emrl_ray.runs.partitions import plan_rows, read_slice
 from emrl_ray.runs.run_directory import Job
 from tests.support.crystal_files import cif

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ScreenConfig
-from emrl_ray.pipelines.screen import screen
 from tests.support.models import broken, make_model, random_crystals, write_library
 from tests.support.processes import assert_same, slices_of
 

@@ -12,10 +12,10 @@ import pytest
 import ray
 from safetensors import numpy as safetensors
 
+from emrl_ray.commands import train_model as module
+from emrl_ray.commands.train import train
 from emrl_ray.config import ConfigError, TrainConfig
 from emrl_ray.model import Model
-from emrl_ray.pipelines import train_model as module
-from emrl_ray.pipelines.train import train
 from tests.support.models import make_model
 from tests.support.processes import TrainCall
 from tests.support.short_trainings import options, write_inputs

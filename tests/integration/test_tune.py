@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray import cli
+from emrl_ray.commands import tune as module
+from emrl_ray.commands.tune import tune
 from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
 from emrl_ray.io.storage import locate
 from emrl_ray.model import Model
-from emrl_ray.pipelines import tune as module
-from emrl_ray.pipelines.tune import tune
 from tests.support.html_page import Page
 from tests.support.labeled_crystals import write_crystals
 from tests.support.searches import EPOCHS, TRIALS, assert_none_was_lost, kept, options

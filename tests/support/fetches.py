@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import FetchConfig
-from emrl_ray.fetching.fetch import fetch
 from emrl_ray.io.storage import read_table
 from tests.support.servers.mp import MPServer
 

@@ -62,8 +62,8 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0, **opti
     """
     import torch
 
+    from emrl_ray.commands.featurize import graph_table
     from emrl_ray.networks.tgnn import TGNN
-    from emrl_ray.pipelines.featurize import graph_table
     from emrl_ray.training.trainer import TrainedNetwork
 
     crystals = random_crystals(80, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrl_ray.pipelines import ingest
+from emrl_ray.commands import ingest
 from tests.support.crystal_files import PoolHere
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from emrl_ray.commands.featurize import FeaturizeWorker
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.storage import locate, write_parquet
-from emrl_ray.pipelines.featurize import FeaturizeWorker
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import plan_rows
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals

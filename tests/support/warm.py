@@ -44,13 +44,13 @@ def main() -> None:
     """Call each kernel with the types that the package calls it with."""
     import numpy as np
 
+    from emrl_ray.commands.predict import predict
     from emrl_ray.config import PredictConfig, TrainConfig
     from emrl_ray.crystals.matching.structure_hash import structure_keys
     from emrl_ray.features.element_properties import default_csv
     from emrl_ray.features.graphs import Graphs
     from emrl_ray.io.storage import locate, write_parquet
     from emrl_ray.networks.layers.collectives import SingleProcess
-    from emrl_ray.predicting import predict
     from emrl_ray.training.trainer import Shard, Trainer, make_network
     from tests.support.crystals import random_batch
     from tests.support.models import make_model, random_crystals

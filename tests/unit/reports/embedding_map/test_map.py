@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emrl_ray.commands.map import draw_map, short_names
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
@@ -19,7 +20,6 @@ from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
-from emrl_ray.reporting.maps.maps import draw_map, short_names
 from emrl_ray.reports.embedding_map.colorings import Kinds, Scale, coloring
 from emrl_ray.reports.embedding_map.rows import sample_rows
 from tests.support.maps import HOSTILE, ROWS, config, write_inputs

@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
+from emrl_ray.commands.fetch import PLAN
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.schema import RejectReason
-from emrl_ray.fetching.fetch import PLAN
 from emrl_ray.runs.lock import LOCK
 from emrl_ray.runs.run_directory import MANIFEST, RECORD
 from emrl_ray.sources.files.file_types import Container, id_of, kind_of

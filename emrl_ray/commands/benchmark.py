@@ -1,0 +1,111 @@
+"""Benchmark: the paper's protocol, data sets x methods x splits, each training a task of its own.
+
+A result is a file, made as soon as its method is scored; what is there is not made again, so that
+an interrupted benchmark goes on. The tables are made from the files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
+from typing import NamedTuple
+
+from emrl_ray.commands.benchmark_transfer import transfer
+from emrl_ray.config import BenchmarkConfig
+from emrl_ray.experiments.benchmark.datasets import Source, check_source, sources_of
+from emrl_ray.experiments.benchmark.methods import METHODS, by_recipe, check_methods
+from emrl_ray.experiments.benchmark.result_files import has_result
+from emrl_ray.experiments.benchmark.runs import Cell
+from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.runtime import need_extra
+from emrl_ray.io.storage import absolute, locate
+from emrl_ray.reports.benchmark.tables import write_tables
+from emrl_ray.reports.benchmark.transfer import write_transfer
+
+
+class BenchmarkResult(NamedTuple):
+    """What benchmark left."""
+
+    results: str
+    """Folder of the results."""
+    failed: list[str]
+    """Trainings that ended with an error, and the error."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every training has its result."""
+        return not self.failed
+
+
+def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
+    """Make the results that are missing, then the tables of all."""
+    out, tables = absolute(config.out), absolute(config.tables or config.out)
+    _check_outputs(out=out, tables=tables)
+    sources = sources_of(config)
+    methods = config.methods or list(METHODS)
+    check_methods(methods, config.out_of_fold)
+    for source in sources.values():
+        check_source(source)
+    if config.transfer is not None:
+        failed = transfer(config, out, sources)
+        write_transfer(out, tables)
+    else:
+        failed = _compare(config, out, sources, methods)
+        with suppress(FileNotFoundError) if failed else nullcontext():  # no training succeeded
+            write_tables(out, tables)
+    for line in failed:
+        print(f"benchmark: failed: {line}", flush=True)
+    print(f"benchmark: results in {out}, tables in {tables}", flush=True)
+    return BenchmarkResult(out, failed)
+
+
+def _check_outputs(**places: str) -> None:
+    """Raise ConfigError or ImportError, in one line, for what would only show after the trainings."""
+    need_extra("matplotlib", extra="report")
+    for option, place in places.items():
+        check_folder_place(locate(place), place, option)
+
+
+def _compare(
+    config: BenchmarkConfig, out: str, sources: Mapping[str, Source], methods: list[str]
+) -> list[str]:
+    """Run the trainings whose methods lack results, as tasks; return what failed."""
+    cells = []
+    for cell in _cells(config, sources, methods):
+        place, meant = locate(out), cell.meant()
+        missing = [
+            method
+            for method in cell.methods
+            if not has_result(place / "/".join(cell.result_name(method)), meant)
+        ]
+        if missing:
+            cells.append(cell._replace(methods=tuple(missing)))
+    print(f"benchmark: {len(cells)} trainings to do", flush=True)
+    if not cells:
+        return []
+    from emrl_ray.distributed.benchmark_tasks import run_cells
+
+    return run_cells(cells, sources, out, config)
+
+
+def _cells(
+    config: BenchmarkConfig, sources: Mapping[str, Source], methods: list[str]
+) -> Iterator[Cell]:
+    """Yield the trainings: a data set after the other, and in each a split after the other."""
+    for name, source in sources.items():
+        data = table_fingerprint(source.table)
+        for seed in range(config.first_seed, config.first_seed + config.repeats):
+            for recipe, chosen in by_recipe(methods).items():
+                yield Cell(
+                    name,
+                    source.preset,
+                    source.target,
+                    recipe,
+                    tuple(chosen),
+                    config.split,
+                    seed,
+                    config.epochs,
+                    config.out_of_fold,
+                    data,
+                )

@@ -1,0 +1,249 @@
+"""Ingest: files of crystals, parsed once, become a crystals table that every other verb reads.
+
+The driver lists the files and cuts them into slices; a worker reads a slice at a time, parses in
+processes of its own, validates, looks up targets and commits. What no worker can see, an id that is
+used twice, the driver settles at the end. The manifest, written last, makes the table valid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emrl_ray.commands.engine import choose_engine, run_partitions
+from emrl_ray.config import ConfigError, IngestConfig
+from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.crystals.schema import READ_BY
+from emrl_ray.crystals.units import annotated
+from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.fingerprints import file_fingerprint
+from emrl_ray.io.runtime import description, limited_threads, versions
+from emrl_ray.io.storage import absolute, list_files, locate, read_json, remove, write_json
+from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.progress import Progress
+from emrl_ray.runs.repeated_ids import reject_repeated_ids
+from emrl_ray.runs.run_directory import MANIFEST, REMEDY, Job, is_finished
+from emrl_ray.sources.files.formats.registry import Format
+from emrl_ray.sources.files.listing import Listing, PassedOver, list_sources
+from emrl_ray.sources.files.loading import Loader
+from emrl_ray.sources.files.parser_pool import ParserPool, main_hidden
+from emrl_ray.sources.files.partitions import CsvColumns, Slice, source_of
+from emrl_ray.sources.files.planning import Plan, plan_slices
+from emrl_ray.sources.files.targets import Targets, join, read_targets
+
+STAGING = "_staged"
+"""Folder of the output for compressed tars, unpacked while the job needs them."""
+NAMES_SHOWN = 5
+
+
+class IngestResult(NamedTuple):
+    """What ingest left."""
+
+    crystals: str
+    """Path or URI of the crystals table."""
+    counts: Counts
+    seconds: float
+
+
+class Task(NamedTuple):
+    """What a worker needs to know beside its slice."""
+
+    columns: pa.Schema
+    """Further columns of the table, without those of the targets."""
+    targets: Targets | None
+    limits: Limits
+    csv_columns: CsvColumns
+    kinds: set[Format]
+    timeout: float
+    cpus: int
+
+
+def ingest(config: IngestConfig) -> IngestResult:
+    """Read files into a crystals table; called again it goes on where it stopped.
+
+    Raises ConfigError or another ValueError, or FileNotFoundError, in one line and before any work,
+    for sources and targets that are not there or not what they should be.
+    """
+    out = absolute(config.out)
+    listing = list_sources(config.sources, [out, *filter(None, [config.targets])])
+    return ingest_files(config, listing)
+
+
+def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -> IngestResult:
+    """Read the files of a listing, whatever the sources hold besides, as `ingest` does.
+
+    `remedy` is what to do about a folder that holds what other options made.
+    """
+    began = time.monotonic()
+    config = replace(config, out=absolute(config.out))
+    output = Output(config.out, f"{config.out}/_rejects")
+    targets, inputs = _read_targets(config), _inputs(config, listing)
+    job = Job("ingest", locate(config.out), asdict(config), inputs, remedy=remedy)
+    with job.held(config.overwrite, {STAGING}):
+        if not config.overwrite and is_finished(job.folder, output):
+            print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            remove(job.folder / STAGING)
+            counts = Counts.of(read_json(job.folder / MANIFEST)["counts"])
+            return IngestResult(config.out, counts, time.monotonic() - began)
+        plan = _plan(config, listing)
+        task = _task(config, plan, targets)
+        job.open(config.overwrite, {STAGING})
+        size = plan.most_crystals(config.files_per_slice)
+        engine = choose_engine("ingest", config, size, "files or rows")
+        run_partitions(
+            *(engine, config, plan.slices, output, IngestWorker, (task, output)),
+            progress=Progress("ingest"),
+        )
+        ids = reject_repeated_ids(plan.slices, output, source_of)
+        counts = _counts(plan.slices, output)
+        passed_over = listing.passed_over + plan.passed_over
+        result = IngestResult(config.out, counts, time.monotonic() - began)
+        _finish(job, output, result, len(plan.slices), passed_over.count)
+        _summarize(result, passed_over, _without_crystal(targets, ids, output))
+    return result
+
+
+class IngestWorker:
+    """A process of the pool: it reads and commits one slice after another."""
+
+    def __init__(self, task: Task, output: Output) -> None:
+        self.task, self.output = task, output
+        self.pool = ParserPool(task.cpus, task.timeout, task.kinds)
+        self.load = Loader(task.columns, task.limits, self.pool, task.csv_columns)
+
+    def __enter__(self) -> Self:
+        """Return the worker."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes that parse."""
+        self.pool.close()
+
+    def __call__(self, piece: Slice) -> Counts:
+        """Write the slice's crystals, with their targets, and its rejects."""
+        with main_hidden(), limited_threads(self.task.cpus):
+            crystals, read_by, sources, rejects, rows_in = self.load(piece)
+            crystals = crystals.append_column(READ_BY, read_by)
+            if self.task.targets is not None:
+                crystals, missing = join(crystals, self.task.targets, sources.__getitem__)
+                rejects += missing
+            return self.output.commit(piece.name, crystals, rejects, rows_in)
+
+
+def _read_targets(config: IngestConfig) -> Targets | None:
+    if config.targets is None:
+        return None
+    return read_targets(
+        config.targets, config.target_names, config.unit, config.theory, config.id_column
+    )
+
+
+def _plan(config: IngestConfig, listing: Listing) -> Plan:
+    """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
+    staging = f"{config.out}/{STAGING}"
+    columns = CsvColumns(config.cif_column, config.id_column)
+    try:
+        plan = plan_slices(listing, staging, config.files_per_slice, columns)
+        if not plan.slices:
+            raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+    except (ValueError, ImportError):
+        remove(locate(staging))
+        raise
+    return plan
+
+
+def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
+    columns = plan.columns
+    if targets is not None:
+        clash = sorted({*columns.names, READ_BY} & {*targets.values.column_names})
+        if clash:
+            raise ConfigError(
+                f"--targets {config.targets}: the sources have a column {clash[0]!r} too"
+            )
+    elif config.unit or config.theory:
+        numbers = [field.name for field in columns if pa.types.is_floating(field.type)]
+        if len(numbers) != 1:
+            raise ConfigError(
+                f"--unit, --theory: need --targets, or sources with one column of numbers "
+                f"(they have {', '.join(numbers) or 'none'})"
+            )
+        columns = annotated(columns, config.unit, config.theory)
+    return Task(
+        columns,
+        targets,
+        Limits.of(config, config.cutoff),
+        CsvColumns(config.cif_column, config.id_column),
+        plan.kinds,
+        config.timeout,
+        config.cpus_per_worker,
+    )
+
+
+def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
+    """Return fingerprints of what is read."""
+    inputs = {"sources": listing.fingerprint}
+    if config.targets is not None:
+        inputs["targets"] = file_fingerprint(config.targets)
+    return inputs
+
+
+def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
+    """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
+    done = output.done()
+    counts = Counts.total(done.values())
+    if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
+        raise RuntimeError(f"rows were lost: {account('ingest', counts)}")
+    return counts
+
+
+def _finish(job: Job, output: Output, result: IngestResult, slices: int, passed_over: int) -> None:
+    """Write the manifest, which makes the table valid, and tidy up."""
+    manifest = {
+        "config": dict(job.arguments),
+        "inputs": dict(job.inputs),
+        "slices": slices,
+        "counts": result.counts._asdict(),
+        "passed_over": passed_over,
+        "seconds": round(result.seconds, 3),
+        "versions": versions(),
+        "machine": description(),
+    }
+    write_json(manifest, job.folder / MANIFEST)
+    output.sweep()
+    remove(job.folder / STAGING)
+
+
+def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Output) -> list[str]:
+    """Return the ids of targets that no crystal has, whether it was rejected or not."""
+    if targets is None:
+        return []
+    rejected = [
+        pq.read_table(file.path, filesystem=file.filesystem, columns=["id"]).column("id")
+        for file in list_files(locate(output.rejects), ".parquet")
+    ]
+    seen = pa.chunked_array(
+        [chunk for column in [ids, *rejected] for chunk in column.chunks], pa.string()
+    )
+    return targets.ids.filter(pc.invert(pc.is_in(targets.ids, value_set=seen))).to_pylist()
+
+
+def _summarize(result: IngestResult, passed_over: PassedOver, without_crystal: list[str]) -> None:
+    if passed_over.count:
+        names = [path.rsplit("/", 1)[-1] for path in passed_over.paths]
+        some = _some(names, passed_over.count)
+        print(f"ingest: {passed_over.count:,} other files were passed over ({some})")
+    if without_crystal:
+        some = _some(without_crystal, len(without_crystal))
+        print(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")
+    print(account("ingest", result.counts))
+    print(f"ingest: {result.crystals}, {duration(result.seconds)}", flush=True)
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")

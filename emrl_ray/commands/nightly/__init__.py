@@ -1,0 +1,1 @@
+"""Nightly screening of new files."""
