@@ -62,12 +62,12 @@ data:
 
 # All need EMRL_RAY_DATA, and those that time a machine with nothing else to do.
 bench: data setup
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/speed_page.py
+	$(BIN)/python -m benchmarks.speed.run
+	$(BIN)/python -m benchmarks.speed.page
 
 bench-growth: data setup
-	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/speed_page.py
+	$(BIN)/python -m benchmarks.growth.run
+	$(BIN)/python -m benchmarks.speed.page
 
 METHODS := methods-hoip methods-mps methods-mpb methods-mpl out-of-fold transfer-mps transfer-mpl
 
@@ -77,19 +77,19 @@ bench-methods: data setup
 TRUSTED := runs/trust
 
 bench-trust: data setup
-	$(BIN)/python benchmarks/trust_coverage.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
-	$(BIN)/python benchmarks/trust_domain.py --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
-	$(BIN)/python benchmarks/trust_shortlist.py --data $(EMRL_RAY_DATA)/data --work $(TRUSTED)/shortlist
-	$(BIN)/python benchmarks/trust_cost.py --data $(EMRL_RAY_DATA)/data --model $(TRUSTED)/models/MPS-FE-0 --out $(TRUSTED)/cost
-	$(BIN)/python benchmarks/trust_page.py
+	$(BIN)/python -m benchmarks.trust.coverage --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
+	$(BIN)/python -m benchmarks.trust.domain --data $(EMRL_RAY_DATA)/data --models $(TRUSTED)/models
+	$(BIN)/python -m benchmarks.trust.shortlist --data $(EMRL_RAY_DATA)/data --work $(TRUSTED)/shortlist
+	$(BIN)/python -m benchmarks.trust.cost --data $(EMRL_RAY_DATA)/data --model $(TRUSTED)/models/MPS-FE-0 --out $(TRUSTED)/cost
+	$(BIN)/python -m benchmarks.trust.page
 
 # What the reader of CIFs is worth: its speed beside pymatgen's, and changed CIFs.
 bench-cif: data setup
-	$(BIN)/python benchmarks/cif_speed.py
-	$(BIN)/python benchmarks/fuzz_cif.py
+	$(BIN)/python -m benchmarks.speed.cif_speed
+	$(BIN)/python -m benchmarks.faults.fuzz_cif
 
 bench-autoscaling: setup
-	$(BIN)/python benchmarks/autoscaling.py
+	$(BIN)/python -m benchmarks.scaling.autoscaling
 
 format: setup
 	$(BIN)/ruff format .

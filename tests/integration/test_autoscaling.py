@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from autoscaling import small_screen, watch_screen
-from fake_cluster import fake_cluster
 
+from benchmarks.scaling.autoscaling import small_screen, watch_screen
+from benchmarks.scaling.fake_cluster import fake_cluster
 from emrl_ray.io.storage import locate, read_json
 
 NODES = 2

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fuzz_cif import run_batch
-from mutations import SEEDS
-
+from benchmarks.faults.changed_texts import SEEDS
+from benchmarks.faults.fuzz_cif import run_batch
 from emrl_ray.sources.files.formats.registry import Format
 from emrl_ray.sources.files.parser_pool import ParserPool
 from tests.support.difficult_cifs import CASES

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from fake_cluster import own_head
 from ray.job_submission import JobSubmissionClient
 
+from benchmarks.scaling.fake_cluster import own_head
 from emrl_ray import cli
 from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.config import NightlyConfig

@@ -1,4 +1,4 @@
-"""Changed CIFs through the whole loading path; benchmarks/fuzz_cif.py does the same with a hundred thousand.
+"""Changed CIFs through the whole loading path; benchmarks/faults/fuzz_cif.py does the same with a hundred thousand.
 
 They are read in this process; tests/integration/test_fuzz.py reads them in processes that may be killed.
 """
@@ -7,9 +7,9 @@ import warnings
 from itertools import islice, product
 
 import pytest
-from fuzz_cif import run_batch
-from mutations import SEEDS, mutated
 
+from benchmarks.faults.changed_texts import SEEDS, mutated
+from benchmarks.faults.fuzz_cif import run_batch
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.cif import MAX_OPERATIONS
 from emrl_ray.sources.files.formats.registry import Format, read_document
@@ -34,7 +34,7 @@ def test_a_changed_cif_follows_from_its_seed_and_number():
 
 
 def test_a_loss_is_seen(tmp_path, monkeypatch):
-    monkeypatch.setattr("fuzz_cif._inputs", lambda loaded: [])
+    monkeypatch.setattr("benchmarks.faults.fuzz_cif._inputs", lambda loaded: [])
     with pytest.raises(AssertionError, match="neither row nor reject"):
         run_batch(1, range(3), [text.encode() for text in SEEDS], PoolHere(), tmp_path)
 

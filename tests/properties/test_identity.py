@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from changed_crystals import displaced, in_other_cells
 
+from benchmarks.trust.changed_crystals import displaced, in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching import matcher as identity

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from plain_network import PlainTGNN, pair_rows
 from torch import nn
 
+from benchmarks.common.plain_network import PlainTGNN, pair_rows
 from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.graphs import Graphs
 

@@ -3,23 +3,21 @@
 import copy
 import json
 
-import growth
-import library as library_benchmark
 import numpy as np
-import peer_accuracy
-import peer_training
-import peers
-import published
 import pytest
 import torch
-from pages import put_between
-from plain_network import PlainTGNN
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifWriter
-from samples import representative
-from timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
 from torch import nn
 
+from benchmarks.common import peer_training, peers, published
+from benchmarks.common.pages import put_between
+from benchmarks.common.plain_network import PlainTGNN
+from benchmarks.common.samples import representative
+from benchmarks.common.timing import Ratio, Results, Stopwatch, Timing, Work, alternate, marginal
+from benchmarks.growth import run as growth
+from benchmarks.methods import peer_accuracy
+from benchmarks.speed import library as library_benchmark
 from emrl_ray.config import OptimizationConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
@@ -198,7 +196,7 @@ def test_the_ratio_is_that_of_the_mean_errors():
 
 
 def test_works_take_turns(monkeypatch):
-    monkeypatch.setattr("timing.LEAST_SECONDS", 1e-9)  # a call a round
+    monkeypatch.setattr("benchmarks.common.timing.LEAST_SECONDS", 1e-9)  # a call a round
     calls = []
     works = {
         "a": Work(lambda: calls.append("a") or {"one": 0.1, "two": 0.3}, 2),

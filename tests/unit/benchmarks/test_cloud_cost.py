@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cloud_cost import Bill, Prices, Requests, bill, core_seconds
+
+from benchmarks.scaling.cloud_cost import Bill, Prices, Requests, bill, core_seconds
 
 PRICES = Prices(
     vcpus_per_node=10,

@@ -5,10 +5,10 @@ from collections import defaultdict
 import numpy as np
 import pyarrow as pa
 import pytest
-from changed_crystals import in_other_cells
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from benchmarks.trust.changed_crystals import in_other_cells
 from emrl_ray.commands.generate import library
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.config.parsing import parse

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from accuracy import published_network
 
+from benchmarks.common.accuracy import published_network
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs

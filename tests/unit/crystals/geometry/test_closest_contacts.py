@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from changed_crystals import in_other_cells
 
+from benchmarks.trust.changed_crystals import in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import CODES, REACH, elements_of, find_contacts
 from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs

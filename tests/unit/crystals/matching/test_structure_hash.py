@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from changed_crystals import displaced, in_other_cells
 
+from benchmarks.trust.changed_crystals import displaced, in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.matching.structure_hash import (
     GRID,

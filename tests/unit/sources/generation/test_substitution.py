@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
-from changed_crystals import in_other_cells
 from pymatgen.analysis.structure_prediction.substitutor import Substitutor
 from pymatgen.core import Composition, Species
 
+from benchmarks.trust.changed_crystals import in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, SYMBOLS, reduced_formula
 from emrl_ray.crystals.schema import crystals_table
