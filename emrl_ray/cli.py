@@ -91,7 +91,7 @@ def _content(file: str) -> bytes:
     """Return what a file holds, local or in an object store."""
     if "://" not in file:
         return local_bytes(file)
-    from emrl_ray.io.storage import locate
+    from emrl_ray.io.paths import locate
 
     return locate(file).read_bytes()
 

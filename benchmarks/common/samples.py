@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.pairs import find_pairs
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 SEED = 0

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.io.runtime import THREAD_VARIABLES, description, versions
-from emrl_ray.io.storage import locate, read_json, write_json
 
 LEAST_SECONDS = 0.2
 """A work shorter than this is called several times a round."""

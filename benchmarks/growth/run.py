@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from benchmarks.common.arguments import RESULTS
 from benchmarks.common.samples import SEED, data_folder, trained_model
 from benchmarks.common.timing import Results, run_pinned
-from emrl_ray.io.storage import locate, read_json, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate, read_json
 
 REPEATS = {1_000: 3, 10_000: 7, 100_000: 7, 1_000_000: 3}
 """Screens of a library by its rows, in turn: Ray's start varies by as much as the small ones take."""

@@ -20,7 +20,8 @@ from emrl_ray.experiments.benchmark.datasets import LabelledCrystals, named_sour
 from emrl_ray.experiments.benchmark.local_training import Place
 from emrl_ray.experiments.benchmark.methods import Method, Recipe, longest_cutoff
 from emrl_ray.experiments.benchmark.runs import TEST, Cell, run_cell
-from emrl_ray.io.storage import locate, read_json, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.training.evaluation import split_rows
 
 SPLIT_SEED = 0

@@ -14,8 +14,9 @@ from pathlib import Path
 from benchmarks.common.arguments import RESULTS, read_arguments
 from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.io.runtime import description
-from emrl_ray.io.storage import locate, read_json, write_json
 
 
 def main() -> None:

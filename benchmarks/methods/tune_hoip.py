@@ -23,8 +23,9 @@ from typing import Any
 
 from benchmarks.common.arguments import RESULTS
 from emrl_ray.experiments.tuning.trial_store import Records, TrialState
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.io.runtime import description
-from emrl_ray.io.storage import locate, read_json, write_json
 from emrl_ray.model import read_card
 
 TARGET = "band_gap"

@@ -25,8 +25,8 @@ import yaml
 
 from benchmarks.common.drawing import ACCENT, OURS, STYLE, plt, save
 from benchmarks.scaling.fake_cluster import BIN, IDLE_MINUTES, ROOT, fake_cluster, worker_nodes
+from emrl_ray.io.paths import list_files, locate, read_json
 from emrl_ray.io.runtime import description, versions
-from emrl_ray.io.storage import list_files, locate, read_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "autoscaling.json"
 FIGURE = ROOT / "docs" / "images" / "autoscaling.png"

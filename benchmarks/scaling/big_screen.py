@@ -33,16 +33,10 @@ from benchmarks.common.arguments import RESULTS, data_parser
 from emrl_ray.commands.screen.command import ScreenWorker
 from emrl_ray.commands.screen.plan import prepare
 from emrl_ray.config import ScreenConfig
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import parquet_writer, read_table
+from emrl_ray.io.paths import list_files, locate, read_json, remove
 from emrl_ray.io.runtime import available_cpus, description, versions
-from emrl_ray.io.storage import (
-    list_files,
-    locate,
-    parquet_writer,
-    read_json,
-    read_table,
-    remove,
-    write_json,
-)
 from emrl_ray.runs.partitions import RowSlice
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)

@@ -27,8 +27,9 @@ from typing import Any
 
 from benchmarks.common.arguments import RESULTS
 from benchmarks.scaling.case import FIGURES
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.io.runtime import description, versions
-from emrl_ray.io.storage import locate, read_json, write_json
 
 CPUS = (8, 16, 32, 64)
 A_CPU = 40

@@ -33,7 +33,8 @@ from emrl_ray.config import CrystalLimits, IngestConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each, structure_keys
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.io.storage import iter_tables, locate, read_json, read_table
+from emrl_ray.io.parquet import iter_tables, read_table
+from emrl_ray.io.paths import locate, read_json
 
 COUNT = 1_000_000
 SAMPLED_FORMULAS = 10

@@ -36,8 +36,9 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.features.element_properties import default_csv
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import THREAD_VARIABLES, give_back_freed_memory, keep_freed_memory
-from emrl_ray.io.storage import locate, write_parquet
 from emrl_ray.model.labels import read_labels
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.training.trainer import Trainer, make_network

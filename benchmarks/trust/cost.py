@@ -25,8 +25,10 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import Known, group_duplicates
 from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import description, limited_threads
-from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model, ModelTables
 from emrl_ray.model.uncertainty import Trust
 

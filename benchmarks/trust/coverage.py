@@ -20,8 +20,9 @@ from benchmarks.common.arguments import RESULTS, add_seeds, data_parser
 from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import description
-from emrl_ray.io.storage import locate, write_json
 from emrl_ray.model import Model
 from emrl_ray.model.uncertainty import Calibration, residuals_of_best
 from emrl_ray.model.uncertainty.conformal import interval_score

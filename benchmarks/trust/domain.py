@@ -20,8 +20,10 @@ from benchmarks.trust.changed_crystals import displaced, swapped
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import description
-from emrl_ray.io.storage import locate, read_table, write_json
 from emrl_ray.model import Model
 
 METALS, HALIDES = (32, 50, 82), (9, 17, 35, 53)

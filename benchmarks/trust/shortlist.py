@@ -20,8 +20,10 @@ from benchmarks.common.arguments import RESULTS, add_seeds, data_parser
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
 from emrl_ray.config import ScreenConfig, TrainConfig
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import description
-from emrl_ray.io.storage import locate, read_table, write_json, write_parquet
 
 TARGET, LOW, HIGH = "band_gap", 1.0, 1.7
 TOPS = (20, 50, 100, 200, 500)

@@ -17,9 +17,9 @@ from emrl_ray.experiments.benchmark.methods import METHODS, by_recipe, check_met
 from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.experiments.benchmark.runs import Cell
 from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.paths import absolute, locate
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.runtime import need_extra
-from emrl_ray.io.storage import absolute, locate
 from emrl_ray.reports.benchmark.tables import write_tables
 from emrl_ray.reports.benchmark.transfer import write_transfer
 

@@ -10,7 +10,7 @@ from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.experiments.benchmark.runs import TEST
 from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, SHARES, STARTS, TransferCell
 from emrl_ray.io.fingerprints import table_fingerprint
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.model.labels import count_labels
 from emrl_ray.training.evaluation import LEAST_ROWS
 

@@ -20,7 +20,9 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
 from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.counts import duration
-from emrl_ray.io.storage import locate, read_table, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate
 from emrl_ray.training.evaluation import mae, within
 
 KNOWN, CANDIDATES = 1_200, 6_000

@@ -11,10 +11,11 @@ import pyarrow as pa
 from emrl_ray.commands.predict import print_rows
 from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
 from emrl_ray.config.errors import one_line
-from emrl_ray.io.storage import read_json, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import read_json
 from emrl_ray.reports.markup import plain
-from emrl_ray.runs.finished import finished_manifest
 from emrl_ray.runs.output_files import check_out, write_table
+from emrl_ray.runs.result_folder import finished_manifest
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
 from emrl_ray.screening.shortlist_diff import AFTER, BEFORE, CHANGE, Changes, changes

@@ -13,8 +13,9 @@ from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import folder_fingerprint
+from emrl_ray.io.parquet import parquet_writer
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import available_cpus, limited_threads
-from emrl_ray.io.storage import locate, parquet_writer
 from emrl_ray.model import Model
 from emrl_ray.runs.output_files import check_out, rejects_beside, rejects_stream
 from emrl_ray.sources.files.local import open_supply

@@ -17,9 +17,11 @@ from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target_columns
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.atomic import write_bytes, write_csv, write_json
 from emrl_ray.io.fingerprints import folder_fingerprint
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
-from emrl_ray.io.storage import locate, write_bytes, write_csv, write_json, write_parquet
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.reports.evaluation.parity import parity
 from emrl_ray.reports.evaluation.summary import caption, label, measured, sentences

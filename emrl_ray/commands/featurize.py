@@ -16,9 +16,11 @@ from emrl_ray.crystals.schema import GEOMETRY, Reject, Stage, check_crystal_sche
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.parquet import table_schema
+from emrl_ray.io.paths import absolute, list_files, locate
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.io.storage import absolute, list_files, locate, table_schema, write_json
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice, rows_in
 from emrl_ray.runs.progress import Progress

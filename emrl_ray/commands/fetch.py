@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
 from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import file_fingerprint
+from emrl_ray.io.paths import Location, absolute, locate, read_json
 from emrl_ray.io.runtime import description, versions
-from emrl_ray.io.storage import Location, absolute, locate, read_json, write_json
 from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.runs.progress import Progress
 from emrl_ray.runs.repeated_ids import reject_repeated_ids

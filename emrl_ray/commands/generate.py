@@ -26,16 +26,10 @@ from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.counts import Counts, account, balance
 from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, check_crystal_schema, rejects_table
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import table_fingerprint
-from emrl_ray.io.storage import (
-    absolute,
-    locate,
-    read_footer,
-    read_table,
-    table_files,
-    write_json,
-    write_parquet,
-)
+from emrl_ray.io.parquet import read_footer, read_table, table_files, write_parquet
+from emrl_ray.io.paths import absolute, locate
 from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.runs.progress import Progress
 from emrl_ray.runs.run_directory import MANIFEST, Job, refuse_input_as_output

@@ -22,9 +22,10 @@ from emrl_ray.crystals.counts import Counts, account, duration
 from emrl_ray.crystals.schema import READ_BY
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import file_fingerprint
+from emrl_ray.io.paths import absolute, list_files, locate, read_json, remove
 from emrl_ray.io.runtime import description, limited_threads, versions
-from emrl_ray.io.storage import absolute, list_files, locate, read_json, remove, write_json
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.progress import Progress
 from emrl_ray.runs.repeated_ids import reject_repeated_ids

@@ -29,18 +29,10 @@ from emrl_ray.crystals.schema import (
 from emrl_ray.crystals.units import number_field, origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.atomic import write_bytes, write_csv
+from emrl_ray.io.parquet import TableRows, table_schema, write_parquet
+from emrl_ray.io.paths import Location, absolute, locate, remove
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
-from emrl_ray.io.storage import (
-    Location,
-    absolute,
-    locate,
-    remove,
-    table_schema,
-    write_bytes,
-    write_csv,
-    write_parquet,
-)
 from emrl_ray.model import Model
 from emrl_ray.reports.embedding_map.colorings import coloring
 from emrl_ray.reports.embedding_map.figure import Panel, draw

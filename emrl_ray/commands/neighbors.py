@@ -16,8 +16,8 @@ from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.units import number_field
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import available_cpus, limited_threads
-from emrl_ray.io.storage import locate
 from emrl_ray.model import Model
 from emrl_ray.model.prediction_table import known_ids
 from emrl_ray.model.uncertainty import several_nearest

@@ -14,8 +14,8 @@ from emrl_ray.crystals.counts import Counts, closing
 from emrl_ray.crystals.schema import KNOWN_ID, rejects_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.console import table
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import available_cpus, limited_threads
-from emrl_ray.io.storage import locate
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.runs.output_files import check_out, rejects_beside, write_rejects, write_table
 from emrl_ray.sources.files.local import open_supply

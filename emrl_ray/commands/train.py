@@ -13,8 +13,8 @@ from emrl_ray.config import ConfigError, TrainConfig
 from emrl_ray.crystals.schema import check_crystal_schema, check_target
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
-from emrl_ray.io.parquet_table import TableRows
-from emrl_ray.io.storage import absolute, locate, remove, table_schema
+from emrl_ray.io.parquet import TableRows, table_schema
+from emrl_ray.io.paths import absolute, locate, remove
 from emrl_ray.model import CARD, Card, read_card
 from emrl_ray.model.labels import check_unique_ids, count_labels
 from emrl_ray.runs.run_directory import Job, refuse_input_as_output

@@ -17,15 +17,9 @@ from emrl_ray.distributed.cluster import call_in_task, in_job, offered
 from emrl_ray.distributed.training.local_training import train_here
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.io.storage import (
-    Location,
-    list_files,
-    locate,
-    read_table,
-    remove,
-    write_json,
-    write_parquet,
-)
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import Location, list_files, locate, remove
 from emrl_ray.model import Card, read_card, read_state
 from emrl_ray.model.fit import fit_model
 from emrl_ray.model.labels import Labels, read_labels, split_labels

@@ -24,19 +24,11 @@ from emrl_ray.experiments.tuning.optuna_study import importances
 from emrl_ray.experiments.tuning.results import Search, best_options, best_yaml, trials_table
 from emrl_ray.experiments.tuning.splits import SearchRows, keep_rows_with_pairs, split_search
 from emrl_ray.experiments.tuning.trial_store import Records
+from emrl_ray.io.atomic import write_bytes, write_csv, write_json
 from emrl_ray.io.fingerprints import table_fingerprint
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import Location, absolute, locate, read_json, remove
 from emrl_ray.io.runtime import description, need_extra, versions
-from emrl_ray.io.storage import (
-    Location,
-    absolute,
-    locate,
-    read_json,
-    remove,
-    write_bytes,
-    write_csv,
-    write_json,
-    write_parquet,
-)
 from emrl_ray.model.labels import Labels, read_labels
 from emrl_ray.reports.tuning.page import search_page
 from emrl_ray.runs.run_directory import Job

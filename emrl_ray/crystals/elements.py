@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.config import ConfigError
+from emrl_ray.crystals.batch import CrystalBatch
 
 MAX_ATOMIC_NUMBER = 118
 
@@ -113,3 +115,9 @@ def _tail(pair: list[Element]) -> str:
 
 def _join(elements: Iterable[Element]) -> str:
     return "".join(symbol + (str(amount) if amount != 1 else "") for symbol, amount in elements)
+
+
+def symbols(batch: CrystalBatch) -> list[list[str]]:
+    """Return the symbol of each atom of each crystal."""
+    names = [SYMBOLS[number - 1] for number in batch.atomic_numbers.tolist()]
+    return [names[first:last] for first, last in pairwise(batch.offsets.tolist())]

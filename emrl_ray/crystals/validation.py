@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from emrl_ray.config import CrystalLimits
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
-from emrl_ray.crystals.geometry.neighbor_list import expected_pairs
-from emrl_ray.crystals.geometry.overlaps import find_overlaps
+from emrl_ray.crystals.geometry.neighbor_list import expected_pairs, find_overlaps
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, check_crystal_schema
 
 FLATNESS = 1e-6

@@ -25,8 +25,9 @@ from emrl_ray.experiments.benchmark.runs import Cell, run_cell
 from emrl_ray.experiments.benchmark.transfer import TransferCell, pretrain, run_transfer_cell
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.io.console import print_line
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.io.storage import locate, write_parquet
 
 RETRIES = 3
 """Of a training whose worker was lost."""

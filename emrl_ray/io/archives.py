@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import IO, Any, NamedTuple, cast
 
-from emrl_ray.io.storage import Location, write_stream
+from emrl_ray.io.atomic import write_stream
+from emrl_ray.io.paths import Location
 from emrl_ray.io.zip_index import zip_entries
 
 MAX_CONTENT_BYTES = 256 << 20

@@ -9,7 +9,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, locate, table_files
+from emrl_ray.io.parquet import table_files
+from emrl_ray.io.paths import Location, locate
 
 FOOTER_GUESS = 64 * 1024
 """Bytes read from the end of a Parquet file at first; most footers are shorter."""

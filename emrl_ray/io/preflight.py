@@ -9,7 +9,8 @@ from pyarrow import fs
 
 from emrl_ray.config import ConfigError
 from emrl_ray.config.errors import one_line
-from emrl_ray.io.storage import Location, aside_of
+from emrl_ray.io.atomic import aside_of
+from emrl_ray.io.paths import Location
 
 PROBE = "probe"
 """What the name of a file that is written to try is made of."""

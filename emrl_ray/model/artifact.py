@@ -26,7 +26,9 @@ from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.features.pairs import reject_lonely
 from emrl_ray.features.representation import Representation
-from emrl_ray.io.storage import locate, write_bytes, write_json, write_parquet
+from emrl_ray.io.atomic import write_bytes, write_json
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model.card import CARD, Card, read_card
 from emrl_ray.model.errors import damage_reported, told_by_value_error
 from emrl_ray.model.files import (

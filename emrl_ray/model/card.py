@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.config.base import refuse_query
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.model.errors import DamageError, as_mapping, damage_reported, read_mapping
 from emrl_ray.model.heads import HEADS
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.io.storage import Location, read_json
+from emrl_ray.io.paths import Location, read_json
 
 
 class DamageError(Exception):

@@ -13,7 +13,8 @@ from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN, State
 from emrl_ray.features.representation import GraphRepresentation
-from emrl_ray.io.storage import Location, absolute, list_files, locate, read_table, table_schema
+from emrl_ray.io.parquet import read_table, table_schema
+from emrl_ray.io.paths import Location, absolute, list_files, locate
 from emrl_ray.model.card import Card
 from emrl_ray.model.errors import (
     DamageError,

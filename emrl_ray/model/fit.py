@@ -18,8 +18,8 @@ from emrl_ray.crystals.units import number_field
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
+from emrl_ray.io.parquet import iter_tables, read_table
 from emrl_ray.io.runtime import limited_threads, versions
-from emrl_ray.io.storage import iter_tables, read_table
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.heads import HEADS, Head, ReadoutHead
 from emrl_ray.model.labels import Labels

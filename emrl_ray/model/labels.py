@@ -14,7 +14,7 @@ from emrl_ray.crystals.schema import Reject, Stage, check_target
 from emrl_ray.crystals.units import origin_of
 from emrl_ray.features.graphs import lonely_rows, table_cutoff
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.io.storage import iter_tables, read_table, table_schema
+from emrl_ray.io.parquet import iter_tables, read_table, table_schema
 from emrl_ray.sources.files.targets import reject_unlabelled
 from emrl_ray.training.evaluation import Split, split_rows
 

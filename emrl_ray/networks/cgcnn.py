@@ -10,8 +10,7 @@ from torch.nn.functional import softplus
 
 from emrl_ray.features.distance_basis import gaussians_every
 from emrl_ray.features.element_one_hot import one_hot_elements
-from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.nearest_pairs import TIE, nearest_pairs
+from emrl_ray.features.graphs import TIE, Graphs, nearest_pairs
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.batch import AtomGraph
 from emrl_ray.networks.layers.batch_norm import BatchNorm

@@ -25,7 +25,8 @@ from typing import Any, Self
 import psutil  # type: ignore[import-untyped]
 
 from emrl_ray.config import ConfigError
-from emrl_ray.io.storage import Location, names_in, read_json, remove, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import Location, names_in, read_json, remove
 
 LOCK = "_lock.json"
 BEAT = 5.0

@@ -15,16 +15,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import (
-    Location,
-    locate,
-    names_in,
-    read_json,
-    remove,
-    write_json,
-    write_parquet,
-)
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import Location, locate, names_in, read_json, remove
 
 NIGHTS, BEST, SUMMARY = "nights", "best", "summary.json"
 

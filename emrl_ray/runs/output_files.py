@@ -12,16 +12,10 @@ import pyarrow as pa
 
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.schema import REJECT_SCHEMA, Reject, rejects_table
+from emrl_ray.io.atomic import csv_writer, write_csv, write_json
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import Location, locate, remove
 from emrl_ray.io.preflight import check_file_place
-from emrl_ray.io.storage import (
-    Location,
-    csv_writer,
-    locate,
-    remove,
-    write_csv,
-    write_json,
-    write_parquet,
-)
 
 ENDINGS = (".parquet", ".csv", ".json")
 

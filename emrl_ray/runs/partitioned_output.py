@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.schema import Reject, rejects_table
+from emrl_ray.io.atomic import leftovers
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, leftovers, list_files, locate, remove, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import Location, list_files, locate, remove
 
 COUNTS_KEY = b"emrl_ray.counts"
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, locate, read_footer, table_files
+from emrl_ray.io.parquet import read_footer, table_files
+from emrl_ray.io.paths import Location, locate
 
 
 class RowSlice(NamedTuple):

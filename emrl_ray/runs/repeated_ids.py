@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from emrl_ray.crystals.matching.duplicate_ids import repeated
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, locate
+from emrl_ray.io.paths import Location, locate
 from emrl_ray.runs.partitioned_output import Named, Output
 
 N = TypeVar("N", bound=Named)

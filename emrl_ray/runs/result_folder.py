@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import ConfigError
+from emrl_ray.io.paths import Location, locate, names_in
 from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.io.storage import Location, names_in
 
 
 def made_by(what: str) -> dict[bytes, bytes]:
@@ -32,3 +32,13 @@ def _is_marked(table: Location, what: str) -> bool:
     except (OSError, pa.ArrowInvalid):
         return False
     return made_by(what).items() <= (schema.metadata or {}).items()
+
+
+def finished_manifest(uri: str) -> Location:
+    """Return where the manifest of a screen's folder is; raises FileNotFoundError, in one line, without one."""
+    place = locate(uri) / "manifest.json"
+    if not place.is_file():
+        raise FileNotFoundError(
+            f"{uri}: no finished run there ({place.name} is missing); screen writes it at its end"
+        )
+    return place

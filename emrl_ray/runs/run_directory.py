@@ -11,16 +11,9 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import ConfigError
+from emrl_ray.io.atomic import ASIDE_NAME, write_json
+from emrl_ray.io.paths import Location, absolute, names_in, read_json, remove
 from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.io.storage import (
-    ASIDE_NAME,
-    Location,
-    absolute,
-    names_in,
-    read_json,
-    remove,
-    write_json,
-)
 from emrl_ray.runs.lock import LOCK, Lock
 from emrl_ray.runs.partitioned_output import Output
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.paths import Location, absolute, locate, names_in
 from emrl_ray.io.preflight import check_folder_place
 from emrl_ray.io.runtime import need_extra
-from emrl_ray.io.storage import Location, absolute, locate, names_in
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.screener import RUN_ID, own_columns
 

@@ -19,8 +19,8 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import Known
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.parquet_table import TableRows
-from emrl_ray.io.storage import Location
+from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.paths import Location
 from emrl_ray.model import Model
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file
 from emrl_ray.screening.ranking import BEST, Ranking, ranked_rows

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.selection import Chooser

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.parquet_table import TableRows
-from emrl_ray.io.storage import Location
+from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.paths import Location
 from emrl_ray.screening.filters import EXCLUDED_BY
 
 LIBRARY_ROW = "library_row"

@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
+from emrl_ray.crystals.elements import symbols
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import group_duplicates
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.crystals.symbols import symbols
 
 POOL = 2
 """So many times the rows of the shortlist are chosen from if they are to lie far apart."""

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.parquet_table import TableRows
-from emrl_ray.io.storage import Location
+from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.paths import Location
 from emrl_ray.screening.duplicates import find_twins
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_rows
 from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location
+from emrl_ray.io.paths import Location
 from emrl_ray.screening.domain_counts import DomainCounts, count_domain, verdict
 from emrl_ray.screening.prediction_files import batches
 

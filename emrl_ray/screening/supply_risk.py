@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.crystals.symbols import symbols
+from emrl_ray.crystals.elements import SYMBOLS, symbols
 from emrl_ray.crystals.units import number_field
 
 COST, HHI_PRODUCTION, HHI_RESERVE = "cost_per_kg", "hhi_production", "hhi_reserve"

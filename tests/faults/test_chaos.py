@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.chaos import after, survive
 from tests.support.clusters import cluster_of
 from tests.support.models import broken, make_model, random_crystals

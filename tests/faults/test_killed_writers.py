@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.io.storage import list_files, locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import list_files, locate
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.screening.delta_sink import RunsTable
 from tests.support.preload import preloaded

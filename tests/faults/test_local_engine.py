@@ -15,7 +15,8 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import WORK, train
 from emrl_ray.config import IngestConfig, ScreenConfig, TrainConfig
 from emrl_ray.distributed.training.local_training import LOCAL_FOLDER, STATE
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library
 from tests.support.preload import preloaded

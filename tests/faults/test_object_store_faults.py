@@ -13,7 +13,8 @@ from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
 from emrl_ray.config import IngestConfig, NightlyConfig, ScreenConfig, TrainConfig
-from emrl_ray.io.storage import locate, read_json, read_table, remove, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, read_json, remove
 from emrl_ray.screening.delta_sink import store_address
 from tests.support.crystal_files import cif
 from tests.support.models import TARGET, make_model, random_crystals

@@ -14,7 +14,8 @@ import pytest
 
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ScreenConfig
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.chaos import at_slices, survive
 from tests.support.clusters import add_node, slice_workers
 from tests.support.models import broken, make_model, random_crystals

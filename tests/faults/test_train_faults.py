@@ -14,7 +14,8 @@ from emrl_ray.commands.featurize import FeaturizeWorker
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import table_fingerprint
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import read_state
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import plan_rows

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scaling.autoscaling import small_screen, watch_screen
 from benchmarks.scaling.fake_cluster import fake_cluster
-from emrl_ray.io.storage import locate, read_json
+from emrl_ray.io.paths import locate, read_json
 
 NODES = 2
 

@@ -13,7 +13,8 @@ from emrl_ray import cli
 from emrl_ray.config import BenchmarkConfig, ConfigError
 from emrl_ray.experiments.benchmark.datasets import sources_of
 from emrl_ray.experiments.benchmark.result_files import has_result
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.reports.benchmark.transfer import write_transfer
 from emrl_ray.training.evaluation import split_rows
 from tests.support.labeled_crystals import write_both_targets

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.models import TARGET, random_crystals
 
 

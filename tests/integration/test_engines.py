@@ -22,7 +22,8 @@ from emrl_ray.commands.train import WORK, train
 from emrl_ray.config import FeaturizeConfig, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
 from emrl_ray.distributed.training.checkpoints import Progress
 from emrl_ray.distributed.training.local_training import RAY_FOLDER, SNAPSHOT
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.training.trainer import EpochRecord
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library

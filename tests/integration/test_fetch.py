@@ -13,7 +13,8 @@ import emrl_ray
 from emrl_ray import cli
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.units import origin_of
-from emrl_ray.io.storage import locate, read_json, read_table, table_schema
+from emrl_ray.io.parquet import read_table, table_schema
+from emrl_ray.io.paths import locate, read_json
 from tests.support.crystal_files import structure
 from tests.support.fetches import fetched, rejects
 from tests.support.servers.mp import KEY

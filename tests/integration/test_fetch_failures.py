@@ -15,7 +15,7 @@ import pytest
 from emrl_ray import cli
 from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.fetches import fetched, files, options, pages
 from tests.support.paths import ROOT
 from tests.support.servers.mp import KEY, MPServer, material

@@ -19,7 +19,7 @@ from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.crystals.units import Origin, origin_of
-from emrl_ray.io.storage import read_table, table_schema
+from emrl_ray.io.parquet import read_table, table_schema
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 from tests.support.paths import ROOT
 from tests.support.servers.optimade import OptimadeServer, species, structure

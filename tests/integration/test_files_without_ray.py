@@ -19,7 +19,7 @@ from emrl_ray.config import EmbedConfig, EvaluateConfig, NeighborsConfig, Predic
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.model import Model
 from tests.support.crystal_files import salt
 from tests.support.models import make_model, random_crystals

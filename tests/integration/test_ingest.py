@@ -14,7 +14,8 @@ import ray
 from emrl_ray.commands import ingest as module
 from emrl_ray.commands.ingest import ingest
 from emrl_ray.config import IngestConfig
-from emrl_ray.io.storage import locate, read_json, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.sources.files import parser_pool
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, salt
 from tests.support.paths import ROOT

@@ -21,7 +21,8 @@ from benchmarks.scaling.fake_cluster import own_head
 from emrl_ray import cli
 from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.config import NightlyConfig
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.models import make_model, random_crystals, write_library
 from tests.support.paths import ROOT
 from tests.support.processes import PAUSE, contents, slices_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.cli import main
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.crystal_files import salt
 
 pytestmark = pytest.mark.timeout(600)

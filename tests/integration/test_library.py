@@ -2,7 +2,7 @@
 
 from emrl_ray.commands.generate import library
 from emrl_ray.config import LibraryConfig
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.parents import write_parents
 
 

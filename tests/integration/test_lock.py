@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.runs import lock as module
 from emrl_ray.runs.lock import LOCK, Lock, LockedError
 
 HOLD = """
 import sys, time
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.runs.lock import Lock
 with Lock(locate(sys.argv[1]), "screen"):
     print("held", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import emrl_ray
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.maps import MADE, ROWS, config, write_inputs
 from tests.support.paths import ROOT
 

@@ -27,8 +27,10 @@ from emrl_ray.config import (
     ScreenConfig,
     TrainConfig,
 )
+from emrl_ray.io.atomic import leftovers
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, remove
 from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.io.storage import leftovers, locate, read_table, remove, write_parquet
 from emrl_ray.runs.partitions import plan_rows, read_slice
 from emrl_ray.runs.run_directory import Job
 from tests.support.crystal_files import cif

@@ -13,7 +13,7 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.config.parsing import parse
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()

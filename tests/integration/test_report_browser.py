@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.reports.screening.page import write_report
 from tests.support.run_directory import TOP, two_objectives
 

@@ -17,7 +17,8 @@ import ray
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.distributed.partition_runner import SliceReport, run_slices
-from emrl_ray.io.storage import locate, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import plan_rows, read_slice
 

@@ -16,7 +16,7 @@ from emrl_ray.commands import tune as module
 from emrl_ray.commands.tune import tune
 from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from tests.support.html_page import Page
 from tests.support.labeled_crystals import write_crystals

@@ -53,7 +53,7 @@ def test_a_room_imports_only_from_earlier_rooms():
         ),
         pytest.param(
             ["ray", "torch", "pymatgen", "sklearn", "xgboost"],
-            ["emrl_ray.crystals.schema", "emrl_ray.io.storage", *modules("features")],
+            ["emrl_ray.crystals.schema", "emrl_ray.io.paths", *modules("features")],
             id="crystals and features need numpy, numba and pyarrow",
         ),
         pytest.param(

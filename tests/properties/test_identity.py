@@ -10,7 +10,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching import matcher as identity
 from emrl_ray.crystals.matching.matcher import Fingerprints, Known, group_duplicates
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.crystals import random_batch
 
 

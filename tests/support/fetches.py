@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emrl_ray.commands.fetch import fetch
 from emrl_ray.config import FetchConfig
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.servers.mp import MPServer
 
 

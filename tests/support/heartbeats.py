@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrl_ray.io.storage import locate, names_in
+from emrl_ray.io.paths import locate, names_in
 from emrl_ray.runs import lock
 from emrl_ray.runs.lock import Lock
 from emrl_ray.runs.partitioned_output import Output

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.crystals import random_batch
 from tests.support.models import TARGET, random_crystals
 

@@ -15,7 +15,8 @@ from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.element_properties import default_csv, element_features
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model.fit import fit_model
 from emrl_ray.model.labels import read_labels, split_labels
 

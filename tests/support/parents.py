@@ -9,7 +9,8 @@ import numpy as np
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.sources.generation.prototypes import prototypes
 
 

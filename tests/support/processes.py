@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.paths import ROOT
 
 FIGURES_VARIABLE = "EMRL_RAY_FIGURES"

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage, rejects_table
+from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import folder_fingerprint
-from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reports.screening.page import write_report
 from tests.support.html_page import Page

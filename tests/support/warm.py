@@ -49,7 +49,8 @@ def main() -> None:
     from emrl_ray.crystals.matching.structure_hash import structure_keys
     from emrl_ray.features.element_properties import default_csv
     from emrl_ray.features.graphs import Graphs
-    from emrl_ray.io.storage import locate, write_parquet
+    from emrl_ray.io.parquet import write_parquet
+    from emrl_ray.io.paths import locate
     from emrl_ray.networks.layers.collectives import SingleProcess
     from emrl_ray.training.trainer import Shard, Trainer, make_network
     from tests.support.crystals import random_batch

@@ -258,7 +258,7 @@ def test_an_error_of_the_users_is_one_line_and_exit_status_2(verb, capsys, error
 
 
 def test_a_value_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, tmp_path, capsys):
-    from emrl_ray.io.storage import table_files
+    from emrl_ray.io.parquet import table_files
 
     verb(lambda config: table_files(str(tmp_path)))
     assert cli.main(["library", "--out", "o"]) == 2

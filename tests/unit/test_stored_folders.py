@@ -13,7 +13,7 @@ import pytest
 from emrl_ray.cli import main
 from emrl_ray.commands.predict import predict
 from emrl_ray.config import PredictConfig
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from tests.support.parsing_here import parse_here
 from tests.support.stored_folders import COMMANDS, HALF, call, take_to
 

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from emrl_ray.commands.screen.command import ranking_of, write_shortlist
 from emrl_ray.config import ScreenConfig
-from emrl_ray.io.storage import locate, read_table, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from emrl_ray.runs.nightly_history import Night
 from emrl_ray.screening.duplicates import reach_on

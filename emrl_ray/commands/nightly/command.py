@@ -21,7 +21,7 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.screen.plan import check_models, objectives_of
 from emrl_ray.config import ConfigError, NightlyConfig
 from emrl_ray.crystals.counts import Counts
-from emrl_ray.io.storage import locate, read_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.runs.nightly_history import ENDED, Night, Status, files_read, nights_of, statuses
 from emrl_ray.runs.run_directory import MANIFEST
 from emrl_ray.sources.files.changed_files import News, news, still_there

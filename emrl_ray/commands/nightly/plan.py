@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from emrl_ray.commands.screen.plan import TABLE, called, fingerprints, objectives_of
 from emrl_ray.config import ConfigError, IngestConfig, NightlyConfig, ScreenConfig
 from emrl_ray.config.parsing import parse
-from emrl_ray.io.storage import absolute, locate
+from emrl_ray.io.paths import absolute, locate
 from emrl_ray.runs.nightly_history import Night
 from emrl_ray.runs.run_directory import Job, refuse_input_as_output
 from emrl_ray.screening.filters import Filters

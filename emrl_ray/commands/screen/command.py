@@ -19,16 +19,10 @@ from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.counts import Counts, account
 from emrl_ray.crystals.schema import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.atomic import write_csv, write_json
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import Location, list_files, locate, read_json
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.io.storage import (
-    Location,
-    list_files,
-    locate,
-    read_json,
-    write_csv,
-    write_json,
-    write_parquet,
-)
 from emrl_ray.model import Model
 from emrl_ray.reports.screening.page import write_report
 from emrl_ray.runs.partitioned_output import COUNTS_KEY, Output

@@ -12,8 +12,9 @@ from emrl_ray.config.base import check_name
 from emrl_ray.crystals.schema import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
+from emrl_ray.io.parquet import table_schema
+from emrl_ray.io.paths import Location, absolute, locate
 from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.io.storage import Location, absolute, locate, table_schema
 from emrl_ray.model import Card, Model
 from emrl_ray.reports.screening.page import PAGE
 from emrl_ray.runs.partitioned_output import Output

@@ -17,9 +17,10 @@ from emrl_ray.distributed.training.checkpoints import (
 )
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.training.train_loop import train_on_worker
+from emrl_ray.io.atomic import write_bytes
 from emrl_ray.io.console import print_line
+from emrl_ray.io.paths import absolute, locate, read_json
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.io.storage import absolute, locate, read_json, write_bytes
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.training.trainer import TrainedNetwork
 

@@ -27,7 +27,7 @@ from emrl_ray.distributed.training.early_stop import Scoring
 from emrl_ray.distributed.training.local_training import RAY_FOLDER, STATE, read_local
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.training.train_loop import train_on_worker
-from emrl_ray.io.storage import absolute
+from emrl_ray.io.paths import absolute
 from emrl_ray.networks.layers.collectives import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.training.trainer import TrainedNetwork
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.features.graph_store import GraphsJoiner
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
-from emrl_ray.io.parquet_table import ROWS_AT_ONCE, rows_within
-from emrl_ray.io.storage import ROW_GROUP_ROWS
+from emrl_ray.io.parquet import ROW_GROUP_ROWS, ROWS_AT_ONCE, rows_within
 from emrl_ray.model.labels import Labels
 from emrl_ray.runs.partitions import RowSlice, iter_slice, plan_rows
 from emrl_ray.training.trainer import Shard

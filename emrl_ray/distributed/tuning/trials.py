@@ -33,7 +33,7 @@ from emrl_ray.distributed.tuning.resumable_search import (
 )
 from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState, trial_name
 from emrl_ray.io.console import print_line
-from emrl_ray.io.storage import absolute, locate, remove
+from emrl_ray.io.paths import absolute, locate, remove
 
 FAILED = "failed"
 """Key of the reason in what a trial that failed reports."""

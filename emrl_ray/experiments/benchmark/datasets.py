@@ -25,7 +25,8 @@ from emrl_ray.crystals.units import origin_of
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import reject_lonely, within
-from emrl_ray.io.storage import absolute, read_table, table_schema
+from emrl_ray.io.parquet import read_table, table_schema
+from emrl_ray.io.paths import absolute
 from emrl_ray.model.labels import count_labels
 from emrl_ray.sources.files.targets import reject_unlabelled
 from emrl_ray.training.evaluation import LEAST_ROWS

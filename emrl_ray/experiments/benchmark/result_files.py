@@ -7,7 +7,8 @@ from typing import Any
 
 from emrl_ray.config import ConfigError
 from emrl_ray.experiments.benchmark.runs import Record
-from emrl_ray.io.storage import Location, locate, read_json, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import Location, locate, read_json
 
 
 def write_records(records: Iterator[Record], out: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pyarrow import fs
 
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, locate, read_json
+from emrl_ray.io.paths import Location, locate, read_json
 from emrl_ray.training.evaluation import Floors, Scores
 
 DEPTH = 2

@@ -13,7 +13,8 @@ from emrl_ray.config import ConfigError, TuneConfig
 from emrl_ray.crystals.schema import Reject, Stage
 from emrl_ray.features.graphs import lonely_rows
 from emrl_ray.features.pairs import reject_lonely
-from emrl_ray.io.storage import Location, locate, table_files
+from emrl_ray.io.parquet import table_files
+from emrl_ray.io.paths import Location, locate
 from emrl_ray.model.labels import Labels, split_labels
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.training.evaluation import LEAST_ROWS, Split, split_rows

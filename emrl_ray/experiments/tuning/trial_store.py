@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from emrl_ray.config.search_space import Value
-from emrl_ray.io.storage import list_files, locate, read_json, write_json
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.paths import list_files, locate, read_json
 
 
 class TrialState(StrEnum):

@@ -2,8 +2,7 @@
 
 from emrl_ray.model.uncertainty.applicability_domain import Domain
 from emrl_ray.model.uncertainty.conformal import Calibration, residuals_of_best
-from emrl_ray.model.uncertainty.k_nearest import several_nearest
-from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown
+from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown, several_nearest
 from emrl_ray.model.uncertainty.pca_map import Plane
 from emrl_ray.model.uncertainty.uncertainty import Trust
 

@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.model.uncertainty.k_nearest import several_nearest
-from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown
+from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown, several_nearest
 
 SHARE = 0.01
 """Of the training crystals are beyond a limit that the others set."""

@@ -11,7 +11,8 @@ import pyarrow as pa
 from emrl_ray.experiments.benchmark.comparison import Comparison, MethodScores, compare
 from emrl_ray.experiments.benchmark.results import read_results
 from emrl_ray.experiments.benchmark.statistics import PairedTest
-from emrl_ray.io.storage import locate, write_bytes, write_csv
+from emrl_ray.io.atomic import write_bytes, write_csv
+from emrl_ray.io.paths import locate
 from emrl_ray.reports.benchmark.page import page
 from emrl_ray.reports.benchmark.text import PREFACE, Section, section
 

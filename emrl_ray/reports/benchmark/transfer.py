@@ -7,7 +7,8 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, STARTS
-from emrl_ray.io.storage import Location, list_files, locate, names_in, read_json, write_bytes
+from emrl_ray.io.atomic import write_bytes
+from emrl_ray.io.paths import Location, list_files, locate, names_in, read_json
 from emrl_ray.reports.svg import style, svg
 
 FOLDER = "transfer"

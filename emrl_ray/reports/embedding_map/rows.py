@@ -13,7 +13,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
-from emrl_ray.io.parquet_table import TableRows
+from emrl_ray.io.parquet import TableRows
 from emrl_ray.reports.embedding_map.colorings import is_number
 
 TARGET = "target"

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.fingerprints import folder_fingerprint
-from emrl_ray.io.storage import absolute, locate, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import absolute, locate
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
 from emrl_ray.model.errors import damage_reported
 from emrl_ray.model.files import read_calibrations

@@ -7,7 +7,8 @@ from importlib import resources
 from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
-from emrl_ray.io.storage import absolute, locate, write_bytes
+from emrl_ray.io.atomic import write_bytes
+from emrl_ray.io.paths import absolute, locate
 from emrl_ray.reports.markup import document, text
 from emrl_ray.reports.screening.domain import domain_section
 from emrl_ray.reports.screening.funnel import funnel_section

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import float_column
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.reports.markup import facts, paragraph, per_cent, section, table
 from emrl_ray.reports.screening.columns import has_any
 from emrl_ray.reports.screening.funnel import cut_short

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.io.storage import Location, absolute, list_files, locate, read_json, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import Location, absolute, list_files, locate, read_json
 from emrl_ray.reports.screening.sought import Sought, judges, read_sought
-from emrl_ray.runs.finished import finished_manifest
+from emrl_ray.runs.result_folder import finished_manifest
 from emrl_ray.screening.prediction_files import batches, damage_named
 
 REJECT_COLUMNS = ("id", "stage", "reason", "detail")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from emrl_ray.config.base import number_text, window_of
 from emrl_ray.crystals.units import origin_of
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.reports.screening.model_folder import ModelFolder, find_model, named_model
 from emrl_ray.screening.objectives import suffix
 

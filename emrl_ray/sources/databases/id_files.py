@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from emrl_ray.config import ConfigError
-from emrl_ray.io.storage import Location, locate
+from emrl_ray.io.paths import Location, locate
 from emrl_ray.sources.files.formats.csv import check_header
 
 NAMES = ("material_id", "mp_id", "mpid", "id")

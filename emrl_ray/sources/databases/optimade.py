@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from emrl_ray.config import ConfigError, FetchConfig
 from emrl_ray.crystals.counts import Counts
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.io.text import printable
 from emrl_ray.runs.partitioned_output import Named, Output
 from emrl_ray.sources.databases.base import Plan, Progress, with_origin

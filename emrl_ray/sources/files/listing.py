@@ -27,7 +27,7 @@ from pyarrow import fs
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.matching.duplicate_ids import repeated
 from emrl_ray.io.arrow_buffer import Packer, unpacked
-from emrl_ray.io.storage import Location, locate, root_of, within
+from emrl_ray.io.paths import Location, locate, root_of, within
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.file_types import (
     CHOICES,

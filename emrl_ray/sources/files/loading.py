@@ -15,7 +15,7 @@ import pyarrow as pa
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
 from emrl_ray.io.archives import ArchiveError, read_span
-from emrl_ray.io.storage import within
+from emrl_ray.io.paths import within
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
 from emrl_ray.sources.files.file_types import id_of

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.sources.files.listing import Listing, list_sources
 from emrl_ray.sources.files.loading import Loaded, Loader
 from emrl_ray.sources.files.parser_pool import ParserPool, main_hidden

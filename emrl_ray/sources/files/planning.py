@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from emrl_ray.io.archives import Packing, Span, decompressed, extracted, is_compressed_tar, members
 from emrl_ray.io.arrow_buffer import Packer
-from emrl_ray.io.storage import ROW_GROUP_ROWS, Location, locate, read_footer, root_of
+from emrl_ray.io.parquet import ROW_GROUP_ROWS, read_footer
+from emrl_ray.io.paths import Location, locate, root_of
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.column_types import FurtherColumns
 from emrl_ray.sources.files.file_types import Container, id_of, is_hidden, kind_of, plain

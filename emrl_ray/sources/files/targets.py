@@ -17,7 +17,7 @@ from emrl_ray.crystals.matching.duplicate_ids import repeated
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
 from emrl_ray.io.arrow_buffer import CHUNK_ROWS, Packer, unpacked
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.sources.files.formats.csv import FIELD_LIMIT, ColumnKind, as_number, converted
 
 ID = "id"

@@ -10,7 +10,7 @@ from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import Known
 from emrl_ray.crystals.schema import GEOMETRY, Reject
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 
 VOLUME = 12.0
 """Å³ per atom at which crystals are compared: about that of dense oxides."""

@@ -14,7 +14,7 @@ from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.sources.files.parsed import Flaw
 from emrl_ray.sources.generation.oxidation_states import oxidation_states
 from emrl_ray.sources.generation.substitution_probabilities import ion_table

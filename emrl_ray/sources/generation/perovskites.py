@@ -16,9 +16,8 @@ from emrl_ray.crystals.elements import SYMBOLS, reduced_formula
 from emrl_ray.crystals.schema import Reject
 from emrl_ray.sources.generation.base import Composable, Made
 from emrl_ray.sources.generation.ion_assignments import Combinations
-from emrl_ray.sources.generation.ionic_radii import Ion
+from emrl_ray.sources.generation.ionic_radii import Ion, shannon_ions
 from emrl_ray.sources.generation.prototypes import prototypes
-from emrl_ray.sources.generation.shannon import shannon_ions
 from emrl_ray.sources.generation.strained_prototypes import build
 
 KIND = "perovskite"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.sources.generation.shannon import shannon_ions
+from emrl_ray.sources.generation.ionic_radii import shannon_ions
 
 COORDINATION = 6
 """Coordination number of the radii by which replaced ions are compared in size."""

@@ -24,7 +24,8 @@ from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.layers.collectives import SingleProcess

@@ -8,7 +8,8 @@ from emrl_ray.commands import demo as stages
 from emrl_ray.commands.demo import WINDOW, DemoResult, demo
 from emrl_ray.commands.generation_partitions import ENERGY
 from emrl_ray.config import ConfigError, DemoConfig
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 
 
 @pytest.mark.parametrize(

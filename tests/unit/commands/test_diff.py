@@ -11,7 +11,9 @@ import pytest
 from emrl_ray import cli
 from emrl_ray.commands.diff import diff
 from emrl_ray.config import ConfigError, DiffConfig
-from emrl_ray.io.storage import locate, read_table, write_json, write_parquet
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 
 MODELS = {"model": "m1", "crystals": "c1"}
 

@@ -15,7 +15,8 @@ from emrl_ray.commands.embed import embed
 from emrl_ray.config import ConfigError, EmbedConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.fingerprints import folder_fingerprint
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from tests.support.crystal_files import load, salt, write
 from tests.support.models import TARGET, make_model, random_crystals, write_library

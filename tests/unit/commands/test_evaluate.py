@@ -20,7 +20,8 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.io.fingerprints import folder_fingerprint
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from emrl_ray.reports.evaluation.parity import MOST_POINTS, parity
 from emrl_ray.reports.evaluation.summary import measured, sentences

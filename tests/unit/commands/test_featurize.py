@@ -12,7 +12,8 @@ from emrl_ray.commands.featurize import featurize
 from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.models import CUTOFF, broken, random_crystals
 
 ROWS = 50

@@ -14,7 +14,7 @@ from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.sources.generation.ion_assignments import combinations
 from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes, generate
 

@@ -13,7 +13,8 @@ from emrl_ray.commands.generate import library
 from emrl_ray.config import ConfigError, LibraryConfig
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.crystals import random_batch
 from tests.support.parents import write_crystals, write_parents
 

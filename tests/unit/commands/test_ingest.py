@@ -13,7 +13,8 @@ from emrl_ray.commands import ingest as module
 from emrl_ray.commands.ingest import ingest
 from emrl_ray.config import ConfigError, IngestConfig
 from emrl_ray.crystals.matching.duplicate_ids import repeated
-from emrl_ray.io.storage import locate, read_json, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate, read_json
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, cif, salt
 from tests.support.parsing_here import parse_here
 

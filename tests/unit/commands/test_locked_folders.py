@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.runs.lock import Lock
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 

@@ -16,7 +16,8 @@ import emrl_ray
 from emrl_ray.commands.neighbors import neighbors
 from emrl_ray.config import ConfigError, NeighborsConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from emrl_ray.model.uncertainty import NearestKnown, several_nearest
 from tests.support.examples import examples

@@ -22,7 +22,8 @@ from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.commands.nightly.plan import job_of, steps_of, tonight
 from emrl_ray.config import ConfigError, DiffConfig, NightlyConfig
 from emrl_ray.config.parsing import parse
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.runs.lock import Lock, LockedError
 from emrl_ray.sources.files.changed_files import news, still_there
 from emrl_ray.sources.files.listing import list_sources

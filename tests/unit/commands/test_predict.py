@@ -17,7 +17,8 @@ from emrl_ray.commands.predict import predict
 from emrl_ray.config import ConfigError, EmbedConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import FOUND, NEAREST, Model
 from tests.support.models import make_model, random_crystals
 

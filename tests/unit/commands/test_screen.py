@@ -16,7 +16,8 @@ from emrl_ray.commands.screen.command import ScreenWorker, screen
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.schema import check_crystal_schema
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import list_files, locate, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import list_files, locate
 from emrl_ray.model import NEAREST, Model
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.partitions import plan_rows

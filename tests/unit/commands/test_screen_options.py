@@ -14,7 +14,8 @@ from emrl_ray.commands.screen.command import ScreenResult, screen
 from emrl_ray.config import ConfigError, ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from emrl_ray.screening.screener import own_columns
 from emrl_ray.screening.selection import far_apart

@@ -15,7 +15,7 @@ from emrl_ray.config import ConfigError, FeaturizeConfig, PredictConfig, TrainCo
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.validation import Limits
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.storage import locate, read_json
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.model import Model, read_state
 from tests.support.crystals import random_batch
 from tests.support.labeled_crystals import ROWS, write_crystals

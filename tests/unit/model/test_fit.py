@@ -15,7 +15,8 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import GEOMETRY, crystals_table
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.model import Model
 from emrl_ray.model import artifact as artefact
 from emrl_ray.model import fit as fitting

@@ -11,7 +11,7 @@ import pytest
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.model import Model, read_card
 from tests.support.paths import STORED
 

@@ -7,8 +7,7 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.features.element_one_hot import one_hot_elements
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.nearest_pairs import nearest_pairs
+from emrl_ray.features.graphs import Graphs, nearest_pairs
 from emrl_ray.features.pairs import one_way
 from emrl_ray.networks import NETWORKS, open_trained
 from emrl_ray.networks.base import NetworkSpec

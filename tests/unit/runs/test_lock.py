@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.runs import lock as module
 from emrl_ray.runs.lock import LOCK, Lock, LockedError
 from emrl_ray.runs.run_directory import RECORD, Job

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emrl_ray.io.storage import aside_of, locate, names_in, remove, write_bytes
+from emrl_ray.io.atomic import aside_of, write_bytes
+from emrl_ray.io.paths import locate, names_in, remove
 from emrl_ray.runs.lock import LOCK
 from emrl_ray.runs.partitioned_output import Output
 from emrl_ray.runs.run_directory import RECORD

@@ -14,7 +14,8 @@ import pytest
 from emrl_ray import cli
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ConfigError, ScreenConfig
-from emrl_ray.io.storage import Location, list_files, locate, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import Location, list_files, locate
 from emrl_ray.screening.delta_sink import RunsTable
 from tests.support.models import make_model, random_crystals
 

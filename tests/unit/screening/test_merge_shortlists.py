@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.screening.merge_shortlists import best_of
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking

@@ -12,7 +12,9 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray.config import ConfigError
-from emrl_ray.io.storage import locate, read_table, write_csv, write_parquet
+from emrl_ray.io.atomic import write_csv
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.screening.duplicates import _Marks
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
 from emrl_ray.screening.prediction_files import LIBRARY_ROW

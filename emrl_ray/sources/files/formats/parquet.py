@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, check_crystal_schema
-from emrl_ray.io.storage import Location
+from emrl_ray.io.paths import Location
 from emrl_ray.sources.files.formats.optimade import SITES, STRUCTURE_FIELDS, read_structure
 from emrl_ray.sources.files.parsed import Crystal, Flaw, attempt
 

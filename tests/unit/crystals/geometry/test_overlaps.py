@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.geometry.overlaps import find_overlaps
+from emrl_ray.crystals.geometry.neighbor_list import find_overlaps
 from tests.support.examples import examples
 
 

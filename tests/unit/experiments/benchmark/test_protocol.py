@@ -14,7 +14,8 @@ from emrl_ray.experiments.benchmark.datasets import (
 )
 from emrl_ray.experiments.benchmark.local_training import Place
 from emrl_ray.experiments.benchmark.runs import Cell, run_cell
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from tests.support.models import TARGET, random_crystals
 
 PLACE = Place(1, "cpu", lambda _: None)

@@ -28,7 +28,7 @@ from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
 from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.storage import locate
+from emrl_ray.io.paths import locate
 from emrl_ray.model.heads import LinearHead
 from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained

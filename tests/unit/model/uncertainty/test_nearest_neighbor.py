@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrl_ray.io.storage import read_table
+from emrl_ray.io.parquet import read_table
 from emrl_ray.model.uncertainty import NearestKnown
 from emrl_ray.model.uncertainty.nearest_neighbor import ROWS_AT_ONCE
 from tests.support.examples import examples

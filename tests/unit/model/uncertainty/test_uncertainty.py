@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.model.uncertainty import Calibration, residuals_of_best
-from emrl_ray.model.uncertainty.conformal import interval_score
-from emrl_ray.model.uncertainty.scale import fit_scale
+from emrl_ray.model.uncertainty.conformal import fit_scale, interval_score
 from tests.support.examples import examples
 
 # eighths are exact in binary, so that a bound of a window can be met exactly

@@ -17,8 +17,9 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.validation import Limits
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.io.runtime import need_extra
-from emrl_ray.io.storage import locate, read_table, write_parquet
 from emrl_ray.model import Model
 from emrl_ray.reports.embedding_map.colorings import Kinds, Scale, coloring
 from emrl_ray.reports.embedding_map.rows import sample_rows

@@ -12,7 +12,9 @@ import pytest
 
 import emrl_ray
 from emrl_ray import cli
-from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.model.files import read_calibrations
 from emrl_ray.reports.screening.page import CONTENTS, write_report
 from tests.support.html_page import Page

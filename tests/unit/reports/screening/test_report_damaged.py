@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.io.storage import locate, read_json, read_table, write_json, write_parquet
+from emrl_ray.io.atomic import write_json
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, read_json
 from tests.support.run_directory import ROWS, change, page_of, read_page, replace_shortlist
 
 

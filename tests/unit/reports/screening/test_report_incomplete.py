@@ -12,7 +12,8 @@ import pytest
 import emrl_ray
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.storage import locate, read_json, read_table, write_parquet
+from emrl_ray.io.parquet import read_table, write_parquet
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.reports.screening.page import write_report
 from tests.support.run_directory import ROWS, change, page_of, read_page, replace_shortlist
 

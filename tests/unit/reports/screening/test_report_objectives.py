@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.io.storage import locate, read_json, read_table
+from emrl_ray.io.parquet import read_table
+from emrl_ray.io.paths import locate, read_json
 from emrl_ray.reports.markup import per_cent
 from emrl_ray.reports.screening.model_folder import ModelFolder
 from emrl_ray.reports.screening.sought import Sought, judges, names

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrl_ray.io.storage import list_files, locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import list_files, locate
 from emrl_ray.model.uncertainty import Calibration
 from emrl_ray.reports.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reports.screening.axes import Axes, nice_step, ticks

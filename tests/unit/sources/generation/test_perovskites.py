@@ -9,8 +9,8 @@ from pymatgen.core import Species
 from emrl_ray.config import ConfigError
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.sources.generation.base import Composable
+from emrl_ray.sources.generation.ionic_radii import shannon_ions
 from emrl_ray.sources.generation.perovskites import Perovskites
-from emrl_ray.sources.generation.shannon import shannon_ions
 
 ALL = Composable.of(frozenset(), frozenset(), 118, 1000)
 

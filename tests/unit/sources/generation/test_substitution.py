@@ -14,7 +14,8 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, SYMBOLS, reduced_formula
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.storage import locate, write_parquet
+from emrl_ray.io.parquet import write_parquet
+from emrl_ray.io.paths import locate
 from emrl_ray.sources.generation.base import Composable
 from emrl_ray.sources.generation.oxidation_states import oxidation_states
 from emrl_ray.sources.generation.prototypes import prototypes

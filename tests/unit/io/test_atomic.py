@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from emrl_ray.io.storage import absolute, locate
+from emrl_ray.io.paths import absolute, locate
 
 
 @pytest.mark.parametrize(

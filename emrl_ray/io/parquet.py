@@ -1,7 +1,9 @@
-"""Some rows of a Parquet table, by their position."""
+"""Parquet tables: files of a table, whole, by rows, and written."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -10,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import one_line
+from emrl_ray.io.atomic import AtomicWrite, write_bytes
 from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.storage import Location, read_footer, table_files
+from emrl_ray.io.paths import Location, list_files, locate
 
 ROWS_AT_ONCE = 1024
 """Rows of a row group that are in memory while it is read."""
@@ -89,3 +93,73 @@ class _Wanted(NamedTuple):
                 parts.append(batch.take(pa.array(rows_within(self.rows, start, batch.num_rows))))
                 start += batch.num_rows
         return pa.Table.from_batches(parts)
+
+
+ROW_GROUP_ROWS = 8192
+"""Largest row group that we write."""
+MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
+
+
+def table_files(uri: str | os.PathLike[str]) -> list[Location]:
+    """Return the Parquet files of a table: the file itself, or those of the folder.
+
+    Raises FileNotFoundError, in one line, if there are none.
+    """
+    if not os.fspath(uri):
+        raise FileNotFoundError("the path of a table is empty (. is the current folder)")
+    place = locate(uri)
+    files = [place] if place.is_file() else list_files(place, ".parquet")
+    if not files:
+        hint = f"; {MAKE_TABLE}" if place.exists() else ""
+        raise FileNotFoundError(f"{uri}: no such Parquet file, nor a folder that holds any{hint}")
+    return files
+
+
+def read_footer(file: Location) -> pq.FileMetaData:
+    """Return what the end of a Parquet file tells; ValueError, in one line, if it is none."""
+    try:
+        return pq.read_metadata(file.path, filesystem=file.filesystem)
+    except pa.ArrowInvalid as error:
+        hint = "" if file.name.endswith(".parquet") else f"; {MAKE_TABLE}"
+        why = one_line(error)
+        raise ValueError(f"{file.path}: not a Parquet file ({why}){hint}") from None
+
+
+def table_schema(uri: str | os.PathLike[str]) -> pa.Schema:
+    """Return the schema of a Parquet table (of its first file); raises as `read_footer` does."""
+    return read_footer(table_files(uri)[0]).schema.to_arrow_schema()
+
+
+def read_table(uri: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
+    """Return a whole Parquet table, its files in the order of their names."""
+    return pa.concat_tables(
+        [
+            pq.read_table(file.path, filesystem=file.filesystem, columns=columns)
+            for file in table_files(uri)
+        ]
+    ).combine_chunks()
+
+
+def iter_tables(uri: str | os.PathLike[str]) -> Iterator[pa.Table]:
+    """Yield a Parquet table file by file, in the order of their names."""
+    for file in table_files(uri):
+        yield pq.read_table(file.path, filesystem=file.filesystem)
+
+
+def write_parquet(table: pa.Table, target: Location) -> None:
+    """Write a table under another name, then move it in place: readers see all of it or nothing."""
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    write_bytes(content.getvalue(), target)
+
+
+@contextlib.contextmanager
+def parquet_writer(target: Location, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Context: a Parquet file that is written table by table, aside, and moved in place at its end."""
+    with (
+        AtomicWrite(target) as aside,
+        pq.ParquetWriter(
+            aside.path, schema, filesystem=aside.filesystem, compression="zstd"
+        ) as writer,
+    ):
+        yield writer
