@@ -1,6 +1,6 @@
 """emrl_ray: distributed high-throughput screening of inorganic crystals by metric learning.
 
-Every verb of the command line has a Python twin of the same name that takes the same options::
+Every verb of the command line is also a Python function of the same name, with the same options::
 
     import emrl_ray
 
@@ -19,9 +19,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """Return the Python twin of a verb; what it needs is imported when it is called."""
+    """Return the Python function of a verb; what it needs is imported when it is called."""
     if not name.startswith("_"):
         cli = import_module("emrl_ray.cli")  # not a statement: no room stands above this file
         if name in cli.VERBS:
-            return cli.twin(name)
+            return cli.python_function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

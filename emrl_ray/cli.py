@@ -15,8 +15,8 @@ from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 from emrl_ray import __version__, config
-from emrl_ray.config.errors import complaint, one_line
-from emrl_ray.config.parsing import local_bytes, near, parse
+from emrl_ray.config.errors import one_line, user_message
+from emrl_ray.config.parsing import did_you_mean, local_bytes, parse
 
 
 class Verb(NamedTuple):
@@ -34,7 +34,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb(config.DemoConfig, "emrl_ray.commands.demo:demo", True),
     "ingest": Verb(config.IngestConfig, "emrl_ray.commands.ingest:ingest", True),
     "fetch": Verb(config.FetchConfig, "emrl_ray.commands.fetch:fetch", True),
-    "library": Verb(config.LibraryConfig, "emrl_ray.commands.generate:library", True),
+    "library": Verb(config.GenerateConfig, "emrl_ray.commands.generate:generate", True),
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.commands.featurize:featurize", True),
     "train": Verb(config.TrainConfig, "emrl_ray.commands.train:train", True),
     "tune": Verb(config.TuneConfig, "emrl_ray.commands.tune:tune", True),
@@ -61,7 +61,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"emrl-ray {__version__}")
         return 0
     if verb not in VERBS:
-        return _refuse("emrl-ray", f"{verb}: no such verb{near(verb, VERBS)}; see emrl-ray --help")
+        return _refuse(
+            "emrl-ray", f"{verb}: no such verb{did_you_mean(verb, VERBS)}; see emrl-ray --help"
+        )
     return run(verb, options)
 
 
@@ -91,9 +93,9 @@ def _content(file: str) -> bytes:
     """Return what a file holds, local or in an object store."""
     if "://" not in file:
         return local_bytes(file)
-    from emrl_ray.io.paths import locate
+    from emrl_ray.io.paths import resolve
 
-    return locate(file).read_bytes()
+    return resolve(file).read_bytes()
 
 
 def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:
@@ -106,7 +108,7 @@ def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:
     try:
         outcome = work()
     except (ValueError, OSError, ImportError) as error:
-        if (message := complaint(error)) is None:
+        if (message := user_message(error)) is None:
             raise
         return _refuse(name, message)
     except KeyboardInterrupt:
@@ -120,7 +122,7 @@ def call(verb: str, options: Any) -> Any:
     return getattr(import_module(module), function)(options)
 
 
-def twin(verb: str) -> Callable[..., Any]:
+def python_function(verb: str) -> Callable[..., Any]:
     """Return the Python function of `verb`: options as keywords, its outcome returned."""
     kind = VERBS[verb].config
 

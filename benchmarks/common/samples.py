@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 SEED = 0
@@ -106,7 +106,7 @@ def drawn(name: str, count: int, scratch: Path, few: int) -> Sample:
     has_pairs = find_pairs(CrystalBatch.from_arrow(table), CUTOFF).n_pairs > 0
     table = table.filter(pa.array(has_pairs))
     parquet = scratch / f"{name}.parquet"
-    write_parquet(table, locate(parquet))
+    write_parquet(table, resolve(parquet))
     return _sample(name, table, parquet, _write_cifs(table, scratch / name), few)
 
 

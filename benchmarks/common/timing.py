@@ -14,8 +14,8 @@ from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.io.runtime import THREAD_VARIABLES, description, versions
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.io.runtime import THREAD_VARIABLES, hardware_info, package_versions
 
 LEAST_SECONDS = 0.2
 """A work shorter than this is called several times a round."""
@@ -147,7 +147,7 @@ class Results:
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
         """Open `file` with what is in it."""
-        self.place = locate(file)
+        self.place = resolve(file)
         self.content: dict[str, Any] = read_json(self.place) if self.place.exists() else {}
 
     @classmethod
@@ -157,8 +157,8 @@ class Results:
         results.content = {}
         results.put(["complete"], False)
         results.put(["quick"], quick)
-        results.put(["machine"], description())
-        results.put(["versions"], versions() | {name: version(name) for name in compared})
+        results.put(["machine"], hardware_info())
+        results.put(["versions"], package_versions() | {name: version(name) for name in compared})
         return results
 
     def put(self, path: Sequence[str], value: Any) -> None:

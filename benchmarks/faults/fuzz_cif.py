@@ -24,18 +24,18 @@ from typing import Any, NamedTuple
 
 from benchmarks.common.timing import Results
 from benchmarks.faults.changed_texts import SEEDS, mutated
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.sources.files.formats.registry import Format
 from emrl_ray.sources.files.listing import list_sources
 from emrl_ray.sources.files.loading import Loaded, Loader
 from emrl_ray.sources.files.parser_pool import ParserPool
 from emrl_ray.sources.files.partitions import CsvColumns
-from emrl_ray.sources.files.planning import plan_slices
+from emrl_ray.sources.files.planning import plan_partitions
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.json"
-LIMITS = Limits(1000, 400_000, 5.0, 0.5)
+LIMITS = ValidationLimits(1000, 400_000, 5.0, 0.5)
 BATCH = 5000
-FILES_PER_SLICE = 500
+FILES_PER_PARTITION = 500
 HOIP_SEEDS = 20
 OTHERWISE = 10.0
 """Seconds that a slice may take beside what its timed-out documents take."""
@@ -62,7 +62,7 @@ def run_batch(
             entry = tarfile.TarInfo(f"{number}.cif")
             entry.size = len(content)
             opened.addfile(entry, io.BytesIO(content))
-    plan = plan_slices(list_sources([str(archive)]), str(scratch), FILES_PER_SLICE)
+    plan = plan_partitions(list_sources([str(archive)]), str(scratch), FILES_PER_PARTITION)
     load = Loader(plan.columns, LIMITS, pool, CsvColumns())
     rows, slowest = 0, 0.0
     rejects: Counter[str] = Counter()

@@ -27,7 +27,7 @@ from benchmarks.common.arguments import RESULTS
 from benchmarks.common.samples import SEED, data_folder, trained_model
 from benchmarks.common.timing import Results, run_pinned
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 
 REPEATS = {1_000: 3, 10_000: 7, 100_000: 7, 1_000_000: 3}
 """Screens of a library by its rows, in turn: Ray's start varies by as much as the small ones take."""
@@ -43,7 +43,7 @@ def write_library(folder: Path, rows: int) -> None:
         ids = pc.binary_join_element_wise(part.column("id"), pa.scalar(str(copy)), "-")
         place = part.column_names.index("id")
         part = part.set_column(place, part.schema.field("id"), ids)
-        write_parquet(part, locate(folder) / f"part-{copy:02d}.parquet")
+        write_parquet(part, resolve(folder) / f"part-{copy:02d}.parquet")
 
 
 def screen(model: str, library: Path, scratch: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def screen(model: str, library: Path, scratch: Path) -> dict[str, Any]:
         [*command, "--out", str(run), "--overwrite"], stdout=subprocess.DEVNULL, check=True
     )
     wall = time.perf_counter() - began
-    manifest = read_json(locate(run) / "manifest.json")
+    manifest = read_json(resolve(run) / "manifest.json")
     return {
         "wall_seconds": round(wall, 2),
         "stage_seconds": manifest["seconds"],

@@ -21,7 +21,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.pairs import find_pairs
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.model.uncertainty import NearestKnown
+from emrl_ray.model.uncertainty import NearestNeighborIndex
 
 ATOM_EDGES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 689)
 """First number of atoms of each bucket, and one more than the largest."""
@@ -110,7 +110,10 @@ def against_references(model: Model, rounds: int, most: int) -> list[dict[str, A
     sphere, sphere_queries = sphere[:most], sphere[most:]
     rows = []
     for count in [count for count in REFERENCES if count <= most]:
-        nearest, unstructured = NearestKnown(spread[:count]), NearestKnown(sphere[:count])
+        nearest, unstructured = (
+            NearestNeighborIndex(spread[:count]),
+            NearestNeighborIndex(sphere[:count]),
+        )
         timings = alternate(
             {
                 "embeddings": Work(lambda n=nearest: n.query(queries), len(queries)),
@@ -140,7 +143,7 @@ def _jittered(known: NDArray[np.float32], count: int, random: Any) -> NDArray[np
     """Return `count` vectors: the known ones, then the same again, moved a little."""
     if count <= len(known):
         return known[:count]
-    gaps = NearestKnown(known[1_000:]).query(known[:1_000])[1]
+    gaps = NearestNeighborIndex(known[1_000:]).query(known[:1_000])[1]
     step = np.median(gaps) / np.sqrt(known.shape[1])
     again = known[np.arange(len(known), count) % len(known)]
     again = _on_sphere(again + step * random.normal(size=again.shape))

@@ -13,15 +13,15 @@ import os
 from typing import Any
 
 from benchmarks.common.arguments import RESULTS
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.experiments.benchmark import methods
-from emrl_ray.experiments.benchmark.datasets import LabelledCrystals, named_source, read_labelled
-from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.experiments.benchmark.datasets import LabeledCrystals, named_source, read_labeled
+from emrl_ray.experiments.benchmark.local_training import Device
 from emrl_ray.experiments.benchmark.methods import Method, Recipe, longest_cutoff
-from emrl_ray.experiments.benchmark.runs import TEST, Cell, run_cell
+from emrl_ray.experiments.benchmark.runs import TEST, BenchmarkRun, run_benchmark
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.training.evaluation import split_rows
 
 SPLIT_SEED = 0
@@ -52,13 +52,13 @@ def main() -> None:
     words = parser.parse_args()
     source = named_source(words.dataset, f"{os.environ['EMRL_RAY_DATA']}/data")
     preset = PRESETS[source.preset]
-    crystals, _ = read_labelled(source, preset.cutoff, longest_cutoff(preset))
+    crystals, _ = read_labeled(source, preset.cutoff, longest_cutoff(preset))
     training = crystals.take(split_rows(len(crystals.targets), TEST, seed=SPLIT_SEED).train)
-    place = locate(RESULTS / "choice" / f"{words.dataset}.json")
+    place = resolve(RESULTS / "choice" / f"{words.dataset}.json")
     found: dict[str, Any] = read_json(place) if place.is_file() else {}
     for name in words.candidates:
         if name not in CANDIDATES:
-            raise ConfigError(f"--candidates {name}: choose from {', '.join(CANDIDATES)}")
+            raise UserError(f"--candidates {name}: choose from {', '.join(CANDIDATES)}")
         if found.get(name, {}).get("epochs") != words.epochs:
             found[name] = validated(name, words.dataset, training, words.epochs)
             write_json(found, place)
@@ -66,17 +66,17 @@ def main() -> None:
         print(f"{name:<26} {scores}")
 
 
-def validated(name: str, dataset: str, training: LabelledCrystals, epochs: int) -> dict[str, float]:
+def validated(name: str, dataset: str, training: LabeledCrystals, epochs: int) -> dict[str, float]:
     """Return the validation MAE of each head, and their mean."""
     methods.RECIPES[name] = CANDIDATES[name]
     heads = {f"{name}-{head}": Method(name, head) for head in ("linear", "boosted")}
     methods.METHODS.update(heads)
     source = named_source(dataset, "")
-    cell = Cell(
+    cell = BenchmarkRun(
         dataset, source.preset, source.target, name, tuple(heads), "random", VALIDATION_SEED, epochs
     )
-    place = Place(1, "cpu", lambda text: print(name, text, flush=True))
-    records = [record.content for record in run_cell(cell, training, place)]
+    place = Device(1, "cpu", lambda text: print(name, text, flush=True))
+    records = [record.content for record in run_benchmark(cell, training, place)]
     scores = {
         record["method"].removeprefix(f"{name}-"): round(record["mae"], 5) for record in records
     }

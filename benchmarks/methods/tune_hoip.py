@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.arguments import RESULTS
-from emrl_ray.experiments.tuning.trial_store import Records, TrialState
+from emrl_ray.experiments.tuning.trial_store import TrialState, TrialStore
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.io.runtime import description
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.io.runtime import hardware_info
 from emrl_ray.model import read_card
 
 TARGET = "band_gap"
@@ -45,7 +45,7 @@ def main() -> None:
     words = parser.parse_args()
     crystals = f"{os.environ['EMRL_RAY_DATA']}/data/hoip.parquet"
     work = Path(words.work).absolute()
-    found: dict[str, Any] = read_json(locate(RESULT)) if RESULT.exists() else {}
+    found: dict[str, Any] = read_json(resolve(RESULT)) if RESULT.exists() else {}
     search = [
         *("tune", crystals, "--target", TARGET, "--out", f"{work}/search", "--preset", "HOIP"),
         *("--search", "margin", "learning_rate", "width", "--trials", str(words.trials)),
@@ -96,7 +96,7 @@ def resumed(command: list[str], work: Path, before: dict[str, Any]) -> dict[str,
     began = time.monotonic()
     subprocess.run(emrl_ray(command), check=True)
     records = recorded(work)
-    manifest = read_json(locate(work / "search" / "manifest.json"))
+    manifest = read_json(resolve(work / "search" / "manifest.json"))
     same = [
         name for name, before_kill in before["over"].items() if digest(work, name) == before_kill
     ]
@@ -123,7 +123,7 @@ def resumed(command: list[str], work: Path, before: dict[str, Any]) -> dict[str,
             | {"validation_mae": trial.mae, **trial.values}
             for trial in records.over
         ],
-        "machine": description(),
+        "machine": hardware_info(),
         "versions": manifest["versions"],
     }
 
@@ -161,9 +161,9 @@ def emrl_ray(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "emrl_ray", *words]
 
 
-def recorded(work: Path) -> Records:
+def recorded(work: Path) -> TrialStore:
     """Return the trials of the search as they are on disk."""
-    return Records(str(work / "search" / "trials"))
+    return TrialStore(str(work / "search" / "trials"))
 
 
 def digest(work: Path, name: str) -> str:
@@ -174,7 +174,7 @@ def digest(work: Path, name: str) -> str:
 
 def write(found: dict[str, Any]) -> None:
     """Write the figures."""
-    write_json(found, locate(RESULT))
+    write_json(found, resolve(RESULT))
 
 
 if __name__ == "__main__":

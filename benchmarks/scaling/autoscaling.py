@@ -25,8 +25,8 @@ import yaml
 
 from benchmarks.common.drawing import ACCENT, OURS, STYLE, plt, save
 from benchmarks.scaling.fake_cluster import BIN, IDLE_MINUTES, ROOT, fake_cluster, worker_nodes
-from emrl_ray.io.paths import list_files, locate, read_json
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.paths import list_files, read_json, resolve
+from emrl_ray.io.runtime import hardware_info, package_versions
 
 RESULTS = Path(__file__).parents[1] / "results" / "autoscaling.json"
 FIGURE = ROOT / "docs" / "images" / "autoscaling.png"
@@ -58,7 +58,7 @@ def watch_screen(address: str, options: dict[str, Any], folder: Path, timeout: f
 
     Raises TimeoutError after `timeout` seconds.
     """
-    slices = locate(options["out"]) / "predictions"
+    slices = resolve(options["out"]) / "predictions"
     with _submitted(address, options, folder) as (job, log):
         began = time.monotonic()
         samples, ended = [], None
@@ -127,8 +127,8 @@ def main() -> None:
     words = parser.parse_args()
     runs = {f"--workers {words.nodes}": {"workers": words.nodes}, "without --workers": {}}
     results: dict[str, Any] = {
-        "machine": description(),
-        "versions": versions(),
+        "machine": hardware_info(),
+        "versions": package_versions(),
         "most_nodes": words.nodes,
         "cpus_per_node": 1,
         "idle_seconds": IDLE_MINUTES * 60,
@@ -160,7 +160,7 @@ def _run(address: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
         raise SystemExit(watched.output)
     print(f"nodes {_changes(watched.samples)}; the job took {watched.job_seconds:.0f} s")
     return {
-        "counts": read_json(locate(options["out"]) / "manifest.json")["counts"],
+        "counts": read_json(resolve(options["out"]) / "manifest.json")["counts"],
         "job_seconds": round(watched.job_seconds, 1),
         "samples": [list(sample) for sample in watched.samples],
     }

@@ -35,9 +35,9 @@ from emrl_ray.commands.screen.plan import prepare
 from emrl_ray.config import ScreenConfig
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import parquet_writer, read_table
-from emrl_ray.io.paths import list_files, locate, read_json, remove
-from emrl_ray.io.runtime import available_cpus, description, versions
-from emrl_ray.runs.partitions import RowSlice
+from emrl_ray.io.paths import list_files, read_json, remove, resolve
+from emrl_ray.io.runtime import available_cpus, hardware_info, package_versions
+from emrl_ray.runs.partitions import RowPartition
 
 LIBRARIES = (100_000, 300_000, 1_000_000, 3_000_000)
 SHARE_ROWS, RESUMED = 1_105_340, (1_000_000, 3_000_000)
@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("--window", default="-2:-1.5", help="LOW:HIGH of the screens")
     parser.add_argument("--series", nargs="+", default=SERIES, choices=SERIES)
     words = parser.parse_args()
-    file = locate(RESULTS / "big_screen.json")
+    file = resolve(RESULTS / "big_screen.json")
     found: dict[str, Any] = read_json(file) if file.exists() else {}
-    found |= {"machine": description(), "versions": versions()}
+    found |= {"machine": hardware_info(), "versions": package_versions()}
     measures = {"share": share, "memory": memory, "resume": resume}
     screened(
         words.model,
@@ -81,7 +81,7 @@ def library(data: str, rows: int, out: Path) -> str:
         part = candidates.slice(0, rows - written)
         ids = pc.binary_join_element_wise(part.column("id").cast(pa.string()), str(copy), "-")
         part = part.set_column(0, "id", ids)
-        place = locate(folder / "crystals" / f"copy-{copy:03d}.parquet")
+        place = resolve(folder / "crystals" / f"copy-{copy:03d}.parquet")
         with parquet_writer(place, part.schema) as writer:
             for start in range(0, part.num_rows, 8192):
                 writer.write_table(part.slice(start, 8192))
@@ -95,7 +95,7 @@ def screened(model: str, crystals: str, window: str, run: Path) -> dict[str, Any
     began = time.monotonic()
     subprocess.run(_command(model, crystals, window, run), env=_environment(), check=True)
     wall = time.monotonic() - began
-    return {**read_json(locate(run / "manifest.json")), "wall": round(wall, 2)}
+    return {**read_json(resolve(run / "manifest.json")), "wall": round(wall, 2)}
 
 
 def _command(model: str, crystals: str, window: str, run: Path) -> list[str | Path]:
@@ -114,7 +114,7 @@ def share(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
     crystals = library(data, SHARE_ROWS, out)
     rounds = []
     for _ in range(ROUNDS):
-        remove(locate(out / "share"))
+        remove(resolve(out / "share"))
         manifest = screened(model, crystals, window, out / "share")
         seconds = manifest["seconds"]
         plain = without_ray(model, crystals, window, out / "plain")
@@ -142,7 +142,7 @@ def share(data: str, model: str, window: str, out: Path) -> dict[str, Any]:
 
 def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
     """Return the seconds in which plain processes, which load the model once, compute the slices of a screen."""
-    remove(locate(run))
+    remove(resolve(run))
     config = ScreenConfig(model=model, crystals=crystals, target_window=window, out=str(run))
     plan, cpus = prepare(config), available_cpus()
     context = multiprocessing.get_context("spawn")
@@ -160,7 +160,7 @@ def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
     return time.monotonic() - began
 
 
-def compute(arguments: tuple[Any, ...], pieces: Sequence[RowSlice]) -> None:
+def compute(arguments: tuple[Any, ...], pieces: Sequence[RowPartition]) -> None:
     """Compute slices with a worker that is made as Ray's are."""
     worker = ScreenWorker(*arguments)
     for piece in pieces:
@@ -172,7 +172,7 @@ def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]
     found = []
     for rows in LIBRARIES:
         run = out / f"memory-{rows}"
-        remove(locate(run))
+        remove(resolve(run))
         manifest = screened(model, library(data, rows, out), window, run)
         found.append(
             {
@@ -184,7 +184,7 @@ def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]
             }
         )
         print(found[-1], flush=True)
-        remove(locate(run))
+        remove(resolve(run))
     return found
 
 
@@ -197,11 +197,11 @@ def resumed(crystals: str, model: str, window: str, out: Path) -> dict[str, Any]
     """Return the seconds of a whole run, and of the rest of one that was killed half-way."""
     whole, killed = out / "whole", out / "killed"
     for run in (whole, killed):
-        remove(locate(run))
+        remove(resolve(run))
     manifest = screened(model, crystals, window, whole)
     slices = manifest["counts"]["slices"]
     _kill_half_way(_command(model, crystals, window, killed), killed, slices // 2)
-    there = len(list_files(locate(killed / "predictions"), ".parquet"))
+    there = len(list_files(resolve(killed / "predictions"), ".parquet"))
     again = screened(model, crystals, window, killed)
     same = all(
         (whole / name).read_bytes() == (killed / name).read_bytes()
@@ -222,7 +222,7 @@ def resumed(crystals: str, model: str, window: str, out: Path) -> dict[str, Any]
 
 def _kill_half_way(command: list[str | Path], run: Path, slices: int) -> None:
     driver = subprocess.Popen(command, env=_environment(), start_new_session=True)
-    while len(list_files(locate(run / "predictions"), ".parquet")) < slices:
+    while len(list_files(resolve(run / "predictions"), ".parquet")) < slices:
         assert driver.poll() is None, "the driver ended by itself"
         time.sleep(0.05)
     started = psutil.Process(driver.pid).children(recursive=True)

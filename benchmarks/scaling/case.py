@@ -18,9 +18,9 @@ import psutil
 import ray
 
 from benchmarks.scaling.waiting import Wait, WaitingWorker
-from emrl_ray.distributed.partition_runner import SliceReport, run_slices
+from emrl_ray.distributed.partition_runner import PartitionReport, run_partitions_on_ray
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 
 FIGURES = "figures.json"
 
@@ -29,7 +29,7 @@ class Moment(NamedTuple):
     """When a slice was reported, and how much CPU time had passed by then."""
 
     time: float
-    report: SliceReport
+    report: PartitionReport
     driver: float
     """CPU seconds of this process."""
     machine: float
@@ -50,11 +50,11 @@ def main() -> None:
     )
     found: dict[str, Any] = {"cpus": cpus, "slices": slices, "seconds_a_slice": seconds}
     found["ray_init"] = round(time.monotonic() - began, 2)
-    output = Output(f"{folder}/rows", f"{folder}/rejects")
+    output = PartitionedOutput(f"{folder}/rows", f"{folder}/rejects")
     pieces = [Wait(f"slice-{number:06d}", rows, seconds) for number in range(slices)]
     moments: list[Moment] = []
     began = time.monotonic()
-    run_slices(
+    run_partitions_on_ray(
         pieces,
         output,
         WaitingWorker,

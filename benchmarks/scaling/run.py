@@ -28,8 +28,8 @@ from typing import Any
 from benchmarks.common.arguments import RESULTS
 from benchmarks.scaling.case import FIGURES
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.io.runtime import hardware_info, package_versions
 
 CPUS = (8, 16, 32, 64)
 A_CPU = 40
@@ -50,9 +50,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="that a slice takes")
     parser.add_argument("--series", nargs="+", default=SERIES, choices=SERIES)
     words = parser.parse_args()
-    seconds, file = words.seconds, locate(RESULTS / "scaling.json")
+    seconds, file = words.seconds, resolve(RESULTS / "scaling.json")
     found: dict[str, Any] = read_json(file) if file.exists() else {}
-    found |= {"machine": description(), "versions": versions(), "rows_a_slice": ROWS}
+    found |= {"machine": hardware_info(), "versions": package_versions(), "rows_a_slice": ROWS}
     cases = {
         "weak": [(cpus, A_CPU * cpus, seconds) for cpus in CPUS],
         "rows": [(32, -(-rows // ROWS), seconds) for rows in LIBRARIES],

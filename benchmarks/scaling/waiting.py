@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.crystals.counts import Counts
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.crystals.counts import RowCounts
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 
 
 class Wait(NamedTuple):
@@ -23,13 +23,13 @@ class Wait(NamedTuple):
 class WaitingWorker:
     """Waits, and commits a row for the slice."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: PartitionedOutput) -> None:
         self.output = output
 
-    def __call__(self, piece: Wait) -> Counts:
+    def __call__(self, piece: Wait) -> RowCounts:
         """Wait out the seconds of the slice; the commit is a part of them."""
         began = time.monotonic()
         rows = pa.table({"rows": [piece.rows]})
         self.output.commit(piece.name, rows, [], rows.num_rows)
         time.sleep(max(0.0, piece.seconds - (time.monotonic() - began)))
-        return Counts(piece.rows, piece.rows, Counter())
+        return RowCounts(piece.rows, piece.rows, Counter())

@@ -33,21 +33,21 @@ from numpy.typing import NDArray
 
 from benchmarks.common.samples import hoip
 from benchmarks.common.timing import Ratio, Results, Timing, Work, alternate, run_pinned
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.sources.files.formats.registry import Format, read_document
 from emrl_ray.sources.files.listing import list_sources
 from emrl_ray.sources.files.loading import Loader
-from emrl_ray.sources.files.parsed import Crystal
+from emrl_ray.sources.files.parsed import ParsedCrystal
 from emrl_ray.sources.files.parser_pool import ParserPool
 from emrl_ray.sources.files.partitions import CsvColumns
-from emrl_ray.sources.files.planning import plan_slices
+from emrl_ray.sources.files.planning import plan_partitions
 
 RESULTS = Path(__file__).parents[1] / "results" / "cif_speed.json"
-LIMITS = Limits(1000, 400_000, 5.0, 0.5)
+LIMITS = ValidationLimits(1000, 400_000, 5.0, 0.5)
 EQUAL = 1e-4
 """Å between two atoms that are the same."""
 LEAST_RATIO = 15.0
-FILES_PER_SLICE = 500
+FILES_PER_PARTITION = 500
 """As `ingest` has it by default."""
 
 
@@ -77,7 +77,7 @@ def _cpu_seconds() -> float:
 
 def ingest(folder: Path, pool: ParserPool, scratch: str) -> int:
     """Read a folder of CIFs as the verb does; return how many became rows."""
-    plan = plan_slices(list_sources([str(folder)]), scratch, FILES_PER_SLICE)
+    plan = plan_partitions(list_sources([str(folder)]), scratch, FILES_PER_PARTITION)
     load = Loader(plan.columns, LIMITS, pool, CsvColumns())
     return sum(load(piece).crystals.num_rows for piece in plan.slices)
 
@@ -97,7 +97,7 @@ def differences(cifs: Sequence[Path], **options: Any) -> dict[str, Any]:
     lattices, others = 0.0, []
     for file in cifs:
         (crystal,) = read_document(file.read_bytes(), Format.CIF)
-        assert isinstance(crystal, Crystal)
+        assert isinstance(crystal, ParsedCrystal)
         structure = read_with_pymatgen(file, **options)
         if [site.specie.Z for site in structure] != crystal.atomic_numbers.tolist():
             others.append(file.stem)

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.runtime import hardware_info, package_versions
 
 RESULT = Path(__file__).parents[1] / "results" / "engines.json"
 ENGINES = ("local", "ray")
@@ -91,7 +91,7 @@ def main() -> None:
         (options.work / "id_prop.csv").write_bytes(content.read())
     seconds: dict[str, dict[str, list[float]]] = {}
     first_line: dict[str, dict[str, list[float]]] = {}
-    figures: dict[str, Any] = {"machine": description(), "versions": versions()}
+    figures: dict[str, Any] = {"machine": hardware_info(), "versions": package_versions()}
     figures |= {"epochs": options.epochs, "seconds": seconds, "first_line_seconds": first_line}
     for number in range(ROUNDS):
         for engine in ENGINES:

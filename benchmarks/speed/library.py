@@ -31,10 +31,14 @@ from benchmarks.common.arguments import RESULTS
 from benchmarks.common.timing import Results
 from emrl_ray.config import CrystalLimits, IngestConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.matching.structure_hash import Keys, first_of_each, structure_keys
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.matching.structure_hash import (
+    StructureHashes,
+    first_of_each,
+    structure_hashes,
+)
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.parquet import iter_tables, read_table
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 
 COUNT = 1_000_000
 SAMPLED_FORMULAS = 10
@@ -58,7 +62,7 @@ def make(out: Path, options: Sequence[str]) -> dict[str, Any]:
     after = os.times()
     if process.returncode:
         raise SystemExit(f"library ended with status {process.returncode}")
-    manifest = read_json(locate(out) / "_manifest.json")
+    manifest = read_json(resolve(out) / "_manifest.json")
     return {
         "options": list(options),
         "wall_seconds": round(time.perf_counter() - began, 1),
@@ -88,16 +92,16 @@ def memory(process: psutil.Popen) -> int:
 
 def read_back(table: Path) -> dict[str, Any]:
     """Return what is found when every row is read, validated and compared with the others."""
-    limits = Limits.of(CrystalLimits(), IngestConfig.cutoff)
+    limits = ValidationLimits.of(CrystalLimits(), IngestConfig.cutoff)
     rows, rejects, ids, files = 0, 0, set(), 0
-    found: list[Keys] = []
+    found: list[StructureHashes] = []
     for part in iter_tables(table):
         good, bad = validate(part, limits)
-        keys = structure_keys(CrystalBatch.from_arrow(good))
+        keys = structure_hashes(CrystalBatch.from_arrow(good))
         found.append(keys._replace(crystal=keys.crystal + rows - rejects))
         rows, rejects, files = rows + part.num_rows, rejects + len(bad), files + 1
         ids.update(part.column("id").to_pylist())
-    first = first_of_each(Keys(*map(np.concatenate, zip(*found, strict=True))))
+    first = first_of_each(StructureHashes(*map(np.concatenate, zip(*found, strict=True))))
     return {
         "rows": rows,
         "files": files,
@@ -109,7 +113,7 @@ def read_back(table: Path) -> dict[str, Any]:
     }
 
 
-def sample(table: Path, limits: Limits) -> dict[str, int]:
+def sample(table: Path, limits: ValidationLimits) -> dict[str, int]:
     """Compare all valid crystals of some formulas with each other, at equal volumes, by StructureMatcher."""
     formulas = pc.unique(read_table(table, ["formula"]).column("formula"))
     places = np.linspace(0, len(formulas) - 1, SAMPLED_FORMULAS).astype(int)

@@ -31,7 +31,7 @@ from emrl_ray.config import OptimizationConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
@@ -41,7 +41,7 @@ from emrl_ray.model import Model
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.networks.tgnn import TGNN
 from emrl_ray.sources.files.formats.registry import Format, read_document
-from emrl_ray.sources.files.parsed import Crystal
+from emrl_ray.sources.files.parsed import ParsedCrystal
 from emrl_ray.training.losses import draw_triplets
 from emrl_ray.training.trainer import Shard, Trainer
 
@@ -69,7 +69,7 @@ class Bench:
         self.model = Model.load(model, threads)
         self.head = self.model.heads[HEAD].predict
         options = PredictConfig(model=model, source="")
-        self.limits = Limits.of(options, self.model.cutoff)
+        self.limits = ValidationLimits.of(options, self.model.cutoff)
         self.elements = element_features(default_csv(), "reference")
         self.basis = gaussian_basis("reference", CUTOFF)
         torch.manual_seed(0)
@@ -130,7 +130,7 @@ class Bench:
         crystals, files = [], self.sample.cifs
         for file in files:
             (crystal,) = read_document(file.read_bytes(), Format.CIF)
-            assert isinstance(crystal, Crystal)
+            assert isinstance(crystal, ParsedCrystal)
             crystals.append(crystal)
         numbers = [crystal.atomic_numbers for crystal in crystals]
         batch = CrystalBatch(

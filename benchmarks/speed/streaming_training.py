@@ -33,11 +33,11 @@ from benchmarks.common.samples import data_folder
 from benchmarks.common.timing import Results
 from emrl_ray.commands.featurize import graph_table
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import THREAD_VARIABLES, give_back_freed_memory, keep_freed_memory
 from emrl_ray.model.labels import read_labels
 from emrl_ray.networks.layers.collectives import SingleProcess
@@ -55,11 +55,11 @@ MOST_BYTES = {IN_MEMORY: float("inf"), IN_A_FILE: 0.0}
 def write_graphs(folder: Path, rows: int, target: str) -> None:
     """Write the graphs table of `rows` crystals."""
     crystals = pq.read_table(data_folder() / "data" / "mpl.parquet")
-    limits = Limits(1000, 400_000, 5.0)
+    limits = ValidationLimits(1000, 400_000, 5.0)
     for number, first in enumerate(range(0, rows, ROWS_PER_FILE)):
         taken = np.arange(first, min(first + ROWS_PER_FILE, rows)) % crystals.num_rows
         graphs, _ = graph_table(crystals.take(taken), limits, "mpl")
-        write_parquet(graphs, locate(folder) / f"part-{number:03d}.parquet")
+        write_parquet(graphs, resolve(folder) / f"part-{number:03d}.parquet")
 
 
 class PrivateMemory:

@@ -23,16 +23,16 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ScreenConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.crystals.matching.matcher import Known, group_duplicates
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.matching.matcher import StructureIndex, group_duplicates
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate
-from emrl_ray.io.runtime import description, limited_threads
+from emrl_ray.io.paths import resolve
+from emrl_ray.io.runtime import hardware_info, limited_threads
 from emrl_ray.model import Model, ModelTables
-from emrl_ray.model.uncertainty import Trust
+from emrl_ray.model.uncertainty import Uncertainty
 
-LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
+LIMITS = ValidationLimits(max_atoms=1000, max_pairs=400_000, min_distance=0.3)
 ROWS = 4096
 REPEATS = 3
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser = data_parser(__doc__, model="folder of the model", out="folder for the runs")
     parser.add_argument("--window", default="-2:-1.5", help="LOW:HIGH of the screen")
     words = parser.parse_args()
-    found: dict[str, Any] = {"machine": description()}
+    found: dict[str, Any] = {"machine": hardware_info()}
     found["duplicates"] = duplicates(words.data)
     print(found["duplicates"], flush=True)
     found["seconds"] = compared(words.model, f"{words.data}/candidates.parquet")
@@ -51,7 +51,7 @@ def main() -> None:
         words.model, f"{words.data}/candidates.parquet", words.window, words.out
     )
     print(found["screen"], flush=True)
-    write_json(found, locate(RESULTS / "trust" / "cost.json"))
+    write_json(found, resolve(RESULTS / "trust" / "cost.json"))
 
 
 def duplicates(data: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def duplicates(data: str) -> dict[str, Any]:
     own = group_duplicates(batch, contacts)
     copies = in_other_cells(batch)
     began = time.perf_counter()
-    found = Known(batch, contacts).find(copies, find_contacts(copies))
+    found = StructureIndex(batch, contacts).find(copies, find_contacts(copies))
     return {
         "crystals": batch.n_crystals,
         "found_as_themselves": int((found == np.arange(batch.n_crystals)).sum()),
@@ -111,7 +111,7 @@ def screens(model: str, library: str, window: str, out: str) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "ratio": round(medians["with trust"] / medians["bare"], 3),
-        "report_bytes": locate(result.report).info.size,
+        "report_bytes": resolve(result.report).info.size,
         "counts": result.manifest["counts"],
         "seconds_by_stage": result.manifest["seconds"],
         "peak_memory_bytes": result.manifest["peak_memory_bytes"],
@@ -126,14 +126,14 @@ def first_format(uri: str, out: str) -> None:
         replace(model.card, format_version=1),
         model.representation,
         model.heads,
-        Trust({}, None),
+        Uncertainty({}, None),
         ModelTables(lambda: reference, lambda: None),
         model.state,
         model.elements_csv,
     ).save(out)
 
 
-def bare(model: Model, crystals: pa.Table, limits: Limits = LIMITS) -> None:
+def bare(model: Model, crystals: pa.Table, limits: ValidationLimits = LIMITS) -> None:
     """Predict by the best head, and nothing else."""
     good, _ = validate(crystals, limits._replace(cutoff=model.cutoff), "")
     embeddings = model.embed(CrystalBatch.from_arrow(good))

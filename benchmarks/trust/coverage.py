@@ -21,12 +21,12 @@ from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import locate
-from emrl_ray.io.runtime import description
+from emrl_ray.io.paths import resolve
+from emrl_ray.io.runtime import hardware_info
 from emrl_ray.model import Model
-from emrl_ray.model.uncertainty import Calibration, residuals_of_best
+from emrl_ray.model.uncertainty import ConformalCalibration, residuals_of_best
 from emrl_ray.model.uncertainty.conformal import interval_score
-from emrl_ray.training.evaluation import within
+from emrl_ray.training.evaluation import fraction_within
 
 DATASETS = {
     "HOIP": ("hoip", "band_gap", 200),
@@ -42,7 +42,7 @@ def main() -> None:
     parser = data_parser(__doc__, models="folder for the models")
     add_seeds(parser)
     words = parser.parse_args()
-    found: dict[str, Any] = {"machine": description()}
+    found: dict[str, Any] = {"machine": hardware_info()}
     for dataset, (file, target, epochs) in DATASETS.items():
         for seed in words.seeds:
             out = f"{words.models}/{dataset}-{seed}"
@@ -65,7 +65,7 @@ def main() -> None:
                 "epochs": epochs,
             }
             print(dataset, seed, found[f"{dataset}-{seed}"], flush=True)
-            write_json(found, locate(RESULTS / "trust" / "coverage.json"))
+            write_json(found, resolve(RESULTS / "trust" / "coverage.json"))
 
 
 class HeldOut(NamedTuple):
@@ -102,7 +102,7 @@ def measured(model: Model, rows: HeldOut) -> dict[str, Any]:
         model.held_out.column(name).to_numpy() for name in ("prediction", "lower", "upper")
     )
     test, kept = part == "test", part == "calibration"
-    constant = Calibration(residuals_of_best(rows.residuals[:, kept]))
+    constant = ConformalCalibration(residuals_of_best(rows.residuals[:, kept]))
     forms = {
         "chosen": (lower[test], upper[test]),
         "constant": constant.interval(predictions[test], rows.distances[test]),
@@ -117,7 +117,7 @@ def measured(model: Model, rows: HeldOut) -> dict[str, Any]:
     targets = rows.targets[test]
     for name, ends in forms.items():
         figures[name] = {
-            "coverage": round(float(within(*ends, targets).mean()), 4),
+            "coverage": round(float(fraction_within(*ends, targets).mean()), 4),
             "mean_width": round(float((ends[1] - ends[0]).mean()), 4),
             "interval_score": round(float(interval_score(*ends, targets).mean()), 4),
         }
@@ -131,9 +131,9 @@ def divided_anew(rows: HeldOut, size: int, seed: int) -> dict[str, float]:
         kept, test = np.split(rng.permutation(len(rows.targets)), [size])
         residuals = rows.residuals[:, kept]
         best = np.abs(residuals).mean(axis=1).argmin()
-        calibration = Calibration(residuals_of_best(residuals), rows.distances[kept])
+        calibration = ConformalCalibration(residuals_of_best(residuals), rows.distances[kept])
         ends = calibration.interval(rows.predictions[best, test], rows.distances[test])
-        coverage.append(within(*ends, rows.targets[test]).mean())
+        coverage.append(fraction_within(*ends, rows.targets[test]).mean())
     return {"mean": round(float(np.mean(coverage)), 4), "sd": round(float(np.std(coverage)), 4)}
 
 

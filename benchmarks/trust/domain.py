@@ -19,16 +19,16 @@ from benchmarks.common.arguments import RESULTS, add_seeds, data_parser
 from benchmarks.trust.changed_crystals import displaced, swapped
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate
-from emrl_ray.io.runtime import description
+from emrl_ray.io.paths import resolve
+from emrl_ray.io.runtime import hardware_info
 from emrl_ray.model import Model
 
 METALS, HALIDES = (32, 50, 82), (9, 17, 35, 53)
 IRON, URANIUM, TELLURIUM, OXYGEN = 26, 92, 52, 8
-LIMITS = Limits(max_atoms=1000, max_pairs=400_000, min_distance=0.0)
+LIMITS = ValidationLimits(max_atoms=1000, max_pairs=400_000, min_distance=0.0)
 """Overlapping sites are not rejected here: they have to be seen by the domain."""
 SHARES = tuple(step / 20 for step in range(19))
 """Of the crystals that are left out: those outside the domain, then the least certain."""
@@ -39,7 +39,7 @@ def main() -> None:
     parser = data_parser(__doc__, models="folder of the models")
     add_seeds(parser)
     words = parser.parse_args()
-    found: dict[str, Any] = {"machine": description()}
+    found: dict[str, Any] = {"machine": hardware_info()}
     for seed in words.seeds:
         model = Model.load(f"{words.models}/HOIP-{seed}")
         found[f"aliens-{seed}"] = aliens(model, words.data, seed)
@@ -47,7 +47,7 @@ def main() -> None:
         model = Model.load(f"{words.models}/MPS-FE-{seed}")
         found[f"errors-{seed}"] = errors(model, words.data)
         print(seed, found[f"errors-{seed}"], flush=True)
-        write_json(found, locate(RESULTS / "trust" / "domain.json"))
+        write_json(found, resolve(RESULTS / "trust" / "domain.json"))
 
 
 def aliens(model: Model, data: str, seed: int) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from emrl_ray.commands.train import train
 from emrl_ray.config import ScreenConfig, TrainConfig
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.io.runtime import description
+from emrl_ray.io.paths import resolve
+from emrl_ray.io.runtime import hardware_info
 
 TARGET, LOW, HIGH = "band_gap", 1.0, 1.7
 TOPS = (20, 50, 100, 200, 500)
@@ -35,21 +35,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     add_seeds(parser)
     words = parser.parse_args()
-    found: dict[str, Any] = {"machine": description(), "epochs": words.epochs}
+    found: dict[str, Any] = {"machine": hardware_info(), "epochs": words.epochs}
     for seed in words.seeds:
         found[str(seed)] = precision(words.data, f"{words.work}/{seed}", words.epochs, seed)
         print(seed, found[str(seed)], flush=True)
-        write_json(found, locate(RESULTS / "trust" / "shortlist.json"))
+        write_json(found, resolve(RESULTS / "trust" / "shortlist.json"))
 
 
 def precision(data: str, work: str, epochs: int, seed: int) -> dict[str, Any]:
     """Return the share of each ranking's first rows with a true gap in the window."""
     table = read_table(f"{data}/mpl.parquet")
     learned = np.random.default_rng(seed).random(table.num_rows) < 0.2
-    write_parquet(table.filter(pa.array(learned)), locate(f"{work}/known.parquet"))
+    write_parquet(table.filter(pa.array(learned)), resolve(f"{work}/known.parquet"))
     rest = table.filter(pa.array(~learned))
     hidden = [name for name in rest.column_names if name not in (TARGET, "formation_energy")]
-    write_parquet(rest.select(hidden), locate(f"{work}/library.parquet"))
+    write_parquet(rest.select(hidden), resolve(f"{work}/library.parquet"))
     train(
         TrainConfig(
             crystals=f"{work}/known.parquet",

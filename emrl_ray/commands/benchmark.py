@@ -15,10 +15,10 @@ from emrl_ray.config import BenchmarkConfig
 from emrl_ray.experiments.benchmark.datasets import Source, check_source, sources_of
 from emrl_ray.experiments.benchmark.methods import METHODS, by_recipe, check_methods
 from emrl_ray.experiments.benchmark.result_files import has_result
-from emrl_ray.experiments.benchmark.runs import Cell
+from emrl_ray.experiments.benchmark.runs import BenchmarkRun
 from emrl_ray.io.fingerprints import table_fingerprint
-from emrl_ray.io.paths import absolute, locate
-from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.paths import absolute_uri, resolve
+from emrl_ray.io.preflight import check_output_folder
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.reports.benchmark.tables import write_tables
 from emrl_ray.reports.benchmark.transfer import write_transfer
@@ -40,7 +40,7 @@ class BenchmarkResult(NamedTuple):
 
 def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     """Make the results that are missing, then the tables of all."""
-    out, tables = absolute(config.out), absolute(config.tables or config.out)
+    out, tables = absolute_uri(config.out), absolute_uri(config.tables or config.out)
     _check_outputs(out=out, tables=tables)
     sources = sources_of(config)
     methods = config.methods or list(METHODS)
@@ -61,10 +61,10 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
 
 
 def _check_outputs(**places: str) -> None:
-    """Raise ConfigError or ImportError, in one line, for what would only show after the trainings."""
+    """Raise UserError or ImportError, in one line, for what would only show after the trainings."""
     need_extra("matplotlib", extra="report")
     for option, place in places.items():
-        check_folder_place(locate(place), place, option)
+        check_output_folder(resolve(place), place, option)
 
 
 def _compare(
@@ -73,7 +73,7 @@ def _compare(
     """Run the trainings whose methods lack results, as tasks; return what failed."""
     cells = []
     for cell in _cells(config, sources, methods):
-        place, meant = locate(out), cell.meant()
+        place, meant = resolve(out), cell.meant()
         missing = [
             method
             for method in cell.methods
@@ -84,20 +84,20 @@ def _compare(
     print(f"benchmark: {len(cells)} trainings to do", flush=True)
     if not cells:
         return []
-    from emrl_ray.distributed.benchmark_tasks import run_cells
+    from emrl_ray.distributed.benchmark_tasks import run_benchmarks
 
-    return run_cells(cells, sources, out, config)
+    return run_benchmarks(cells, sources, out, config)
 
 
 def _cells(
     config: BenchmarkConfig, sources: Mapping[str, Source], methods: list[str]
-) -> Iterator[Cell]:
+) -> Iterator[BenchmarkRun]:
     """Yield the trainings: a data set after the other, and in each a split after the other."""
     for name, source in sources.items():
         data = table_fingerprint(source.table)
         for seed in range(config.first_seed, config.first_seed + config.repeats):
             for recipe, chosen in by_recipe(methods).items():
-                yield Cell(
+                yield BenchmarkRun(
                     name,
                     source.preset,
                     source.target,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig, UserError
 from emrl_ray.experiments.benchmark.datasets import Source
 from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.experiments.benchmark.runs import TEST
-from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, SHARES, STARTS, TransferCell
+from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, SHARES, STARTS, TransferRun
 from emrl_ray.io.fingerprints import table_fingerprint
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model.labels import count_labels
-from emrl_ray.training.evaluation import LEAST_ROWS
+from emrl_ray.training.evaluation import MIN_ROWS
 
 
 def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -> list[str]:
@@ -25,36 +25,36 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
         for seed in range(config.first_seed, config.first_seed + config.repeats)
         for cell in _cells(config, name, sources[name], seed)
         if not all(
-            has_result(locate(out) / "/".join(cell.result_name(head)), cell.meant())
+            has_result(resolve(out) / "/".join(cell.result_name(head)), cell.meant())
             for head in HEADS_COMPARED
         )
     ]
     print(f"benchmark: {len(cells)} trainings of transfer to do", flush=True)
     if not cells:
         return []
-    from emrl_ray.distributed.benchmark_tasks import run_transfer
+    from emrl_ray.distributed.benchmark_tasks import run_transfers
 
-    return run_transfer(cells, sources, out, config)
+    return run_transfers(cells, sources, out, config)
 
 
 def _check_rows(sources: Mapping[str, Source]) -> None:
-    """Raise ConfigError, in one line, for a data set too small for its least share."""
+    """Raise UserError, in one line, for a data set too small for its least share."""
     for name, source in sources.items():
         rows = count_labels(source.table, source.target)
         least = round(min(SHARES) * (1 - TEST) * rows)
-        if least < LEAST_ROWS:
-            raise ConfigError(
+        if least < MIN_ROWS:
+            raise UserError(
                 f"--transfer: {min(SHARES):.0%} of the training rows of {name} are {least}, "
-                f"at least {LEAST_ROWS} are needed"
+                f"at least {MIN_ROWS} are needed"
             )
 
 
-def _cells(config: BenchmarkConfig, name: str, source: Source, seed: int) -> list[TransferCell]:
+def _cells(config: BenchmarkConfig, name: str, source: Source, seed: int) -> list[TransferRun]:
     assert config.transfer is not None
     data = table_fingerprint(source.table)
     before = config.transfer_epochs or config.epochs
     return [
-        TransferCell(
+        TransferRun(
             config.transfer,
             before,
             name,

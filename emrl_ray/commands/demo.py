@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.commands.generate import library
+from emrl_ray.commands.generate import generate
 from emrl_ray.commands.generation_partitions import ENERGY
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
-from emrl_ray.config import DemoConfig, LibraryConfig, ScreenConfig, TrainConfig
+from emrl_ray.config import DemoConfig, GenerateConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.counts import duration
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate
-from emrl_ray.training.evaluation import mae, within
+from emrl_ray.io.paths import resolve
+from emrl_ray.training.evaluation import fraction_within, mae
 
 KNOWN, CANDIDATES = 1_200, 6_000
 """Crystals to learn from and to screen."""
@@ -36,9 +36,9 @@ TOP, SHOWN = 100, 10
 """Crystals on the shortlist, and how many of them are printed."""
 LABELLED_ROWS, SCREENED_ROWS = 300, 1_500
 """Crystals that are labelled and screened together, about a second of work or less."""
-MOST_ERROR = 0.5
+MAX_ERROR = 0.5
 """Largest error that passes, in those of the floor."""
-LEAST_GAIN = 5.0
+MIN_GAIN = 5.0
 """Least hit rate that passes, in those of a random draw."""
 
 
@@ -63,8 +63,8 @@ class DemoResult(NamedTuple):
     @property
     def passed(self) -> bool:
         """Whether error and hit rate are as far from floor and random draw as they must be."""
-        gain = self.hit_rate >= LEAST_GAIN * self.random_rate
-        return self.mae <= MOST_ERROR * self.floor and gain
+        gain = self.hit_rate >= MIN_GAIN * self.random_rate
+        return self.mae <= MAX_ERROR * self.floor and gain
 
 
 def demo(config: DemoConfig) -> DemoResult:
@@ -73,24 +73,24 @@ def demo(config: DemoConfig) -> DemoResult:
     root = config.out.rstrip("/")
     known, candidates = _known(config, f"{root}/known"), _candidates(config, f"{root}/library")
     _say(1, f"generate {KNOWN:,} crystals to learn from, with their exact Ewald energies")
-    library(known)
+    generate(known)
     _say(2, f"generate {CANDIDATES:,} candidates without labels; no composition of 1 is among them")
-    library(candidates)
+    generate(candidates)
     _say(3, f"train on the {KNOWN:,}: {EPOCHS} epochs, then the heads")
     train(_training(config, known.out, f"{root}/model"))
     _say(4, f"screen the {CANDIDATES:,} for {WINDOW[0]:g} to {WINDOW[1]:g} eV/atom")
     run = screen(_screening(candidates.out, f"{root}/model", f"{root}/screen"))
     _say(5, "reveal the exact energies of the candidates")
-    library(replace(candidates, out=f"{root}/revealed", label="ewald", block_rows=LABELLED_ROWS))
+    generate(replace(candidates, out=f"{root}/revealed", label="ewald", block_rows=LABELLED_ROWS))
     _say(6, "compare")
     result = _compare(root, run.report)
-    write_json(result._asdict() | {"passed": result.passed}, locate(root) / "demo.json")
+    write_json(result._asdict() | {"passed": result.passed}, resolve(root) / "demo.json")
     _summarize(result, time.monotonic() - began)
     return result
 
 
-def _known(config: DemoConfig, out: str) -> LibraryConfig:
-    return LibraryConfig(
+def _known(config: DemoConfig, out: str) -> GenerateConfig:
+    return GenerateConfig(
         out=out,
         count=KNOWN,
         seed=config.seed,
@@ -100,9 +100,9 @@ def _known(config: DemoConfig, out: str) -> LibraryConfig:
     )
 
 
-def _candidates(config: DemoConfig, out: str) -> LibraryConfig:
+def _candidates(config: DemoConfig, out: str) -> GenerateConfig:
     """Draw from the other half of the compositions, with strains of their own."""
-    return LibraryConfig(out=out, count=CANDIDATES, seed=config.seed + 1, part="2/2")
+    return GenerateConfig(out=out, count=CANDIDATES, seed=config.seed + 1, part="2/2")
 
 
 def _training(config: DemoConfig, crystals: str, out: str) -> TrainConfig:
@@ -155,7 +155,7 @@ def _compare(root: str, report: str) -> DemoResult:
         floor=mae(np.full(len(energies), known.mean()), energies),
         hit_rate=float(hits.mean()),
         random_rate=float(_in_window(energies).mean()),
-        coverage=float(within(*ends, energies).mean()),
+        coverage=float(fraction_within(*ends, energies).mean()),
         inside=float(predicted.column("in_domain").to_numpy().mean()),
         report=report,
     )
@@ -179,12 +179,12 @@ def _say(step: int, what: str) -> None:
 def _summarize(result: DemoResult, seconds: float) -> None:
     print(
         f"demo: MAE {result.mae:.2f} eV/atom against {result.floor:.2f} for the mean of the training "
-        f"labels, {result.mae / result.floor:.2f} × the floor (passes: at most {MOST_ERROR} ×)"
+        f"labels, {result.mae / result.floor:.2f} × the floor (passes: at most {MAX_ERROR} ×)"
     )
     print(
         f"demo: {result.hit_rate:.0%} of the shortlist are in the window against "
         f"{result.random_rate:.1%} of a random draw, "
-        f"{result.hit_rate / result.random_rate:.1f} × (passes: at least {LEAST_GAIN:g} ×)"
+        f"{result.hit_rate / result.random_rate:.1f} × (passes: at least {MIN_GAIN:g} ×)"
     )
     print(
         f"demo: {result.coverage:.0%} of the exact energies lie in their 90 % intervals, "

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.commands.predict import print_rows
-from emrl_ray.config import ConfigError, DiffConfig, ScreenConfig
+from emrl_ray.config import DiffConfig, ScreenConfig, UserError
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import read_json
 from emrl_ray.reports.markup import plain
-from emrl_ray.runs.output_files import check_out, write_table
+from emrl_ray.runs.output_files import check_output_file_name, write_table
 from emrl_ray.runs.result_folder import finished_manifest
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.shortlist import RANK
-from emrl_ray.screening.shortlist_diff import AFTER, BEFORE, CHANGE, Changes, changes
+from emrl_ray.screening.shortlist_diff import AFTER, BEFORE, CHANGE, ShortlistDiff, shortlist_diff
 
 SHAPING = {
     *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),
@@ -42,21 +42,21 @@ class Listed(NamedTuple):
     """What else was asked of the screen, by the names of its options."""
 
 
-def diff(config: DiffConfig) -> Changes:
+def diff(config: DiffConfig) -> ShortlistDiff:
     """Compare the shortlists of two runs, and write or print what changed.
 
-    Raises ConfigError, FileNotFoundError or ValueError, in one line, for folders without a
+    Raises UserError, FileNotFoundError or ValueError, in one line, for folders without a
     finished run, runs of other targets, and an --out that cannot be written.
     """
     if config.out is not None:
-        check_out(config.out)
+        check_output_file_name(config.out)
     before, after = _read(config.before), _read(config.after)
     if before.targets != after.targets:
-        raise ConfigError(
+        raise UserError(
             f"{after.uri} predicts {after.targets}, {before.uri} {before.targets}: their shortlists "
             "cannot be compared"
         )
-    found = changes(before.shortlist, after.shortlist)
+    found = shortlist_diff(before.shortlist, after.shortlist)
     for line in _cautions(before, after):
         print(f"diff: {line}")
     if config.out is None and found.table.num_rows:

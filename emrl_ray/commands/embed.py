@@ -9,16 +9,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import EmbedConfig
-from emrl_ray.crystals.counts import Counts, closing
+from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import parquet_writer
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.runs.output_files import check_out, rejects_beside, rejects_stream
-from emrl_ray.sources.files.local import open_supply
+from emrl_ray.runs.output_files import check_output_file_name, rejects_beside, rejects_stream
+from emrl_ray.sources.files.local import open_source
 
 EMBEDDING = "embedding"
 
@@ -28,7 +28,7 @@ class EmbedResult(NamedTuple):
 
     embeddings: str
     """Path or URI of the Parquet file."""
-    counts: Counts
+    counts: RowCounts
     """What became of the crystals of the source."""
 
     @property
@@ -41,27 +41,27 @@ def embed(config: EmbedConfig) -> EmbedResult:
     """Write the embeddings of the crystals of a source, in its order, and the rejects beside them.
 
     Crystals are read, embedded and written part by part: memory does not grow with their number
-    (but for the names of files). Raises ConfigError or another ValueError, or FileNotFoundError, in
+    (but for the names of files). Raises UserError or another ValueError, or FileNotFoundError, in
     one line and before any work, for options that cannot be met.
     """
-    check_out(config.out, (".parquet",))
+    check_output_file_name(config.out, (".parquet",))
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        with open_supply(config.source, config.cif_column, config.out) as supply:
+        with open_source(config.source, config.cif_column, config.out) as supply:
             schema = _schema(model, config, supply.columns)
-            limits = Limits.of(config, model.cutoff)
+            limits = ValidationLimits.of(config, model.cutoff)
             rows = 0
             with (
-                rejects_stream(locate(rejects_beside(config.out))) as rejects,
-                parquet_writer(locate(config.out), schema) as writer,
+                rejects_stream(resolve(rejects_beside(config.out))) as rejects,
+                parquet_writer(resolve(config.out), schema) as writer,
             ):
                 for loaded in supply.load(limits, threads):
                     found = model.embed_crystals(loaded.crystals, limits.after_reading)
                     rejects.write(loaded.rejects + loaded.located(found.rejects))
                     writer.write_table(_rows(found.crystals, found.embeddings, schema))
                     rows += found.crystals.num_rows
-    counts = Counts(rows + rejects.reasons.total(), rows, rejects.reasons)
+    counts = RowCounts(rows + rejects.reasons.total(), rows, rejects.reasons)
     lines = [*closing("embed", counts, supply.passed_over), f"embed: {config.out}"]
     if rejects.reasons:
         lines.append(f"embed: rejects in {rejects_beside(config.out)}")

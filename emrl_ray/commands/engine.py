@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from emrl_ray.config import TrainConfig
 from emrl_ray.config.base import EngineOptions, option_text
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.distributed.cluster import connect, in_job
-from emrl_ray.runs.local_runner import Observe, Progress, SliceWorker, complete, reports_here
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.local_runner import Observe, PartitionWorker, Progress, complete, run_locally
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 MAX_LOCAL_ROWS = 5_000
 """Rows, or files, up to which `auto` works in this process."""
@@ -63,25 +63,25 @@ def run_partitions(
     engine: Engine,
     options: Placement,
     pieces: Iterable[Named],
-    output: Output,
-    build: Callable[..., SliceWorker],
+    output: PartitionedOutput,
+    build: Callable[..., PartitionWorker],
     arguments: Sequence[Any] = (),
     *,
     progress: Progress | None = None,
     observe: Observe | None = None,
-) -> Counts:
+) -> RowCounts:
     """Compute the partitions that `output` does not hold yet, and return the counts of all.
 
     `build(*arguments)` makes the worker: once in this process, or once in each of Ray's workers.
     Raises OSError, in one line, if storage fails, and RuntimeError if a row is not accounted for.
     """
     if engine == "local":
-        reports = partial(reports_here, build, arguments)
+        reports = partial(run_locally, build, arguments)
         return complete(pieces, output, reports, progress, observe)
-    from emrl_ray.distributed.partition_runner import run_slices
+    from emrl_ray.distributed.partition_runner import run_partitions_on_ray
 
     connect(options.address)
-    return run_slices(
+    return run_partitions_on_ray(
         pieces,
         output,
         build,

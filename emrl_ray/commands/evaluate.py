@@ -10,24 +10,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, EvaluateConfig
+from emrl_ray.config import EvaluateConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
-from emrl_ray.crystals.counts import Counts, closing
+from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target_columns
-from emrl_ray.crystals.units import number_field, origin_of
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.units import column_metadata, number_field
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_bytes, write_csv, write_json
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
 from emrl_ray.model import Model, check_free_columns
 from emrl_ray.reports.evaluation.parity import parity
 from emrl_ray.reports.evaluation.summary import caption, label, measured, sentences
 from emrl_ray.runs.output_files import write_rejects
 from emrl_ray.runs.result_folder import check_own_folder, made_by
-from emrl_ray.sources.files.local import Supply, open_supply
+from emrl_ray.sources.files.local import CrystalSource, open_source
 from emrl_ray.sources.files.targets import reject_unlabelled
 from emrl_ray.training.evaluation import by_element
 
@@ -68,17 +68,17 @@ class _Scored(NamedTuple):
 def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """Predict labelled crystals and compare; writes metrics, predictions, elements and the plot.
 
-    Raises ConfigError or another ValueError, FileNotFoundError, or ImportError, in one line and
+    Raises UserError or another ValueError, FileNotFoundError, or ImportError, in one line and
     before any work, for options that cannot be met.
     """
     if config.out is not None:
         need_extra("matplotlib", extra="report")
-        check_own_folder(locate(config.out), config.out, TABLE, "evaluation")
+        check_own_folder(resolve(config.out), config.out, TABLE, "evaluation")
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         head, target = model.read_head(config.head), config.target or model.card.target
-        with open_supply(config.crystals, config.cif_column) as supply:
+        with open_source(config.crystals, config.cif_column) as supply:
             _check_columns(supply, target, model, config)
             parts, rejects = _score_all(supply, target, model, head, config, threads)
         scored = _Scored(
@@ -90,8 +90,10 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     return result
 
 
-def _check_columns(supply: Supply, target: str, model: Model, config: EvaluateConfig) -> None:
-    """Raise ConfigError or ValueError, in one line, unless the source has values to compare with.
+def _check_columns(
+    supply: CrystalSource, target: str, model: Model, config: EvaluateConfig
+) -> None:
+    """Raise UserError or ValueError, in one line, unless the source has values to compare with.
 
     Another unit is refused and not warned about: every number would be wrong by a factor. Another
     level of theory is a comparison that people do make, and is only said.
@@ -99,19 +101,19 @@ def _check_columns(supply: Supply, target: str, model: Model, config: EvaluateCo
     check_free_columns(supply.columns, config.crystals)
     for name in (TRUE, ERROR):
         if name in supply.columns.names and name != target:
-            raise ConfigError(f"{config.crystals}: has a column {name!r}, as the result; rename it")
+            raise UserError(f"{config.crystals}: has a column {name!r}, as the result; rename it")
     if target not in (choices := target_columns(supply.columns)):
         listed = (
             f"its numeric columns: {', '.join(choices)}"
             if choices
             else "it has no column of numbers (ingest --targets joins a CSV of them to crystals)"
         )
-        raise ConfigError(
+        raise UserError(
             f"{config.crystals}: no known values of {target!r} to compare with; {listed}"
         )
-    unit, theory = origin_of(supply.columns.field(target))
+    unit, theory = column_metadata(supply.columns.field(target))
     if unit and model.card.unit and unit != model.card.unit:
-        raise ConfigError(
+        raise UserError(
             f"{config.crystals}: {target} is in {unit}, {config.model} predicts "
             f"{model.card.target} in {model.card.unit}; convert the column or correct its unit"
         )
@@ -120,13 +122,18 @@ def _check_columns(supply: Supply, target: str, model: Model, config: EvaluateCo
 
 
 def _score_all(
-    supply: Supply, target: str, model: Model, head: str, config: EvaluateConfig, threads: int
+    supply: CrystalSource,
+    target: str,
+    model: Model,
+    head: str,
+    config: EvaluateConfig,
+    threads: int,
 ) -> tuple[list[_Scored], list[Reject]]:
     """Return the scored crystals, slice by slice, and the rejects.
 
-    Raises ConfigError, in one line, if crystals could be read and none of them has a target.
+    Raises UserError, in one line, if crystals could be read and none of them has a target.
     """
-    limits = Limits.of(config, model.cutoff)
+    limits = ValidationLimits.of(config, model.cutoff)
     parts, rejects, read, labelled = [], [], 0, 0
     for loaded in supply.load(limits, threads):
         crystals, unlabelled = _labelled(loaded.crystals, target)
@@ -138,7 +145,7 @@ def _score_all(
         read += loaded.crystals.num_rows
         labelled += crystals.num_rows
     if read and not labelled:
-        raise ConfigError(f"{config.crystals}: none of its {read:,} crystals has a {target}")
+        raise UserError(f"{config.crystals}: none of its {read:,} crystals has a {target}")
     return parts, rejects
 
 
@@ -154,7 +161,7 @@ def _score(
     target: str,
     model: Model,
     head: str,
-    limits: Limits,
+    limits: ValidationLimits,
     confidence: float,
 ) -> tuple[_Scored, list[Reject]]:
     """Return the predictions of crystals with a target, and a reject for each without one."""
@@ -196,14 +203,14 @@ def _close(
     target, unit = config.target or model.card.target, model.card.unit
     reasons = Counter(result.rejects.column("reason").to_pylist())
     scored = result.predictions.num_rows
-    counts = Counts(scored + reasons.total(), scored, reasons)
+    counts = RowCounts(scored + reasons.total(), scored, reasons)
     if result.passed:
         print(f"{label(target, unit)}: regressor {head} of {config.model}")
         print("\n".join(sentences(result.metrics, result.by_element, unit)))
     print("\n".join(closing("evaluate", counts, passed_over)), flush=True)
     if config.out is None or not result.passed:
         return
-    folder = locate(config.out)
+    folder = resolve(config.out)
     about: dict[str, Any] = {
         "model": config.model,
         "model_fingerprint": folder_fingerprint(config.model),

@@ -11,21 +11,21 @@ import pyarrow as pa
 from emrl_ray.commands.engine import choose_engine, run_partitions, start
 from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import GEOMETRY, Reject, Stage, check_crystal_schema
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import table_schema
-from emrl_ray.io.paths import absolute, list_files, locate
+from emrl_ray.io.paths import absolute_uri, list_files, resolve
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice, rows_in
+from emrl_ray.runs.partitioned_output import PartitionedOutput
+from emrl_ray.runs.partitions import RowPartition, plan_rows, read_partition, rows_in
 from emrl_ray.runs.progress import Progress
-from emrl_ray.runs.run_directory import MANIFEST, Job, refuse_input_as_output
-from emrl_ray.runs.usage import Usage
+from emrl_ray.runs.run_directory import MANIFEST, RunDirectory, refuse_input_as_output
+from emrl_ray.runs.usage import ResourceUsage
 
 
 class FeaturizeResult(NamedTuple):
@@ -33,22 +33,22 @@ class FeaturizeResult(NamedTuple):
 
     graphs: str
     """Path or URI of the graphs table."""
-    counts: Counts
+    counts: RowCounts
 
 
 def featurize(config: FeaturizeConfig) -> FeaturizeResult:
     """Write the graphs table of a crystals table; called again it goes on where it stopped."""
-    config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
+    config = replace(config, out=absolute_uri(config.out), crystals=absolute_uri(config.crystals))
     refuse_input_as_output(config.out, crystals=config.crystals)
     _check_columns(config.crystals)
-    folder = locate(config.out)
-    output = Output(config.out, f"{config.out}/_rejects")
+    folder = resolve(config.out)
+    output = PartitionedOutput(config.out, f"{config.out}/_rejects")
     inputs = {"crystals": table_fingerprint(config.crystals)}
-    job = Job("featurize", folder, asdict(config), inputs)
+    job = RunDirectory("featurize", folder, asdict(config), inputs)
     with job.held(config.overwrite):
         job.open(config.overwrite)
         pieces = plan_rows(config.crystals, config.block_rows)
-        usage = Usage()
+        usage = ResourceUsage()
         engine = choose_engine("featurize", config, rows_in(pieces))
         start(engine, config.address)
         with usage.timed("featurize"):
@@ -58,7 +58,7 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
                 pieces,
                 output,
                 FeaturizeWorker,
-                (Limits.of(config, config.cutoff), output, inputs["crystals"]),
+                (ValidationLimits.of(config, config.cutoff), output, inputs["crystals"]),
                 progress=Progress("featurize"),
                 observe=usage.observe,
             )
@@ -83,8 +83,8 @@ def _check_columns(crystals: str) -> None:
             raise ValueError(f"{crystals}: has a column {name!r}, as graphs have; rename it")
 
 
-def _summarize(counts: Counts, manifest: dict[str, Any]) -> None:
-    print(account("featurize", counts))
+def _summarize(counts: RowCounts, manifest: dict[str, Any]) -> None:
+    print(summary_line("featurize", counts))
     pace, memory = manifest["throughput"], manifest["peak_memory_bytes"]
     print(
         f"featurize: {pace['crystals_per_second']:,.0f} crystals/s on {pace['workers']} workers, "
@@ -97,26 +97,28 @@ def _summarize(counts: Counts, manifest: dict[str, Any]) -> None:
 class FeaturizeWorker:
     """Computes and commits one slice of crystals."""
 
-    def __init__(self, limits: Limits, output: Output, source: str) -> None:
+    def __init__(self, limits: ValidationLimits, output: PartitionedOutput, source: str) -> None:
         self.limits, self.output, self.source = limits, output, source
 
-    def __call__(self, piece: RowSlice) -> Counts:
+    def __call__(self, piece: RowPartition) -> RowCounts:
         """Write the graphs of the slice's crystals and the rejects."""
         with limited_threads(1):
-            crystals = read_slice(piece)
+            crystals = read_partition(piece)
             graphs, rejects = graph_table(crystals, self.limits, piece.file)
             metadata = {**(graphs.schema.metadata or {}), SOURCE_KEY: self.source.encode()}
             graphs = graphs.replace_schema_metadata(metadata)
             return self.output.commit(piece.name, graphs, rejects, crystals.num_rows)
 
 
-def graph_table(crystals: pa.Table, limits: Limits, source: str) -> tuple[pa.Table, list[Reject]]:
+def graph_table(
+    crystals: pa.Table, limits: ValidationLimits, source: str
+) -> tuple[pa.Table, list[Reject]]:
     """Return the graphs table of a crystals table, and a reject for each row that has no graph."""
     assert limits.cutoff is not None
     good, rejects = validate(crystals, limits, source)
     graphs = Graphs.from_crystals(CrystalBatch.from_arrow(good), limits.cutoff)
     lonely = graphs.pairs.n_pairs == 0
-    kept, without_pairs = reject_lonely(good, lonely, limits.cutoff, source, Stage.FEATURIZE)
+    kept, without_pairs = reject_without_pairs(good, lonely, limits.cutoff, source, Stage.FEATURIZE)
     if without_pairs:
         graphs = graphs.take(np.flatnonzero(~lonely))
     columns = kept.drop_columns(list(GEOMETRY))

@@ -12,20 +12,20 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
-from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.crystals.counts import RowCounts, duration, summary_line
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import file_fingerprint
-from emrl_ray.io.paths import Location, absolute, locate, read_json
-from emrl_ray.io.runtime import description, versions
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.io.paths import Location, absolute_uri, read_json, resolve
+from emrl_ray.io.runtime import hardware_info, package_versions
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 from emrl_ray.runs.progress import Progress
-from emrl_ray.runs.repeated_ids import reject_repeated_ids
-from emrl_ray.runs.run_directory import MANIFEST, Job, is_finished, refuse_input_as_output
-from emrl_ray.sources.databases.base import Plan, Source
+from emrl_ray.runs.repeated_ids import reject_duplicate_ids
+from emrl_ray.runs.run_directory import MANIFEST, RunDirectory, is_finished, refuse_input_as_output
+from emrl_ray.sources.databases.base import DatabaseSource, FetchPlan
 from emrl_ray.sources.databases.id_files import ids_file
 from emrl_ray.sources.databases.materials_project import MaterialsProject
 from emrl_ray.sources.databases.optimade import Optimade
-from emrl_ray.sources.databases.retry import Asker
+from emrl_ray.sources.databases.retry import RetryPolicy
 
 PLAN = "_plan.json"
 """What the server said when the fetch began."""
@@ -36,7 +36,7 @@ class FetchResult(NamedTuple):
 
     crystals: str
     """Path or URI of the crystals table."""
-    counts: Counts
+    counts: RowCounts
     database_version: str | None
     """As the server tells it; OPTIMADE servers need not."""
     seconds: float
@@ -45,25 +45,25 @@ class FetchResult(NamedTuple):
 def fetch(config: FetchConfig) -> FetchResult:
     """Fetch crystals into a crystals table; called again it goes on where it stopped.
 
-    Raises ConfigError and other errors of one line for wrong options, a missing key or package, a
+    Raises UserError and other errors of one line for wrong options, a missing key or package, a
     server that refuses, and one that still fails after the last try: what came until then stays.
     """
     began = time.monotonic()
     config = _in_full(config)
-    folder, output = locate(config.out), Output(config.out, f"{config.out}/_rejects")
+    folder, output = resolve(config.out), PartitionedOutput(config.out, f"{config.out}/_rejects")
     job = _job(config, folder)
     with job.held(config.overwrite):
         planned = (folder / PLAN).exists()
         if planned and not config.overwrite and is_finished(folder, output):
             print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return _result(config, read_json(folder / PLAN), _counts(output), began)
-        asker = Asker(config.attempts, config.patience)
+        asker = RetryPolicy(config.attempts, config.patience)
         source = _source(config, asker)
         plan = source.plan(_earlier_plan(config, folder))
         job.open(config.overwrite)
         write_json(plan, folder / PLAN)
         pieces = _fetch(source, plan, output)
-        reject_repeated_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
+        reject_duplicate_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
         result = _result(config, plan, _counts(output), began)
         output.sweep()
         write_json(_manifest(config, job, plan, len(pieces), result), folder / MANIFEST)
@@ -75,17 +75,17 @@ def _in_full(config: FetchConfig) -> FetchConfig:
     """Return the options in the form in which two calls of the same meaning are the same."""
     return replace(
         config,
-        out=absolute(config.out),
-        ids=None if config.ids is None else absolute(config.ids),
+        out=absolute_uri(config.out),
+        ids=None if config.ids is None else absolute_uri(config.ids),
         endpoint=None if config.endpoint is None else config.endpoint.rstrip("/"),
         optimade=None if config.optimade is None else config.optimade.rstrip("/"),
     )
 
 
-def _job(config: FetchConfig, folder: Location) -> Job:
+def _job(config: FetchConfig, folder: Location) -> RunDirectory:
     refuse_input_as_output(config.out, ids=config.ids)
     inputs = {} if config.ids is None else {"ids": _fingerprint(config.ids)}
-    return Job("fetch", folder, asdict(config), inputs)
+    return RunDirectory("fetch", folder, asdict(config), inputs)
 
 
 def _fingerprint(ids: str) -> str:
@@ -93,17 +93,17 @@ def _fingerprint(ids: str) -> str:
     return file_fingerprint(ids)
 
 
-def _source(config: FetchConfig, asker: Asker) -> Source:
+def _source(config: FetchConfig, asker: RetryPolicy) -> DatabaseSource:
     return MaterialsProject(config, asker) if config.optimade is None else Optimade(config, asker)
 
 
-def _earlier_plan(config: FetchConfig, folder: Location) -> Plan | None:
+def _earlier_plan(config: FetchConfig, folder: Location) -> FetchPlan | None:
     """Return the plan of the call that began this fetch, if there was one."""
     place = folder / PLAN
     return read_json(place) if place.exists() and not config.overwrite else None
 
 
-def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
+def _fetch(source: DatabaseSource, plan: FetchPlan, output: PartitionedOutput) -> Sequence[Named]:
     """Return all slices, in order, once they are there; says what stays if they do not all come."""
     try:
         return source.fetch(plan, output, Progress("fetch"))
@@ -116,21 +116,21 @@ def _fetch(source: Source, plan: Plan, output: Output) -> Sequence[Named]:
     )
 
 
-def _counts(output: Output) -> Counts:
+def _counts(output: PartitionedOutput) -> RowCounts:
     """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
-    counts = Counts.total(output.done().values())
+    counts = RowCounts.total(output.done().values())
     if not counts.balanced:
-        raise RuntimeError(f"rows were lost: {account('fetch', counts)}")
+        raise RuntimeError(f"rows were lost: {summary_line('fetch', counts)}")
     return counts
 
 
-def _result(config: FetchConfig, plan: Plan, counts: Counts, began: float) -> FetchResult:
+def _result(config: FetchConfig, plan: FetchPlan, counts: RowCounts, began: float) -> FetchResult:
     version = plan["origin"]["database_version"]
     return FetchResult(config.out, counts, version, time.monotonic() - began)
 
 
 def _manifest(
-    config: FetchConfig, job: Job, plan: Plan, slices: int, result: FetchResult
+    config: FetchConfig, job: RunDirectory, plan: FetchPlan, slices: int, result: FetchResult
 ) -> dict[str, Any]:
     return {
         "config": asdict(config),
@@ -139,16 +139,16 @@ def _manifest(
         "slices": slices,
         "counts": result.counts._asdict(),
         "seconds": round(result.seconds, 3),
-        "versions": versions(),
-        "machine": description(),
+        "versions": package_versions(),
+        "machine": hardware_info(),
     }
 
 
-def _summarize(result: FetchResult, plan: Plan, repeats: int) -> None:
+def _summarize(result: FetchResult, plan: FetchPlan, repeats: int) -> None:
     total = plan["total"]
     if total is not None and total != result.counts.rows_in:
         print(f"fetch: the server announced {total:,} rows and gave {result.counts.rows_in:,}")
-    print(account("fetch", result.counts))
+    print(summary_line("fetch", result.counts))
     repeated = f", {repeats:,} requests repeated" if repeats else ""
     version = f", version {result.database_version}" if result.database_version else ""
     print(

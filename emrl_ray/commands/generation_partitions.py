@@ -10,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, CrystalLimits, IngestConfig, LibraryConfig
+from emrl_ray.config import CrystalLimits, GenerateConfig, IngestConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.counts import Counts, in_brackets
+from emrl_ray.crystals.counts import RowCounts, in_brackets
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
 from emrl_ray.crystals.geometry.ewald import ewald_energies
-from emrl_ray.crystals.matching.structure_hash import structure_keys
+from emrl_ray.crystals.matching.structure_hash import structure_hashes
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, crystals_table
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.runtime import limited_threads
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.screening.filters import element_filter
-from emrl_ray.sources.generation.base import Candidates, Composable
-from emrl_ray.sources.generation.ion_assignments import combinations
-from emrl_ray.sources.generation.novelty import KnownShapes, read_known
+from emrl_ray.sources.generation.base import Candidates, CompositionLimits
+from emrl_ray.sources.generation.ion_assignments import ion_assignments
+from emrl_ray.sources.generation.novelty import NoveltyFilter, read_known
 from emrl_ray.sources.generation.perovskites import SITES, Perovskites
 from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes
 from emrl_ray.sources.generation.substitution import Substitutions
@@ -37,7 +37,7 @@ ENERGY = pa.field(
 )
 
 
-class Span(NamedTuple):
+class CandidateRange(NamedTuple):
     """Candidates `start:stop`."""
 
     name: str
@@ -55,21 +55,21 @@ class Block(NamedTuple):
     """(B,) ids of known crystals, null where there is none; None if nobody asks."""
 
 
-def limits_of(config: LibraryConfig) -> Limits:
+def limits_of(config: GenerateConfig) -> ValidationLimits:
     """Return what the crystals of a library, and those it is made from, are at most."""
     most = CrystalLimits(max_atoms=config.max_atoms)
-    return Limits.of(most, IngestConfig.cutoff)
+    return ValidationLimits.of(most, IngestConfig.cutoff)
 
 
-def known_limits() -> Limits:
+def matching_limits() -> ValidationLimits:
     """Return what known crystals are at most: their cells may be larger than those of the candidates."""
-    return Limits.of(CrystalLimits(), IngestConfig.cutoff)
+    return ValidationLimits.of(CrystalLimits(), IngestConfig.cutoff)
 
 
-def candidates_of(config: LibraryConfig) -> Candidates:
-    """Return what the options choose from; raises ConfigError, in one line, if that is nothing."""
+def candidates_of(config: GenerateConfig) -> Candidates:
+    """Return what the options choose from; raises UserError, in one line, if that is nothing."""
     chosen = element_filter(config.exclude_elements, config.only_elements)
-    composable = Composable.of(
+    composable = CompositionLimits.of(
         chosen.excluded,
         chosen.only,
         MAX_ATOMIC_NUMBER if config.max_elements is None else config.max_elements,
@@ -83,22 +83,22 @@ def candidates_of(config: LibraryConfig) -> Candidates:
         found = Substitutions.of(config.parents, composable, threshold, limits_of(config))
         if not found.parents.ids:
             why = in_brackets(rejected(found.parents_read, found.rejects).rejects)
-            raise ConfigError(
+            raise UserError(
                 f"--from {config.parents}: no crystal there can be a parent: "
                 f"{found.parents_read:,} read, 0 usable{why}"
             )
         if not found.combinations:
-            raise ConfigError(
+            raise UserError(
                 f"--from {config.parents}: no crystal there has a replacement of its ions with "
                 f"--threshold {threshold:g} and the elements asked for"
             )
         return found
-    neutral = combinations().part(*config.parts())
+    neutral = ion_assignments().part(*config.parts())
     if not len(neutral):
-        raise ConfigError(f"--part {config.part}: no combination of ions is in it")
+        raise UserError(f"--part {config.part}: no combination of ions is in it")
     neutral = neutral.composable(composable)
     if not len(neutral):
-        raise ConfigError(
+        raise UserError(
             "--exclude-elements, --only-elements, --max-elements, --max-atoms: leave no combination "
             "of prototype and ions"
         )
@@ -107,29 +107,31 @@ def candidates_of(config: LibraryConfig) -> Candidates:
     )
 
 
-def rejected(rows_in: int, rejects: Sequence[Reject]) -> Counts:
+def rejected(rows_in: int, rejects: Sequence[Reject]) -> RowCounts:
     """Return the counts of rows of which these were rejected."""
     reasons = Counter(str(reject.reason) for reject in rejects)
-    return Counts(rows_in, rows_in - len(rejects), reasons)
+    return RowCounts(rows_in, rows_in - len(rejects), reasons)
 
 
-class KeyWorker:
+class HashWorker:
     """Finds the valid candidates of a range, their keys, and the known crystals that they are."""
 
-    def __init__(self, candidates: Candidates, config: LibraryConfig, output: Output) -> None:
+    def __init__(
+        self, candidates: Candidates, config: GenerateConfig, output: PartitionedOutput
+    ) -> None:
         self.candidates, self.output = candidates, output
         self.limits = limits_of(config)
         self.known = None
         if config.known is not None:
-            table, _ = read_known(config.known, known_limits())
-            self.known = KnownShapes(table)
+            table, _ = read_known(config.known, matching_limits())
+            self.known = NoveltyFilter(table)
 
     @classmethod
-    def build(cls, config: LibraryConfig, output: Output) -> KeyWorker:
+    def build(cls, config: GenerateConfig, output: PartitionedOutput) -> HashWorker:
         """Return a worker that makes its candidates itself, for another process."""
         return cls(candidates_of(config), config, output)
 
-    def __call__(self, piece: Span) -> Counts:
+    def __call__(self, piece: CandidateRange) -> RowCounts:
         """Write `number`, `key`, `second_keys` and `known_id` of the valid candidates."""
         numbers = np.arange(piece.start, piece.stop)
         with limited_threads(1):
@@ -138,7 +140,7 @@ class KeyWorker:
             table = crystals_table(crystals, ids, ids, {"number": pa.array(numbers)})
             good, rejects = validate(table, self.limits, piece.name)
             batch = CrystalBatch.from_arrow(good)
-            keys = structure_keys(batch)
+            keys = structure_hashes(batch)
             second = np.bincount(keys.crystal, minlength=batch.n_crystals)
             offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(second, dtype=np.int32)])
             in_order = keys.second[np.argsort(keys.crystal, kind="stable")]
@@ -159,22 +161,24 @@ class KeyWorker:
 class CrystalWorker:
     """Makes, labels and commits the crystals of one block."""
 
-    def __init__(self, candidates: Candidates, config: LibraryConfig, output: Output) -> None:
+    def __init__(
+        self, candidates: Candidates, config: GenerateConfig, output: PartitionedOutput
+    ) -> None:
         self.candidates, self.config, self.output = candidates, config, output
 
     @classmethod
-    def build(cls, config: LibraryConfig, output: Output) -> CrystalWorker:
+    def build(cls, config: GenerateConfig, output: PartitionedOutput) -> CrystalWorker:
         """Return a worker that makes its candidates itself, for another process."""
         return cls(candidates_of(config), config, output)
 
-    def __call__(self, piece: Block) -> Counts:
+    def __call__(self, piece: Block) -> RowCounts:
         """Write the crystals of a block."""
         with limited_threads(1):
-            table = library_table(self.candidates, piece, self.config.label == "ewald")
+            table = generated_table(self.candidates, piece, self.config.label == "ewald")
             return self.output.commit(piece.name, table, [], len(piece.numbers))
 
 
-def library_table(candidates: Candidates, block: Block, labelled: bool) -> pa.Table:
+def generated_table(candidates: Candidates, block: Block, labelled: bool) -> pa.Table:
     """Return the crystals of a block, with what is known of them and the label if it is asked for."""
     made = candidates.make(block.numbers)
     ids = [

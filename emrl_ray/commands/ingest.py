@@ -17,25 +17,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emrl_ray.commands.engine import choose_engine, run_partitions
-from emrl_ray.config import ConfigError, IngestConfig
-from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.config import IngestConfig, UserError
+from emrl_ray.crystals.counts import RowCounts, duration, summary_line
 from emrl_ray.crystals.schema import READ_BY
 from emrl_ray.crystals.units import annotated
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import file_fingerprint
-from emrl_ray.io.paths import absolute, list_files, locate, read_json, remove
-from emrl_ray.io.runtime import description, limited_threads, versions
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.io.paths import absolute_uri, list_files, read_json, remove, resolve
+from emrl_ray.io.runtime import hardware_info, limited_threads, package_versions
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.runs.progress import Progress
-from emrl_ray.runs.repeated_ids import reject_repeated_ids
-from emrl_ray.runs.run_directory import MANIFEST, REMEDY, Job, is_finished
+from emrl_ray.runs.repeated_ids import reject_duplicate_ids
+from emrl_ray.runs.run_directory import HINT, MANIFEST, RunDirectory, is_finished
 from emrl_ray.sources.files.formats.registry import Format
-from emrl_ray.sources.files.listing import Listing, PassedOver, list_sources
+from emrl_ray.sources.files.listing import Listing, SkippedFiles, list_sources
 from emrl_ray.sources.files.loading import Loader
 from emrl_ray.sources.files.parser_pool import ParserPool, main_hidden
-from emrl_ray.sources.files.partitions import CsvColumns, Slice, source_of
-from emrl_ray.sources.files.planning import Plan, plan_slices
+from emrl_ray.sources.files.partitions import CsvColumns, Partition, source_of
+from emrl_ray.sources.files.planning import IngestPlan, plan_partitions
 from emrl_ray.sources.files.targets import Targets, join, read_targets
 
 STAGING = "_staged"
@@ -48,17 +48,17 @@ class IngestResult(NamedTuple):
 
     crystals: str
     """Path or URI of the crystals table."""
-    counts: Counts
+    counts: RowCounts
     seconds: float
 
 
-class Task(NamedTuple):
+class IngestTask(NamedTuple):
     """What a worker needs to know beside its slice."""
 
     columns: pa.Schema
     """Further columns of the table, without those of the targets."""
     targets: Targets | None
-    limits: Limits
+    limits: ValidationLimits
     csv_columns: CsvColumns
     kinds: set[Format]
     timeout: float
@@ -68,29 +68,29 @@ class Task(NamedTuple):
 def ingest(config: IngestConfig) -> IngestResult:
     """Read files into a crystals table; called again it goes on where it stopped.
 
-    Raises ConfigError or another ValueError, or FileNotFoundError, in one line and before any work,
+    Raises UserError or another ValueError, or FileNotFoundError, in one line and before any work,
     for sources and targets that are not there or not what they should be.
     """
-    out = absolute(config.out)
+    out = absolute_uri(config.out)
     listing = list_sources(config.sources, [out, *filter(None, [config.targets])])
     return ingest_files(config, listing)
 
 
-def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -> IngestResult:
+def ingest_files(config: IngestConfig, listing: Listing, remedy: str = HINT) -> IngestResult:
     """Read the files of a listing, whatever the sources hold besides, as `ingest` does.
 
     `remedy` is what to do about a folder that holds what other options made.
     """
     began = time.monotonic()
-    config = replace(config, out=absolute(config.out))
-    output = Output(config.out, f"{config.out}/_rejects")
+    config = replace(config, out=absolute_uri(config.out))
+    output = PartitionedOutput(config.out, f"{config.out}/_rejects")
     targets, inputs = _read_targets(config), _inputs(config, listing)
-    job = Job("ingest", locate(config.out), asdict(config), inputs, remedy=remedy)
+    job = RunDirectory("ingest", resolve(config.out), asdict(config), inputs, remedy=remedy)
     with job.held(config.overwrite, {STAGING}):
         if not config.overwrite and is_finished(job.folder, output):
             print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
             remove(job.folder / STAGING)
-            counts = Counts.of(read_json(job.folder / MANIFEST)["counts"])
+            counts = RowCounts.of(read_json(job.folder / MANIFEST)["counts"])
             return IngestResult(config.out, counts, time.monotonic() - began)
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
@@ -101,7 +101,7 @@ def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -
             *(engine, config, plan.slices, output, IngestWorker, (task, output)),
             progress=Progress("ingest"),
         )
-        ids = reject_repeated_ids(plan.slices, output, source_of)
+        ids = reject_duplicate_ids(plan.slices, output, source_of)
         counts = _counts(plan.slices, output)
         passed_over = listing.passed_over + plan.passed_over
         result = IngestResult(config.out, counts, time.monotonic() - began)
@@ -113,7 +113,7 @@ def ingest_files(config: IngestConfig, listing: Listing, remedy: str = REMEDY) -
 class IngestWorker:
     """A process of the pool: it reads and commits one slice after another."""
 
-    def __init__(self, task: Task, output: Output) -> None:
+    def __init__(self, task: IngestTask, output: PartitionedOutput) -> None:
         self.task, self.output = task, output
         self.pool = ParserPool(task.cpus, task.timeout, task.kinds)
         self.load = Loader(task.columns, task.limits, self.pool, task.csv_columns)
@@ -126,7 +126,7 @@ class IngestWorker:
         """End the processes that parse."""
         self.pool.close()
 
-    def __call__(self, piece: Slice) -> Counts:
+    def __call__(self, piece: Partition) -> RowCounts:
         """Write the slice's crystals, with their targets, and its rejects."""
         with main_hidden(), limited_threads(self.task.cpus):
             crystals, read_by, sources, rejects, rows_in = self.load(piece)
@@ -145,40 +145,40 @@ def _read_targets(config: IngestConfig) -> Targets | None:
     )
 
 
-def _plan(config: IngestConfig, listing: Listing) -> Plan:
+def _plan(config: IngestConfig, listing: Listing) -> IngestPlan:
     """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
     staging = f"{config.out}/{STAGING}"
     columns = CsvColumns(config.cif_column, config.id_column)
     try:
-        plan = plan_slices(listing, staging, config.files_per_slice, columns)
+        plan = plan_partitions(listing, staging, config.files_per_slice, columns)
         if not plan.slices:
-            raise ConfigError(f"{' '.join(config.sources)}: no crystals there")
+            raise UserError(f"{' '.join(config.sources)}: no crystals there")
     except (ValueError, ImportError):
-        remove(locate(staging))
+        remove(resolve(staging))
         raise
     return plan
 
 
-def _task(config: IngestConfig, plan: Plan, targets: Targets | None) -> Task:
+def _task(config: IngestConfig, plan: IngestPlan, targets: Targets | None) -> IngestTask:
     columns = plan.columns
     if targets is not None:
         clash = sorted({*columns.names, READ_BY} & {*targets.values.column_names})
         if clash:
-            raise ConfigError(
+            raise UserError(
                 f"--targets {config.targets}: the sources have a column {clash[0]!r} too"
             )
     elif config.unit or config.theory:
         numbers = [field.name for field in columns if pa.types.is_floating(field.type)]
         if len(numbers) != 1:
-            raise ConfigError(
+            raise UserError(
                 f"--unit, --theory: need --targets, or sources with one column of numbers "
                 f"(they have {', '.join(numbers) or 'none'})"
             )
         columns = annotated(columns, config.unit, config.theory)
-    return Task(
+    return IngestTask(
         columns,
         targets,
-        Limits.of(config, config.cutoff),
+        ValidationLimits.of(config, config.cutoff),
         CsvColumns(config.cif_column, config.id_column),
         plan.kinds,
         config.timeout,
@@ -194,16 +194,22 @@ def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
     return inputs
 
 
-def _counts(pieces: Sequence[Slice], output: Output) -> Counts:
+def _counts(pieces: Sequence[Partition], output: PartitionedOutput) -> RowCounts:
     """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
     done = output.done()
-    counts = Counts.total(done.values())
+    counts = RowCounts.total(done.values())
     if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
-        raise RuntimeError(f"rows were lost: {account('ingest', counts)}")
+        raise RuntimeError(f"rows were lost: {summary_line('ingest', counts)}")
     return counts
 
 
-def _finish(job: Job, output: Output, result: IngestResult, slices: int, passed_over: int) -> None:
+def _finish(
+    job: RunDirectory,
+    output: PartitionedOutput,
+    result: IngestResult,
+    slices: int,
+    passed_over: int,
+) -> None:
     """Write the manifest, which makes the table valid, and tidy up."""
     manifest = {
         "config": dict(job.arguments),
@@ -212,21 +218,23 @@ def _finish(job: Job, output: Output, result: IngestResult, slices: int, passed_
         "counts": result.counts._asdict(),
         "passed_over": passed_over,
         "seconds": round(result.seconds, 3),
-        "versions": versions(),
-        "machine": description(),
+        "versions": package_versions(),
+        "machine": hardware_info(),
     }
     write_json(manifest, job.folder / MANIFEST)
     output.sweep()
     remove(job.folder / STAGING)
 
 
-def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Output) -> list[str]:
+def _without_crystal(
+    targets: Targets | None, ids: pa.ChunkedArray, output: PartitionedOutput
+) -> list[str]:
     """Return the ids of targets that no crystal has, whether it was rejected or not."""
     if targets is None:
         return []
     rejected = [
         pq.read_table(file.path, filesystem=file.filesystem, columns=["id"]).column("id")
-        for file in list_files(locate(output.rejects), ".parquet")
+        for file in list_files(resolve(output.rejects), ".parquet")
     ]
     seen = pa.chunked_array(
         [chunk for column in [ids, *rejected] for chunk in column.chunks], pa.string()
@@ -234,7 +242,7 @@ def _without_crystal(targets: Targets | None, ids: pa.ChunkedArray, output: Outp
     return targets.ids.filter(pc.invert(pc.is_in(targets.ids, value_set=seen))).to_pylist()
 
 
-def _summarize(result: IngestResult, passed_over: PassedOver, without_crystal: list[str]) -> None:
+def _summarize(result: IngestResult, passed_over: SkippedFiles, without_crystal: list[str]) -> None:
     if passed_over.count:
         names = [path.rsplit("/", 1)[-1] for path in passed_over.paths]
         some = _some(names, passed_over.count)
@@ -242,7 +250,7 @@ def _summarize(result: IngestResult, passed_over: PassedOver, without_crystal: l
     if without_crystal:
         some = _some(without_crystal, len(without_crystal))
         print(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")
-    print(account("ingest", result.counts))
+    print(summary_line("ingest", result.counts))
     print(f"ingest: {result.crystals}, {duration(result.seconds)}", flush=True)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, MapConfig
+from emrl_ray.config import MapConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.counts import Counts, account, duration
+from emrl_ray.crystals.counts import RowCounts, duration, summary_line
 from emrl_ray.crystals.schema import (
     Reject,
     Stage,
@@ -26,12 +26,12 @@ from emrl_ray.crystals.schema import (
     rejects_table,
     target_columns,
 )
-from emrl_ray.crystals.units import number_field, origin_of
-from emrl_ray.crystals.validation import Limits, validate
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.crystals.units import column_metadata, number_field
+from emrl_ray.crystals.validation import ValidationLimits, validate
+from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.atomic import write_bytes, write_csv
-from emrl_ray.io.parquet import TableRows, table_schema, write_parquet
-from emrl_ray.io.paths import Location, absolute, locate, remove
+from emrl_ray.io.parquet import ParquetTable, table_schema, write_parquet
+from emrl_ray.io.paths import Location, absolute_uri, remove, resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
 from emrl_ray.model import Model
 from emrl_ray.reports.embedding_map.colorings import coloring
@@ -65,11 +65,11 @@ class MapResult(NamedTuple):
 def draw_map(config: MapConfig) -> MapResult:
     """Draw the map of a crystals table; writes map.parquet, map.html, map.png and the rejects.
 
-    Raises ConfigError, ValueError, FileNotFoundError or ImportError, in one line and before any
+    Raises UserError, ValueError, FileNotFoundError or ImportError, in one line and before any
     work, for what cannot be drawn.
     """
     need_extra("matplotlib", "openTSNE", "plotly", extra="report")
-    folder = locate(config.out)
+    folder = resolve(config.out)
     check_own_folder(folder, config.out, TABLE, "map")
     threads = config.threads or available_cpus()
     with limited_threads(threads):
@@ -89,7 +89,7 @@ def draw_map(config: MapConfig) -> MapResult:
     result = MapResult(rows, rejects_table(rejects))
     _write(result, panels, columns, folder, config)
     reasons = Counter(result.rejects.column("reason").to_pylist())
-    print(account("map", Counts(sample.num_rows, rows.num_rows, reasons)))
+    print(summary_line("map", RowCounts(sample.num_rows, rows.num_rows, reasons)))
     print(f"map: {config.out}/{PICTURE}, {PAGE}, {TABLE}", flush=True)
     return result
 
@@ -97,11 +97,11 @@ def draw_map(config: MapConfig) -> MapResult:
 def short_names(models: Sequence[str]) -> list[str]:
     """Return a name for each model folder: the least parts of its path, from its end, that differ.
 
-    Raises ConfigError, in one line, if a folder is there twice.
+    Raises UserError, in one line, if a folder is there twice.
     """
-    parts = [absolute(uri).rstrip("/").split("/") for uri in models]
+    parts = [absolute_uri(uri).rstrip("/").split("/") for uri in models]
     if len({tuple(path) for path in parts}) < len(parts):
-        raise ConfigError(f"{' '.join(models)}: a model is there twice")
+        raise UserError(f"{' '.join(models)}: a model is there twice")
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(path[-count:]) for path in parts]
         if len(set(names)) == len(names):
@@ -132,7 +132,7 @@ def tsne(
 def _check_enough(rows: int, config: MapConfig) -> None:
     needed = math.ceil(3 * config.perplexity) + 1
     if rows < needed:
-        raise ConfigError(
+        raise UserError(
             f"--perplexity {config.perplexity:g}: needs at least {needed} crystals, there are "
             f"{rows}; lower it or give more"
         )
@@ -143,7 +143,7 @@ def _sample(config: MapConfig, models: Mapping[str, Model]) -> tuple[pa.Table, l
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     check_colors(config.color, schema, config.crystals)
-    _check_enough(min(TableRows.of(config.crystals).num_rows, config.rows), config)
+    _check_enough(min(ParquetTable.of(config.crystals).num_rows, config.rows), config)
     columns = _columns(config, models, schema)
     read = columns_to_read(schema, columns)
     return sample_rows(config.crystals, read, config.rows, config.seed), columns
@@ -170,7 +170,7 @@ def _embed(
 ) -> tuple[pa.Table, dict[str, NDArray[np.float32]], list[Reject]]:
     """Return the rows that every model can embed, the embeddings by model, and the other rows."""
     cutoffs = [model.cutoff for model in models.values()]
-    limits = Limits.of(config, max(cutoffs))
+    limits = ValidationLimits.of(config, max(cutoffs))
     good, rejects = validate(sample, limits, config.crystals)
     batch = CrystalBatch.from_arrow(good)
     found = {}
@@ -179,7 +179,9 @@ def _embed(
         found[name] = model.embed(batch)
         _say(f"{name}: {good.num_rows:,} embeddings", began)
     lonely = np.any([np.isnan(values[:, 0]) for values in found.values()], axis=0)
-    kept, without_pairs = reject_lonely(good, lonely, min(cutoffs), config.crystals, Stage.PREDICT)
+    kept, without_pairs = reject_without_pairs(
+        good, lonely, min(cutoffs), config.crystals, Stage.PREDICT
+    )
     return kept, {name: values[~lonely] for name, values in found.items()}, rejects + without_pairs
 
 
@@ -246,7 +248,7 @@ def _write(
     else:
         remove(folder / REJECTS)
     write_bytes(draw(panels, colorings), folder / PICTURE)
-    title = f"{result.rows.num_rows:,} crystals of {locate(config.crystals).name}"
+    title = f"{result.rows.num_rows:,} crystals of {resolve(config.crystals).name}"
     hover = [result.rows.column("id").to_pylist(), result.rows.column("formula").to_pylist()]
     hover += [_lines(result.rows, column) for column in columns]
     write_bytes(page(title, panels, colorings, hover).encode(), folder / PAGE)
@@ -254,7 +256,7 @@ def _write(
 
 def _lines(rows: pa.Table, column: str) -> list[str]:
     """Return what the page says of each row's value in a column."""
-    unit = origin_of(rows.schema.field(column)).unit
+    unit = column_metadata(rows.schema.field(column)).unit
     label = column.replace("_", " ")
     return [
         f"{label}: {'-' if value is None else f'{value:.4g}' if isinstance(value, float) else value}"

@@ -10,20 +10,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.commands.predict import close, print_rows
-from emrl_ray.config import ConfigError, NeighborsConfig
+from emrl_ray.config import NeighborsConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject, rejects_table
 from emrl_ray.crystals.units import number_field
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.paths import locate
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model
-from emrl_ray.model.prediction_table import known_ids
+from emrl_ray.model.prediction_table import matched_ids
 from emrl_ray.model.uncertainty import several_nearest
-from emrl_ray.runs.output_files import check_out, rejects_beside, write_rejects, write_table
+from emrl_ray.runs.output_files import (
+    check_output_file_name,
+    rejects_beside,
+    write_rejects,
+    write_table,
+)
 from emrl_ray.sources.files.listing import is_glob
-from emrl_ray.sources.files.local import open_supply
+from emrl_ray.sources.files.local import open_source
 
 HEADINGS = {
     **{name: name for name in ("id", "formula")},
@@ -65,18 +70,18 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
     """Find the reference crystals nearest to the crystals of a source, or to one of themselves.
 
     What is a path is read; anything else is the id of a reference crystal, which is left out of
-    its own neighbours. Raises ConfigError or another ValueError, or FileNotFoundError, in one
+    its own neighbours. Raises UserError or another ValueError, or FileNotFoundError, in one
     line and before any work, for options that cannot be met.
     """
     if config.out is not None:
-        check_out(config.out)
+        check_output_file_name(config.out)
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         if model.reference.num_rows == 0:
-            raise ConfigError(f"{config.model}: the model holds no reference crystals")
+            raise UserError(f"{config.model}: the model holds no reference crystals")
         known = pc.index(model.reference.column("id"), config.source).as_py()
-        if known >= 0 and not locate(config.source).exists():
+        if known >= 0 and not resolve(config.source).exists():
             found = _of_reference(model, known, config.count)
         else:
             _check_source(config, model)
@@ -84,7 +89,7 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
     result = NeighborsResult(found.table, rejects_table(found.rejects))
     if config.out is not None:
         write_table(result.neighbors, config.out)
-        write_rejects(result.rejects, locate(rejects_beside(config.out)))
+        write_rejects(result.rejects, resolve(rejects_beside(config.out)))
     else:
         unit = f" in {model.card.unit}" if model.card.unit else ""
         print_rows(f"values: {model.card.target}{unit}", result.neighbors, HEADINGS)
@@ -93,10 +98,10 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
 
 
 def _check_source(config: NeighborsConfig, model: Model) -> None:
-    """Raise ConfigError, in one line, unless the source can be a file, a folder or a pattern."""
+    """Raise UserError, in one line, unless the source can be a file, a folder or a pattern."""
     source = config.source
-    if not ("://" in source or is_glob(source) or locate(source).exists()):
-        raise ConfigError(
+    if not ("://" in source or is_glob(source) or resolve(source).exists()):
+        raise UserError(
             f"{source}: no such file or folder, nor the id of one of the "
             f"{model.reference.num_rows:,} reference crystals of {config.model}"
         )
@@ -114,9 +119,9 @@ def _of_reference(model: Model, row: int, count: int) -> _Found:
 
 def _of_source(model: Model, config: NeighborsConfig, threads: int) -> _Found:
     """Return the neighbours of all crystals of a source."""
-    with open_supply(config.source, config.cif_column, config.out) as supply:
+    with open_source(config.source, config.cif_column, config.out) as supply:
         tables, crystals, rejects = [], 0, []
-        limits = Limits.of(config, model.cutoff)
+        limits = ValidationLimits.of(config, model.cutoff)
         for loaded in supply.load(limits, threads):
             found = model.embed_crystals(loaded.crystals, limits.after_reading)
             near = several_nearest(model.reference_embeddings, found.embeddings, config.count)
@@ -130,7 +135,7 @@ def _known_ids(model: Model, batch: CrystalBatch) -> pa.Array:
     """Return the ids of the labelled crystals that those of a batch are, null where there is none."""
     if model.known is None or model.labelled is None:
         return pa.nulls(batch.n_crystals, pa.string())
-    return known_ids(model.labelled, model.known.find(batch, find_contacts(batch)))
+    return matched_ids(model.labelled, model.known.find(batch, find_contacts(batch)))
 
 
 def _rows(

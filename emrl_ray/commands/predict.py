@@ -10,15 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emrl_ray.config import PredictConfig
-from emrl_ray.crystals.counts import Counts, closing
+from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import KNOWN_ID, rejects_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.console import table
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
-from emrl_ray.runs.output_files import check_out, rejects_beside, write_rejects, write_table
-from emrl_ray.sources.files.local import open_supply
+from emrl_ray.runs.output_files import (
+    check_output_file_name,
+    rejects_beside,
+    write_rejects,
+    write_table,
+)
+from emrl_ray.sources.files.local import open_source
 
 ROWS_SHOWN = 50
 HEADINGS = {
@@ -50,19 +55,19 @@ class PredictResult(NamedTuple):
 def predict(config: PredictConfig) -> PredictResult:
     """Predict the crystals of a source, and write or print them.
 
-    Rejects go to a CSV file beside the predictions. Raises ConfigError or another ValueError, or
+    Rejects go to a CSV file beside the predictions. Raises UserError or another ValueError, or
     FileNotFoundError, in one line and before any work, for options that cannot be met.
     """
     if config.out is not None:
-        check_out(config.out)
+        check_output_file_name(config.out)
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         head = model.read_head(config.head)
-        with open_supply(config.source, config.cif_column, config.out) as supply:
+        with open_source(config.source, config.cif_column, config.out) as supply:
             check_free_columns(supply.columns, config.source)
             tables, rejects = [], []
-            limits = Limits.of(config, model.cutoff)
+            limits = ValidationLimits.of(config, model.cutoff)
             for loaded in supply.load(limits, threads):
                 found, unpredicted = model.predict(
                     loaded.crystals, limits.after_reading, head, confidence=config.confidence
@@ -72,7 +77,7 @@ def predict(config: PredictConfig) -> PredictResult:
     result = PredictResult(pa.concat_tables(tables).combine_chunks(), rejects_table(rejects))
     if config.out is not None:
         write_table(result.predictions, config.out)
-        write_rejects(result.rejects, locate(rejects_beside(config.out)))
+        write_rejects(result.rejects, resolve(rejects_beside(config.out)))
     else:
         unit = f" in {model.card.unit}" if model.card.unit else ""
         inside = _inside(result.predictions)
@@ -113,7 +118,7 @@ def close(
 ) -> None:
     """Print what became of a source: on stderr, with the rejects, where rows went to stdout."""
     reasons = Counter(rejects.column("reason").to_pylist())
-    counts = Counts(crystals_out + reasons.total(), crystals_out, reasons)
+    counts = RowCounts(crystals_out + reasons.total(), crystals_out, reasons)
     lines = closing(verb, counts, passed_over)
     if out is not None:
         lines.append(f"{verb}: {out}")

@@ -9,27 +9,27 @@ import pyarrow as pa
 
 from emrl_ray.commands.engine import Engine, start
 from emrl_ray.commands.featurize import featurize
-from emrl_ray.config import ConfigError, FeaturizeConfig, TrainConfig
-from emrl_ray.config.errors import complaint, one_line
-from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.config import FeaturizeConfig, TrainConfig, UserError
+from emrl_ray.config.errors import one_line, user_message
+from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import Reject, rejects_table
 from emrl_ray.distributed.cluster import call_in_task, in_job, offered
-from emrl_ray.distributed.training.local_training import train_here
+from emrl_ray.distributed.training.local_training import train_locally
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import Location, list_files, locate, remove
+from emrl_ray.io.paths import Location, list_files, remove, resolve
 from emrl_ray.model import Card, read_card, read_state
 from emrl_ray.model.fit import fit_model
 from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import NetworkSpec
-from emrl_ray.training.evaluation import LEAST_ROWS, Split
+from emrl_ray.training.evaluation import MIN_ROWS, Split
 from emrl_ray.training.losses import loss_function
 from emrl_ray.training.trainer import TrainedNetwork
 
-LEAST_CALIBRATION = 9
+MIN_CALIBRATION = 9
 """Rows below which a 90 % interval is infinite (`trust.Calibration`)."""
 
 
@@ -37,19 +37,19 @@ def train_model(config: TrainConfig, engine: Engine, dataset: str, work: str) ->
     """Train in a folder that is ours, and return the card of the model.
 
     `dataset` is the fingerprint of the crystals, `work` a folder for graphs and checkpoints, deleted
-    at the end. Raises ConfigError or another ValueError, in one line, for what cannot be trained.
+    at the end. Raises UserError or another ValueError, in one line, for what cannot be trained.
     """
-    folder = locate(config.out)
+    folder = resolve(config.out)
     start(engine, config.address)
     if engine == "ray":
         check_resources(config)
     graphs = config.graphs or featurize_rows(config, engine, f"{work}/graphs")
     labels, rejects = read_labels(graphs, config.target, config.crystals, config.cutoff)
     split = split_labels(labels, config)
-    if len(split.train) < LEAST_ROWS:
-        raise ConfigError(
+    if len(split.train) < MIN_ROWS:
+        raise UserError(
             f"--test {config.test} --calibration {config.calibration}: leave {len(split.train)} rows "
-            f"for training, at least {LEAST_ROWS} are needed"
+            f"for training, at least {MIN_ROWS} are needed"
         )
     trained = _train_network(config, engine, TrainingRows.of(graphs, labels, split.train), work)
     counts = write_rejects(folder, graphs, labels, rejects)  # before the card, the mark of the end
@@ -57,7 +57,7 @@ def train_model(config: TrainConfig, engine: Engine, dataset: str, work: str) ->
     card = fit() if engine == "local" else call_in_task(fit, config.cpus_per_worker)
     if isinstance(card, Exception):
         raise card
-    remove(locate(work))
+    remove(resolve(work))
     _summarize(config, card, counts)
     return card
 
@@ -70,18 +70,18 @@ def _train_network(
         assert config.init is not None
         return TrainedNetwork(read_state(config.init), None, [])
     if engine == "local":
-        return train_here(config, rows, work)
+        return train_locally(config, rows, work)
     from emrl_ray.distributed.training.network import train_with_ray
 
     return train_with_ray(config, rows, work)
 
 
 def check_names(config: TrainConfig) -> None:
-    """Raise ConfigError or ValueError, in one line, for a loss or a network that cannot be trained so."""
+    """Raise UserError or ValueError, in one line, for a loss or a network that cannot be trained so."""
     loss_function(config.loss)
     batch_norms = network_type(config.network).batch_norms
     if config.batch_norm not in batch_norms:
-        raise ConfigError(
+        raise UserError(
             f"--batch-norm {config.batch_norm}: --network {config.network} has {', '.join(batch_norms)}"
         )
     if config.init is None:
@@ -89,23 +89,23 @@ def check_names(config: TrainConfig) -> None:
     card = read_card(config.init)
     for name in ("network", *NetworkSpec._fields):
         if getattr(card, name) != getattr(config, name):
-            raise ConfigError(
+            raise UserError(
                 f"--init {config.init}: its {name} is {getattr(card, name)}, "
                 f"--{name} is {getattr(config, name)}"
             )
-    if (locate(config.init) / "elements.csv").read_bytes() != default_csv():
-        raise ConfigError(f"--init {config.init}: was made with another table of elements")
+    if (resolve(config.init) / "elements.csv").read_bytes() != default_csv():
+        raise UserError(f"--init {config.init}: was made with another table of elements")
 
 
 def check_resources(config: TrainConfig) -> None:
-    """Raise ConfigError if a cluster of our own, which cannot grow, is too small for the workers."""
+    """Raise UserError if a cluster of our own, which cannot grow, is too small for the workers."""
     if config.address is not None or in_job():
         return
     there, workers = offered(), config.min_workers or config.workers
     needed = {"CPU": workers * config.cpus_per_worker, "GPU": workers * config.gpu}
     for name, count in needed.items():
         if count > there.get(name, 0):
-            raise ConfigError(
+            raise UserError(
                 f"--{'min-' if config.min_workers else ''}workers {workers}: needs {count} {name}s, "
                 f"the cluster has {there.get(name, 0):g}"
             )
@@ -141,12 +141,12 @@ def _fit_and_save(
     """
     try:
         model = fit_model(config, trained, graphs, labels, split, dataset, config.cpus_per_worker)
-        write_json(trained.curve, locate(config.out) / "learning_curve.json")
+        write_json(trained.curve, resolve(config.out) / "learning_curve.json")
         model.save(config.out)
     except OSError as error:
         return OSError(one_line(error))
     except ValueError as error:
-        if (told := complaint(error)) is None:
+        if (told := user_message(error)) is None:
             raise
         return ValueError(told)
     return model.card
@@ -154,21 +154,21 @@ def _fit_and_save(
 
 def write_rejects(
     folder: Location, graphs: str, labels: Labels, unlabelled: list[Reject]
-) -> Counts:
+) -> RowCounts:
     """Write the rejects of featurize and those without a label beside the model."""
     tables = [rejects_table(unlabelled)]
-    if list_files(locate(graphs) / "_rejects", ".parquet"):
+    if list_files(resolve(graphs) / "_rejects", ".parquet"):
         tables.insert(0, read_table(f"{graphs}/_rejects"))
     rejects = pa.concat_tables(tables)
     if rejects.num_rows:
         write_parquet(rejects, folder / "rejects.parquet")
     reasons = Counter(str(reason) for reason in rejects.column("reason").to_pylist())
     rows = len(labels.rows)
-    return Counts(rows + rejects.num_rows, rows, reasons)
+    return RowCounts(rows + rejects.num_rows, rows, reasons)
 
 
-def _summarize(config: TrainConfig, card: Card, counts: Counts) -> None:
-    print(account("train", counts))
+def _summarize(config: TrainConfig, card: Card, counts: RowCounts) -> None:
+    print(summary_line("train", counts))
     unit = f" {card.unit}" if card.unit else ""
     for part in ("calibration", "test"):
         scores = dict(card.metrics.get(part, {}))
@@ -179,10 +179,10 @@ def _summarize(config: TrainConfig, card: Card, counts: Counts) -> None:
                 f"train: {part} ({card.rows[part]:,} rows) {kind}{name}: "
                 f"MAE {figures['mae']:.4f}{unit}, R² {figures['r2']:.4f}"
             )
-    if 0 < card.rows["calibration"] < LEAST_CALIBRATION:
+    if 0 < card.rows["calibration"] < MIN_CALIBRATION:
         print(
             f"train: {card.rows['calibration']} calibration rows are too few for 90 % intervals "
-            f"(at least {LEAST_CALIBRATION}): they are infinite"
+            f"(at least {MIN_CALIBRATION}): they are infinite"
         )
     chosen = "best head" if card.rows["calibration"] else "default head (none was compared)"
     print(f"train: model in {config.out}, {chosen} {card.best_head}", flush=True)

@@ -17,25 +17,25 @@ from emrl_ray.commands.train_model import (
     write_rejects,
 )
 from emrl_ray.config import TuneConfig
-from emrl_ray.crystals.counts import account, duration
+from emrl_ray.crystals.counts import duration, summary_line
 from emrl_ray.distributed.cluster import connect, offered
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.experiments.tuning.optuna_study import importances
 from emrl_ray.experiments.tuning.results import Search, best_options, best_yaml, trials_table
 from emrl_ray.experiments.tuning.splits import SearchRows, keep_rows_with_pairs, split_search
-from emrl_ray.experiments.tuning.trial_store import Records
+from emrl_ray.experiments.tuning.trial_store import TrialStore
 from emrl_ray.io.atomic import write_bytes, write_csv, write_json
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import Location, absolute, locate, read_json, remove
-from emrl_ray.io.runtime import description, need_extra, versions
+from emrl_ray.io.paths import Location, absolute_uri, read_json, remove, resolve
+from emrl_ray.io.runtime import hardware_info, need_extra, package_versions
 from emrl_ray.model.labels import Labels, read_labels
 from emrl_ray.reports.tuning.page import search_page
-from emrl_ray.runs.run_directory import Job
+from emrl_ray.runs.run_directory import RunDirectory
 
 WORK = "_tuning"
 SEARCH_MANIFEST = "manifest.json"
-BEST = "best.yaml"
+BEST_FILE = "best.yaml"
 
 
 class TuneResult(NamedTuple):
@@ -54,10 +54,12 @@ class TuneResult(NamedTuple):
 
 def tune(config: TuneConfig) -> TuneResult:
     """Search; called again with the same options it goes on, and every trial is run to its end once."""
-    config = replace(config, out=absolute(config.out), crystals=absolute(config.crystals))
+    config = replace(config, out=absolute_uri(config.out), crystals=absolute_uri(config.crystals))
     _check(config)
-    folder = locate(config.out)
-    job = Job("tune", folder, asdict(config), {"crystals": table_fingerprint(config.crystals)})
+    folder = resolve(config.out)
+    job = RunDirectory(
+        "tune", folder, asdict(config), {"crystals": table_fingerprint(config.crystals)}
+    )
     with job.held(config.overwrite):
         job.open(config.overwrite)
         if (folder / SEARCH_MANIFEST).exists():
@@ -66,7 +68,7 @@ def tune(config: TuneConfig) -> TuneResult:
         return _tune(config, job)
 
 
-def _tune(config: TuneConfig, job: Job) -> TuneResult:
+def _tune(config: TuneConfig, job: RunDirectory) -> TuneResult:
     """Search in a folder that is ours."""
     began = time.monotonic()
     folder, work, graphs = job.folder, f"{config.out}/{WORK}", f"{config.out}/graphs"
@@ -75,10 +77,10 @@ def _tune(config: TuneConfig, job: Job) -> TuneResult:
     _featurize(config, graphs)
     labels, rejects = read_labels(graphs, config.target, config.crystals)
     rows = split_search(labels, config)
-    records = Records(f"{config.out}/trials")
+    records = TrialStore(f"{config.out}/trials")
     _run(config, records, graphs, labels, rows, work)
     counts = write_rejects(folder, graphs, labels, rejects)
-    remove(locate(work))
+    remove(resolve(work))
     search = Search(
         config,
         tuple(records.over),
@@ -88,12 +90,12 @@ def _tune(config: TuneConfig, job: Job) -> TuneResult:
     )
     manifest = _manifest(search, graphs, dict(job.inputs), time.monotonic() - began)
     _write(search, graphs, folder, manifest)
-    print(account("tune", counts))
+    print(summary_line("tune", counts))
     return _announced(config.out, manifest)
 
 
 def _check(config: TuneConfig) -> None:
-    """Raise ConfigError, ValueError or ImportError, in one line and before any work."""
+    """Raise UserError, ValueError or ImportError, in one line and before any work."""
     need_extra("matplotlib", "optuna", "sklearn", extra="tune")
     first = config.first_values()
     check(config.training(first, out=config.out))
@@ -115,7 +117,12 @@ def _featurize(config: TuneConfig, graphs: str) -> None:
 
 
 def _run(
-    config: TuneConfig, records: Records, graphs: str, labels: Labels, rows: SearchRows, work: str
+    config: TuneConfig,
+    records: TrialStore,
+    graphs: str,
+    labels: Labels,
+    rows: SearchRows,
+    work: str,
 ) -> None:
     over, begun = len(records.over), len(records.trials)
     earlier = f", {over} of them done and {begun - over} begun by an earlier call" if begun else ""
@@ -168,8 +175,8 @@ def _manifest(
             "last_call": round(seconds, 1),
             "trials": round(sum(trial.seconds for trial in search.trials), 1),
         },
-        "machine": description(),
-        "versions": {**versions(), "optuna": metadata.version("optuna")},
+        "machine": hardware_info(),
+        "versions": {**package_versions(), "optuna": metadata.version("optuna")},
     }
 
 
@@ -180,7 +187,7 @@ def _write(search: Search, graphs: str, folder: Location, manifest: dict[str, An
     write_csv(table, folder / "trials.csv")
     if search.best is not None:
         content = best_yaml(search.config, search.best, graphs, search.unit)
-        write_bytes(content.encode(), folder / BEST)
+        write_bytes(content.encode(), folder / BEST_FILE)
     write_bytes(search_page(search, manifest).encode(), folder / "report.html")
     write_json(manifest, folder / SEARCH_MANIFEST)
 
@@ -193,5 +200,8 @@ def _announced(out: str, manifest: dict[str, Any]) -> TuneResult:
     if best is None:
         print(f"tune: all trials failed, the first one: {manifest['first_failure']}", flush=True)
     else:
-        print(f"tune: the best is trial {best['number']}: train --config {out}/{BEST}", flush=True)
+        print(
+            f"tune: the best is trial {best['number']}: train --config {out}/{BEST_FILE}",
+            flush=True,
+        )
     return TuneResult(out, manifest["best_options"])

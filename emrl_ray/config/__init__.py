@@ -6,9 +6,10 @@ contradict each other are refused when the object is made, in one line.
 
 from __future__ import annotations
 
-from emrl_ray.config.base import ClusterOptions, ConfigError, CrystalLimits, Resumable, positional
+from emrl_ray.config.base import ClusterOptions, CrystalLimits, Resumable, positional
+from emrl_ray.config.errors import UserError
 from emrl_ray.config.fetch import FetchConfig
-from emrl_ray.config.generate import LibraryConfig
+from emrl_ray.config.generate import GenerateConfig
 from emrl_ray.config.inference import (
     EmbedConfig,
     EvaluateConfig,
@@ -35,7 +36,6 @@ __all__ = [
     "ONE_CYCLE_PEAK",
     "BenchmarkConfig",
     "ClusterOptions",
-    "ConfigError",
     "CrystalLimits",
     "DemoConfig",
     "DiffConfig",
@@ -43,8 +43,8 @@ __all__ = [
     "EvaluateConfig",
     "FeaturizeConfig",
     "FetchConfig",
+    "GenerateConfig",
     "IngestConfig",
-    "LibraryConfig",
     "LocalOptions",
     "MapConfig",
     "NeighborsConfig",
@@ -57,5 +57,6 @@ __all__ = [
     "ScreenConfig",
     "TrainConfig",
     "TuneConfig",
+    "UserError",
     "positional",
 ]

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from emrl_ray.config.errors import UserError
+
 
 def positional(**options: Any) -> Any:
     """Return a dataclass field that the command line takes by position."""
@@ -15,10 +17,6 @@ def positional(**options: Any) -> Any:
 def alias(name: str, **options: Any) -> Any:
     """Return a dataclass field, None by default, that the command line also takes as `--NAME`."""
     return field(default=None, metadata={"alias": name}, **options)
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the option, value and choices."""
 
 
 @dataclass(kw_only=True)
@@ -54,14 +52,14 @@ class EngineOptions(ClusterOptions):
 
 
 def check_engine(engine: EngineChoice, *, workers: int | None, **asked: object) -> None:
-    """Raise ConfigError, in one line, if options ask the local engine for more than one process."""
+    """Raise UserError, in one line, if options ask the local engine for more than one process."""
     if engine != "local":
         return
     if workers is not None and workers > 1:
         asked["workers"] = workers
     for name, value in asked.items():
         if value not in (None, False):
-            raise ConfigError(
+            raise UserError(
                 f"--engine local: runs in one process without a GPU; leave out {option_text(name, value)}"
             )
 
@@ -92,33 +90,33 @@ class CrystalLimits:
 
 
 def at_least(option: str, value: float, low: float) -> None:
-    """Raise ConfigError, in one line, unless `value` is `low` or more."""
+    """Raise UserError, in one line, unless `value` is `low` or more."""
     if not value >= low:
-        raise ConfigError(f"{_option(option)} {value}: must be at least {low}")
+        raise UserError(f"{_option(option)} {value}: must be at least {low}")
 
 
 def above(option: str, value: float, low: float) -> None:
-    """Raise ConfigError, in one line, unless `value` is more than `low`."""
+    """Raise UserError, in one line, unless `value` is more than `low`."""
     if not value > low:
-        raise ConfigError(f"{_option(option)} {value}: must be above {low}")
+        raise UserError(f"{_option(option)} {value}: must be above {low}")
 
 
 def between(option: str, value: float, low: float, high: float) -> None:
-    """Raise ConfigError, in one line, unless `value` lies in [`low`, `high`]."""
+    """Raise UserError, in one line, unless `value` lies in [`low`, `high`]."""
     if not low <= value <= high:
-        raise ConfigError(f"{_option(option)} {value}: must lie in [{low}, {high}]")
+        raise UserError(f"{_option(option)} {value}: must lie in [{low}, {high}]")
 
 
 def check_name(option: str, value: str) -> None:
-    """Raise ConfigError, in one line, unless `value` is fit for the name of a folder, here and in a store."""
+    """Raise UserError, in one line, unless `value` is fit for the name of a folder, here and in a store."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-        raise ConfigError(
+        raise UserError(
             f"{_option(option)} {value}: give letters, digits and . _ -, a letter or digit first"
         )
 
 
 def check_confidence(value: float) -> None:
-    """Raise ConfigError, in one line, unless `value` lies in [0.5, 0.999]."""
+    """Raise UserError, in one line, unless `value` lies in [0.5, 0.999]."""
     between("confidence", value, 0.5, 0.999)
 
 
@@ -128,7 +126,7 @@ def symbols(words: list[str]) -> list[str]:
 
 
 def window_of(option: str, text: str | None) -> tuple[float, float] | None:
-    """Return LOW:HIGH as (low, high), an open end infinite; raises ConfigError, in one line, if it is none."""
+    """Return LOW:HIGH as (low, high), an open end infinite; raises UserError, in one line, if it is none."""
     if text is None:
         return None
     try:
@@ -137,7 +135,7 @@ def window_of(option: str, text: str | None) -> tuple[float, float] | None:
     except ValueError:
         bounds = (1.0, 0.0)
     if not bounds[0] < bounds[1] or bounds == (float("-inf"), float("inf")):
-        raise ConfigError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
+        raise UserError(f"--{option} {text}: give LOW:HIGH with LOW < HIGH, as in 1.0:1.7")
     return bounds
 
 
@@ -163,9 +161,9 @@ def _option(name: str) -> str:
 
 
 def refuse_query(name: str, uri: str) -> None:
-    """Raise ConfigError, in one line, for a URI with ?OPTIONS below which other paths will lie."""
+    """Raise UserError, in one line, for a URI with ?OPTIONS below which other paths will lie."""
     if "?" in uri and "://" in uri:
-        raise ConfigError(
+        raise UserError(
             f"{name} {uri}: takes no ?OPTIONS; where an object store is, tell by "
             "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
         )

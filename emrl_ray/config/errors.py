@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import linecache
 
-from emrl_ray.config import ConfigError
-
 
 def one_line(said: object) -> str:
     """Return a text, or that of an error, without its line breaks."""
     return " ".join(str(said).split())
 
 
-def complaint(error: Exception) -> str | None:
+def user_message(error: Exception) -> str | None:
     """Return the line that tells the user of `error`; None for a bug.
 
     What this package raises on purpose is for the user, and so is what the operating system says of
@@ -22,7 +20,7 @@ def complaint(error: Exception) -> str | None:
     text = str(error).strip()
     if "\n" in text:
         return None
-    if isinstance(error, ConfigError) or _raised_here(error):
+    if isinstance(error, UserError) or _raised_here(error):
         return text
     return f"{type(error).__name__}: {text}" if isinstance(error, OSError) else None
 
@@ -36,3 +34,7 @@ def _raised_here(error: Exception) -> bool:
         return False
     line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno)
     return line.strip().startswith("raise ")
+
+
+class UserError(ValueError):
+    """A configuration that cannot be run; the message names the option, value and choices."""

@@ -6,17 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from emrl_ray.config.base import (
-    ConfigError,
-    CrystalLimits,
-    Resumable,
-    above,
-    at_least,
-    between,
-    symbols,
-)
+from emrl_ray.config.base import CrystalLimits, Resumable, above, at_least, between, symbols
+from emrl_ray.config.errors import UserError
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """Rows that the Materials Project gives at most in one answer."""
 RANGES = (
     "band_gap",
@@ -100,7 +93,7 @@ class FetchConfig(Resumable, CrystalLimits):
             above(name, getattr(self, name), 0)
         between("parallel", self.parallel, 1, 8)
         if len({*self.fields}) < len(self.fields):
-            raise ConfigError(f"--fields {' '.join(self.fields)}: give each once")
+            raise UserError(f"--fields {' '.join(self.fields)}: give each once")
         self.ranges()
         if self.optimade is None:
             self._check_materials_project()
@@ -118,19 +111,19 @@ class FetchConfig(Resumable, CrystalLimits):
         return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name)]
 
     def _check_materials_project(self) -> None:
-        between("block_rows", self.block_rows, 1, MOST_ROWS)
+        between("block_rows", self.block_rows, 1, MAX_ROWS)
         if self.filter is not None:
-            raise ConfigError(f"--filter {self.filter}: needs --optimade URL")
+            raise UserError(f"--filter {self.filter}: needs --optimade URL")
         if self.id_column is not None and self.ids is None:
-            raise ConfigError(f"--id-column {self.id_column}: needs --ids FILE")
+            raise UserError(f"--id-column {self.id_column}: needs --ids FILE")
         ways = [f"--ids {self.ids}"] * (self.ids is not None) + ["--all"] * self.all
         narrowing = self._narrowing()
         if ways and (len(ways) > 1 or narrowing):
-            raise ConfigError(
+            raise UserError(
                 f"{', '.join([*ways, *narrowing])}: give one of them, or no --ids and no --all"
             )
         if not ways and not narrowing:
-            raise ConfigError(
+            raise UserError(
                 "say what to fetch: --ids FILE, --chemsys, --elements, --band-gap LOW:HIGH or another "
                 "range, --is-stable, or --all; --optimade URL for another database"
             )
@@ -143,15 +136,15 @@ class FetchConfig(Resumable, CrystalLimits):
             if getattr(self, name) is not None
         ]
         if foreign:
-            raise ConfigError(
+            raise UserError(
                 f"{foreign[0]}: is of the Materials Project; with --optimade give --filter"
             )
         if (self.filter is not None) == self.all:
-            raise ConfigError("--optimade: give one of --filter '...' and --all")
+            raise UserError("--optimade: give one of --filter '...' and --all")
 
 
 def _range(option: str, text: str) -> Range:
-    """Return LOW:HIGH or, of whole numbers, one number as a range; ConfigError, in one line, if it is none."""
+    """Return LOW:HIGH or, of whole numbers, one number as a range; UserError, in one line, if it is none."""
     number = int if option in WHOLE else float
     low, colon, high = text.partition(":")
     if not colon and option in WHOLE:
@@ -162,7 +155,7 @@ def _range(option: str, text: str) -> Range:
         found = Range(1, 0)
     if (not colon and option not in WHOLE) or found == (None, None) or not _ordered(found):
         one = ", or one whole number" if option in WHOLE else ""
-        raise ConfigError(
+        raise UserError(
             f"--{option.replace('_', '-')} {text}: give LOW:HIGH with LOW ≤ HIGH, as in 0:2{one}"
         )
     return found

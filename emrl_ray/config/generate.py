@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emrl_ray.config.base import (
-    ConfigError,
     CrystalLimits,
     EngineOptions,
     Resumable,
@@ -16,10 +15,11 @@ from emrl_ray.config.base import (
     symbols,
     window_of,
 )
+from emrl_ray.config.errors import UserError
 
 
 @dataclass(kw_only=True)
-class LibraryConfig(Resumable, EngineOptions):
+class GenerateConfig(Resumable, EngineOptions):
     """Generate candidate crystals: prototypes with ions, known crystals with other ions, or perovskites."""
 
     out: str
@@ -78,7 +78,7 @@ class LibraryConfig(Resumable, EngineOptions):
         if self.threshold is not None:
             between("threshold", self.threshold, 1e-9, 1)
         if self.known_crystals == "drop" and self.known is None:
-            raise ConfigError("--known-crystals drop: needs --known")
+            raise UserError("--known-crystals drop: needs --known")
         self.windows()
         self.parts()
         self._check_source()
@@ -95,17 +95,17 @@ class LibraryConfig(Resumable, EngineOptions):
         return window_of("tolerance", self.tolerance), window_of("octahedral", self.octahedral)
 
     def _check_source(self) -> None:
-        """Raise ConfigError, in one line, for options of two sources, or of one that is not meant."""
+        """Raise UserError, in one line, for options of two sources, or of one that is not meant."""
         sites = {name: getattr(self, name) for name in "abx"}
         named = [name for name, elements in sites.items() if elements]
         if self.parents is not None and named:
-            raise ConfigError(
+            raise UserError(
                 f"--{named[0]} {' '.join(sites[named[0]])}: replaces no ions of --from {self.parents}; "
                 "make two libraries"
             )
         if named and len(named) < len(sites):
             missing = ", ".join(f"--{name}" for name in sites if name not in named)
-            raise ConfigError(f"{missing}: name at least one element for each of A, B and X")
+            raise UserError(f"{missing}: name at least one element for each of A, B and X")
         needs = {
             "threshold": ("substitution", "--from"),
             "tolerance": ("perovskites", "--a, --b and --x"),
@@ -117,7 +117,7 @@ class LibraryConfig(Resumable, EngineOptions):
         for name, (source, wanted) in needs.items():
             value = getattr(self, name)
             if value != getattr(type(self), name) and source != self.source:
-                raise ConfigError(f"--{name} {value}: needs {wanted}")
+                raise UserError(f"--{name} {value}: needs {wanted}")
 
     def parts(self) -> tuple[int, int]:
         """Return the part to draw from as (K, N)."""
@@ -126,5 +126,5 @@ class LibraryConfig(Resumable, EngineOptions):
         except ValueError:
             number, parts = 0, 0
         if not 1 <= number <= parts:
-            raise ConfigError(f"--part {self.part}: give K/N with 1 ≤ K ≤ N, as in 1/2")
+            raise UserError(f"--part {self.part}: give K/N with 1 ≤ K ≤ N, as in 1/2")
         return number, parts

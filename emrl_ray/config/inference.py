@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emrl_ray.config.base import ConfigError, CrystalLimits, at_least, check_confidence, positional
+from emrl_ray.config.base import CrystalLimits, at_least, check_confidence, positional
+from emrl_ray.config.errors import UserError
 
 
 @dataclass(kw_only=True)
@@ -124,4 +125,4 @@ class MapConfig(CrystalLimits):
             at_least("threads", self.threads, 1)
         for option, values in (("models", self.models), ("color", self.color)):
             if not values or len(set(values)) < len(values):
-                raise ConfigError(f"--{option} {' '.join(values)}: give one or more, each once")
+                raise UserError(f"--{option} {' '.join(values)}: give one or more, each once")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from emrl_ray.config.base import (
-    ConfigError,
     CrystalLimits,
     EngineOptions,
     Resumable,
@@ -13,6 +12,7 @@ from emrl_ray.config.base import (
     at_least,
     positional,
 )
+from emrl_ray.config.errors import UserError
 
 
 @dataclass(kw_only=True)
@@ -46,9 +46,9 @@ class IngestConfig(Resumable, EngineOptions, CrystalLimits):
         EngineOptions.__post_init__(self)
         CrystalLimits.__post_init__(self)
         if not self.sources:
-            raise ConfigError("sources: name at least one file, folder, glob or archive")
+            raise UserError("sources: name at least one file, folder, glob or archive")
         if self.target_names and self.targets is None:
-            raise ConfigError(f"--target-names {' '.join(self.target_names)}: needs --targets")
+            raise UserError(f"--target-names {' '.join(self.target_names)}: needs --targets")
         above("timeout", self.timeout, 0)
         above("cutoff", self.cutoff, 0)
         at_least("files_per_slice", self.files_per_slice, 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field
 
-from emrl_ray.config.base import ConfigError, check_name
+from emrl_ray.config.base import check_name
+from emrl_ray.config.errors import UserError
 
 SECTIONS = {
     "ingest": {"out": "nightly sets it", "overwrite": "a night is never begun anew"},
@@ -37,8 +38,8 @@ class NightlyConfig:
             self.night = datetime.datetime.now(datetime.UTC).date().isoformat()
         check_name("night", self.night)
         if not self.ingest or not self.screen:
-            raise ConfigError(f"nightly: must have the sections {' and '.join(SECTIONS)}")
+            raise UserError(f"nightly: must have the sections {' and '.join(SECTIONS)}")
         for section, kept in SECTIONS.items():
             for option in getattr(self, section):
                 if (why := kept.get(str(option))) is not None:
-                    raise ConfigError(f"{section}: {option}: no option here, {why}")
+                    raise UserError(f"{section}: {option}: no option here, {why}")

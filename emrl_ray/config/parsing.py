@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.base import refuse_query
 from emrl_ray.config.errors import one_line
 
@@ -42,18 +42,18 @@ def parse(
 
     `read` returns what a file of options holds.
 
-    Raises ConfigError, in one line, for an option that is unknown, missing or of another type.
+    Raises UserError, in one line, for an option that is unknown, missing or of another type.
     """
     known = [entry.name for entry in _fields(kind)]
     try:
         given, words = _take_given(kind, _joined(_unaliased(kind, words)), dict(values or {}), read)
         for key in given:
             if key not in known:
-                raise ConfigError(f"{key}: no option of {name}{near(key, known)}")
+                raise UserError(f"{key}: no option of {name}{did_you_mean(key, known)}")
         given |= _checked(kind, given)
         found = _parser(kind, given, f"emrl-ray {name}").parse_args(words).as_dict()
     except argparse.ArgumentError as error:
-        raise ConfigError(_explain(str(error), kind)) from None
+        raise UserError(_explain(str(error), kind)) from None
     for folder in FOLDERS & found.keys():
         refuse_query(f"--{folder}", str(found[folder]))
     return kind(**{key: found[key] for key in known})
@@ -62,7 +62,7 @@ def parse(
 def read_yaml(file: str, read: Callable[[str], bytes] = local_bytes) -> dict[str, Any]:
     """Return the mapping in a YAML 1.2 file, so that `1:30` and `No` (nobelium) are text.
 
-    Raises ConfigError, in one line, if there is none.
+    Raises UserError, in one line, if there is none.
     """
     import yaml
 
@@ -84,9 +84,9 @@ def read_yaml(file: str, read: Callable[[str], bytes] = local_bytes) -> dict[str
         content = yaml.load(read(file).decode(), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or one_line(error)
-        raise ConfigError(f"--config {file}: {why}") from None
+        raise UserError(f"--config {file}: {why}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"--config {file}: holds no OPTION: VALUE lines")
+        raise UserError(f"--config {file}: holds no OPTION: VALUE lines")
     return content
 
 
@@ -225,7 +225,7 @@ def _explain(message: str, kind: type) -> str:
         option = entries[key[1]].metadata.get("alias", _dashed(key[1]))
         return f"--{option} {value[1] if value else ''}: must be {meant}"
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", message):
-        return f"{unknown[1]}: no such option{near(unknown[1], options)}; see --help"
+        return f"{unknown[1]}: no such option{did_you_mean(unknown[1], options)}; see --help"
     if missing := re.match(r"the following arguments are required: (.*)", message):
         wanted = [
             name.upper() if _is_positional(entries[name]) else f"--{_dashed(name)}"
@@ -237,7 +237,7 @@ def _explain(message: str, kind: type) -> str:
     return one_line(message)
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint at the one of `known` that `word` resembles, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def find(registry: Mapping[str, T], name: str, option: str) -> T:
+def resolve_plugin(registry: Mapping[str, T], name: str, option: str) -> T:
     """Return what is registered under `name`, or what MODULE:NAME is when imported.
 
     The second form serves code outside this package on every worker of a cluster, for each imports

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from emrl_ray.config.base import (
-    ConfigError,
     CrystalLimits,
     EngineOptions,
     Resumable,
@@ -18,6 +17,7 @@ from emrl_ray.config.base import (
     symbols,
     window_of,
 )
+from emrl_ray.config.errors import UserError
 
 
 @dataclass(kw_only=True)
@@ -85,41 +85,39 @@ class ScreenConfig(Resumable, EngineOptions, CrystalLimits):
         check_confidence(self.confidence)
         self._check_format()
         if sum([self.target_window is not None, self.maximize, self.minimize]) != 1:
-            raise ConfigError(
-                "give exactly one of --target-window LOW:HIGH, --maximize, --minimize"
-            )
+            raise UserError("give exactly one of --target-window LOW:HIGH, --maximize, --minimize")
         if (self.and_model is None) != (self.target_window2 is None):
-            raise ConfigError("--and MODEL and --target-window2 LOW:HIGH: give both or neither")
+            raise UserError("--and MODEL and --target-window2 LOW:HIGH: give both or neither")
         if self.wanted()[1:] and self.target_window is None:
-            raise ConfigError("--and: several objectives are met in windows: give --target-window")
+            raise UserError("--and: several objectives are met in windows: give --target-window")
 
     def _check_format(self) -> None:
         named = {"--table": self.table, "--run-id": self.run_id}
         given = [option for option, value in named.items() if value is not None]
         if given and self.format != "delta":
-            raise ConfigError(f"{' and '.join(given)}: only with --format delta")
+            raise UserError(f"{' and '.join(given)}: only with --format delta")
         if self.run_id is not None:
             check_name("run_id", self.run_id)
 
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[ObjectiveOptions]:
         """Return the objectives, that of --target-window, --maximize or --minimize first."""
         window = window_of("target-window", self.target_window)
-        found = [Wanted("model", self.model, self.head, window)]
+        found = [ObjectiveOptions("model", self.model, self.head, window)]
         if self.and_model is not None:
             window = window_of("target-window2", self.target_window2)
-            found.append(Wanted("and", self.and_model, None, window))
+            found.append(ObjectiveOptions("and", self.and_model, None, window))
         for entry in self.objectives:
             known = {"model", "target_window", "head"}
             if not {"model", "target_window"} <= entry.keys() <= known:
-                raise ConfigError(
+                raise UserError(
                     f"objectives: {entry}: give model and target_window, and head if it is not the best"
                 )
             window = window_of("objectives: target-window", entry["target_window"])
-            found.append(Wanted("objectives", entry["model"], entry.get("head"), window))
+            found.append(ObjectiveOptions("objectives", entry["model"], entry.get("head"), window))
         return found
 
 
-class Wanted(NamedTuple):
+class ObjectiveOptions(NamedTuple):
     """A model, a head of it, and the window that its prediction is wanted in."""
 
     option: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from emrl_ray.config.base import ConfigError
+from emrl_ray.config.errors import UserError
 
 Space: TypeAlias = str | float | list[Any] | dict[str, Any]
 """A domain as users write it: a value, a list of values, or a range, as `parse_space` takes it."""
@@ -13,7 +13,7 @@ Value: TypeAlias = str | float | int
 FORMS = "give a value, values as A,B,C or a list, or a range as LOW:HIGH or {low: LOW, high: HIGH}"
 
 
-class Range(NamedTuple):
+class RangeDomain(NamedTuple):
     """All numbers from `low` to `high`, both included."""
 
     low: float
@@ -35,16 +35,16 @@ class Range(NamedTuple):
         """Return whether a number lies in the range."""
         return isinstance(value, float | int) and self.low <= value <= self.high
 
-    def times(self, factor: float) -> Range:
+    def times(self, factor: float) -> RangeDomain:
         """Return the range of numbers that are `factor` times as large."""
-        return Range(self.low * factor, self.high * factor, self.log)
+        return RangeDomain(self.low * factor, self.high * factor, self.log)
 
     def plain(self) -> Space:
         """Return the range as YAML and JSON hold it, the same however it was written."""
         return {"low": self.low, "high": self.high, "log": self.log}
 
 
-class Choice(NamedTuple):
+class ChoiceDomain(NamedTuple):
     """One of some values; one alone is fixed."""
 
     values: tuple[Value, ...]
@@ -68,14 +68,14 @@ class Choice(NamedTuple):
         return self.values[0] if self.fixed else list(self.values)
 
 
-Domain: TypeAlias = Range | Choice
+SearchDomain: TypeAlias = RangeDomain | ChoiceDomain
 
 
-def parse_space(option: str, space: Space, kind: type, log: bool) -> Domain:
+def parse_space(option: str, space: Space, kind: type, log: bool) -> SearchDomain:
     """Return the domain of an option whose values are of type `kind` (int, float or str).
 
     In text, LOW:HIGH is a range (of numbers) and commas separate values. A range is logarithmic if `log` says so
-    and no `log` stands in a mapping. Raises ConfigError, in one line, for what is none.
+    and no `log` stands in a mapping. Raises UserError, in one line, for what is none.
     """
     if isinstance(space, dict):
         return _range(option, space, kind, log)
@@ -87,33 +87,33 @@ def parse_space(option: str, space: Space, kind: type, log: bool) -> Domain:
     return _choice(option, space if isinstance(space, list) else [space], kind)
 
 
-def _range(option: str, ends: dict[str, Any], kind: type, log: bool) -> Domain:
+def _range(option: str, ends: dict[str, Any], kind: type, log: bool) -> SearchDomain:
     if kind is str or not {"low", "high"} <= ends.keys() <= {"low", "high", "log"}:
         raise _refused(option, ends)
     low, high = (_value(option, ends[end], kind) for end in ("low", "high"))
     log = ends.get("log", log)
     if not isinstance(log, bool):
-        raise ConfigError(f"{_named(option)}: log: {log}: must be true or false")
+        raise UserError(f"{_named(option)}: log: {log}: must be true or false")
     if not low <= high:  # type: ignore[operator]
-        raise ConfigError(f"{_named(option)} {low}:{high}: the low end lies above the high one")
+        raise UserError(f"{_named(option)} {low}:{high}: the low end lies above the high one")
     if low == high:
-        return Choice((low,))
+        return ChoiceDomain((low,))
     if log and not low > 0:  # type: ignore[operator]
-        raise ConfigError(
+        raise UserError(
             f"{_named(option)} {low}:{high}: a logarithmic range begins above 0 "
             "(in YAML, log: false makes it an even one)"
         )
-    return Range(low, high, log)  # type: ignore[arg-type]
+    return RangeDomain(low, high, log)  # type: ignore[arg-type]
 
 
-def _choice(option: str, values: Iterable[Any], kind: type) -> Choice:
+def _choice(option: str, values: Iterable[Any], kind: type) -> ChoiceDomain:
     found = tuple(_value(option, value, kind) for value in values)
     if not found:
         raise _refused(option, "[]")
     for place, value in enumerate(found):
         if value in found[:place]:
-            raise ConfigError(f"{_named(option)}: {value} stands there twice")
-    return Choice(found)
+            raise UserError(f"{_named(option)}: {value} stands there twice")
+    return ChoiceDomain(found)
 
 
 def _value(option: str, value: object, kind: type) -> Value:
@@ -129,12 +129,12 @@ def _value(option: str, value: object, kind: type) -> Value:
     if isinstance(value, bool) or number - number != 0:  # NaN and infinities differ from themselves
         raise _refused(option, value)
     if kind is int and number != int(number):
-        raise ConfigError(f"{_named(option)} {value}: must be a whole number")
+        raise UserError(f"{_named(option)} {value}: must be a whole number")
     return int(number) if kind is int else number
 
 
-def _refused(option: str, value: object) -> ConfigError:
-    return ConfigError(f"{_named(option)} {value}: {FORMS}")
+def _refused(option: str, value: object) -> UserError:
+    return UserError(f"{_named(option)} {value}: {FORMS}")
 
 
 def _named(option: str) -> str:

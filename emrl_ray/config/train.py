@@ -7,7 +7,6 @@ from typing import Literal
 
 from emrl_ray.config.base import (
     ClusterOptions,
-    ConfigError,
     CrystalLimits,
     EngineChoice,
     Resumable,
@@ -17,6 +16,7 @@ from emrl_ray.config.base import (
     check_engine,
     positional,
 )
+from emrl_ray.config.errors import UserError
 from emrl_ray.config.presets import PRESETS
 
 ONE_CYCLE_PEAK = 4.0
@@ -133,10 +133,10 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         OptimizationConfig.__post_init__(self)
         CrystalLimits.__post_init__(self)
         if self.preset is not None and self.preset not in PRESETS:
-            raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
+            raise UserError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
         for head in self.heads or [""]:
             if head not in HEADS:
-                raise ConfigError(f"--heads {head}: choose from {', '.join(HEADS)}")
+                raise UserError(f"--heads {head}: choose from {', '.join(HEADS)}")
         between("calibration", self.calibration, 0, 0.5)
         between("test", self.test, 0, 0.9)
         at_least("width", self.width, 2)
@@ -145,7 +145,7 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         if self.min_workers is not None:
             at_least("min_workers", self.min_workers, 1)
             if self.min_workers > self.workers:
-                raise ConfigError(
+                raise UserError(
                     f"--min-workers {self.min_workers}: must be at most --workers {self.workers}"
                 )
         check_engine(
@@ -157,9 +157,9 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         )
         at_least("graphs_memory", self.graphs_memory, 0)
         if self.epochs == 0 and self.init is None:
-            raise ConfigError("--epochs 0: needs --init MODEL, whose network is kept as it is")
+            raise UserError("--epochs 0: needs --init MODEL, whose network is kept as it is")
         if self.precision == "bfloat16" and not self.gpu:
-            raise ConfigError("--precision bfloat16: needs --gpu")
+            raise UserError("--precision bfloat16: needs --gpu")
         self._fill_from_preset()
 
     def _fill_from_preset(self) -> None:
@@ -172,7 +172,7 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         assert self.cutoff is not None
         above("cutoff", self.cutoff, 0)
         if self.basis == "reference" and self.cutoff <= 3:
-            raise ConfigError(f"--cutoff {self.cutoff}: the reference basis needs more than 3 Å")
+            raise UserError(f"--cutoff {self.cutoff}: the reference basis needs more than 3 Å")
 
 
 @dataclass(kw_only=True)
@@ -219,31 +219,29 @@ class BenchmarkConfig(ClusterOptions):
         at_least("epochs", self.epochs, 1)
         at_least("gpus_per_worker", self.gpus_per_worker, 0)
         if self.out_of_fold == 1 or self.out_of_fold < 0:
-            raise ConfigError(f"--out-of-fold {self.out_of_fold}: must be 0, or at least 2 folds")
+            raise UserError(f"--out-of-fold {self.out_of_fold}: must be 0, or at least 2 folds")
         if bool(self.dataset) == (self.crystals is not None):
-            raise ConfigError("give either --dataset NAME or --crystals TABLE")
+            raise UserError("give either --dataset NAME or --crystals TABLE")
         if (self.crystals is None) != (self.target is None):
-            raise ConfigError("--crystals and --target: give both or neither")
+            raise UserError("--crystals and --target: give both or neither")
         if self.transfer is not None:
             self._check_transfer()
         elif self.transfer_epochs is not None:
-            raise ConfigError(f"--transfer-epochs {self.transfer_epochs}: needs --transfer")
+            raise UserError(f"--transfer-epochs {self.transfer_epochs}: needs --transfer")
         if self.transfer_epochs is not None:
             at_least("transfer_epochs", self.transfer_epochs, 1)
         if self.preset is not None and self.preset not in PRESETS:
-            raise ConfigError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
+            raise UserError(f"--preset {self.preset}: choose from {', '.join(PRESETS)}")
         if self.preset is not None and self.dataset:
-            raise ConfigError(f"--preset {self.preset}: not with --dataset, which has its own")
+            raise UserError(f"--preset {self.preset}: not with --dataset, which has its own")
         if self.data is not None and self.crystals is not None:
-            raise ConfigError(
-                f"--data {self.data}: not with --crystals, which is a table of its own"
-            )
+            raise UserError(f"--data {self.data}: not with --crystals, which is a table of its own")
 
     def _check_transfer(self) -> None:
-        """Raise ConfigError for what a transfer, which is EMRL on random splits, does not take."""
+        """Raise UserError for what a transfer, which is EMRL on random splits, does not take."""
         if self.crystals is not None or self.transfer in self.dataset:
-            raise ConfigError(f"--transfer {self.transfer}: needs another --dataset to go to")
+            raise UserError(f"--transfer {self.transfer}: needs another --dataset to go to")
         for option, default in (("methods", []), ("split", "random"), ("out_of_fold", 0)):
             if getattr(self, option) != default:
                 name = option.replace("_", "-")
-                raise ConfigError(f"--{name} {getattr(self, option)}: not with --transfer")
+                raise UserError(f"--{name} {getattr(self, option)}: not with --transfer")

@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
-from emrl_ray.config.base import (
-    ConfigError,
-    CrystalLimits,
-    Resumable,
-    above,
-    at_least,
-    between,
-    positional,
-)
-from emrl_ray.config.search_space import Domain, Range, Space, Value, parse_space
+from emrl_ray.config.base import CrystalLimits, Resumable, above, at_least, between, positional
+from emrl_ray.config.errors import UserError
+from emrl_ray.config.search_space import RangeDomain, SearchDomain, Space, Value, parse_space
 from emrl_ray.config.train import HEADS, ONE_CYCLE_PEAK, TrainConfig
 
 
@@ -130,16 +123,16 @@ class TuneConfig(Resumable, CrystalLimits):
         above("validation", self.validation, 0)
         between("validation", self.validation, 0, 0.5)
         if self.head not in HEADS:
-            raise ConfigError(f"--head {self.head}: choose from {', '.join(HEADS)}")
+            raise UserError(f"--head {self.head}: choose from {', '.join(HEADS)}")
         for option in ("grace", "validate_every"):
             if getattr(self, option) > self.epochs:
                 name = option.replace("_", "-")
-                raise ConfigError(
+                raise UserError(
                     f"--{name} {getattr(self, option)}: is more than --epochs {self.epochs}"
                 )
         self._fill_spaces()
         if not self.space:
-            raise ConfigError(
+            raise UserError(
                 "nothing to search: every option has one value; "
                 "give one a range or several values, or name it with --search"
             )
@@ -151,21 +144,21 @@ class TuneConfig(Resumable, CrystalLimits):
         """Write each space in one form, and the default one of what is searched without one."""
         for name in self.search:
             if name not in HYPERPARAMETERS:
-                raise ConfigError(f"--search {name}: choose from {', '.join(HYPERPARAMETERS)}")
+                raise UserError(f"--search {name}: choose from {', '.join(HYPERPARAMETERS)}")
         for name, entry in HYPERPARAMETERS.items():
             given = getattr(self, name)
-            domain: Domain | None = None
+            domain: SearchDomain | None = None
             if given is not None:
                 domain = parse_space(name, given, entry.kind, entry.log)
             elif name in (self.search or SEARCHED):
                 domain = parse_space(name, entry.default, entry.kind, entry.log)
                 if name == "learning_rate" and self.schedule == "one_cycle":
-                    assert isinstance(domain, Range)
+                    assert isinstance(domain, RangeDomain)
                     domain = domain.times(ONE_CYCLE_PEAK)
             setattr(self, name, None if domain is None else domain.plain())
 
     @property
-    def domains(self) -> dict[str, Domain]:
+    def domains(self) -> dict[str, SearchDomain]:
         """The domains that were given or are searched, by the names of the options."""
         return {
             name: parse_space(name, getattr(self, name), entry.kind, entry.log)
@@ -174,7 +167,7 @@ class TuneConfig(Resumable, CrystalLimits):
         }
 
     @property
-    def space(self) -> dict[str, Domain]:
+    def space(self) -> dict[str, SearchDomain]:
         """The domains that hold more than one value: what is searched."""
         return {name: domain for name, domain in self.domains.items() if not domain.fixed}
 
@@ -192,7 +185,7 @@ class TuneConfig(Resumable, CrystalLimits):
     def training(self, values: dict[str, Value], **further: Any) -> TrainConfig:
         """Return the options of a training with `values` for what is searched, and `further` ones.
 
-        Raises ConfigError, in one line, as `TrainConfig` does.
+        Raises UserError, in one line, as `TrainConfig` does.
         """
         return self._training(dict(values), **further)
 

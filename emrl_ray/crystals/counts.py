@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
-class Counts(NamedTuple):
+class RowCounts(NamedTuple):
     """What became of the rows of one slice, or of many."""
 
     rows_in: int
@@ -15,20 +15,20 @@ class Counts(NamedTuple):
     rejects: Counter[str]
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Counts:
+    def of(cls, fields: Mapping[str, Any]) -> RowCounts:
         """Return the counts whose fields came through JSON."""
         return cls(fields["rows_in"], fields["rows_out"], Counter(fields["rejects"]))
 
     @classmethod
-    def total(cls, counts: Iterable[Counts]) -> Counts:
+    def total(cls, counts: Iterable[RowCounts]) -> RowCounts:
         """Return the sums of all; zeros of none."""
         return sum(counts, cls(0, 0, Counter()))
 
-    def __add__(self, other: object) -> Counts:
+    def __add__(self, other: object) -> RowCounts:
         """Return the sums of both."""
-        if not isinstance(other, Counts):
+        if not isinstance(other, RowCounts):
             return NotImplemented
-        return Counts(
+        return RowCounts(
             self.rows_in + other.rows_in,
             self.rows_out + other.rows_out,
             self.rejects + other.rejects,
@@ -40,12 +40,12 @@ class Counts(NamedTuple):
         return self.rows_in == self.rows_out + self.rejects.total()
 
 
-def account(verb: str, counts: Counts) -> str:
+def summary_line(verb: str, counts: RowCounts) -> str:
     """Return the line that ends every verb: rows in = rows out + rejects, by reason."""
     return f"{verb}: {balance(counts)}"
 
 
-def balance(counts: Counts) -> str:
+def balance(counts: RowCounts) -> str:
     """Return what became of rows: rows in = rows out + rejects, by reason."""
     return (
         f"{counts.rows_in:,} rows in = {counts.rows_out:,} rows out + "
@@ -59,9 +59,9 @@ def in_brackets(rejects: Counter[str]) -> str:
     return f" ({reasons})" if reasons else ""
 
 
-def closing(verb: str, counts: Counts, passed_over: int) -> list[str]:
+def closing(verb: str, counts: RowCounts, passed_over: int) -> list[str]:
     """Return the lines that end a verb on one machine: its account, and how many files were none."""
-    lines = [account(verb, counts)]
+    lines = [summary_line(verb, counts)]
     if passed_over:
         lines.append(f"{verb}: {passed_over:,} other files were passed over")
     return lines

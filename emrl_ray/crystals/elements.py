@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 
 MAX_ATOMIC_NUMBER = 118
@@ -68,12 +68,12 @@ class Element(NamedTuple):
 
 
 def named_elements(names: Sequence[str], option: str) -> list[int]:
-    """Return atomic numbers; raises ConfigError, in one line, for what is no symbol of an element."""
+    """Return atomic numbers; raises UserError, in one line, for what is no symbol of an element."""
     for name in names:
         if name not in ATOMIC_NUMBERS:
             meant = name.capitalize()
             hint = f"did you mean {meant}?" if meant in ATOMIC_NUMBERS else "give symbols, as Pb"
-            raise ConfigError(f"--{option} {name}: no such element; {hint}")
+            raise UserError(f"--{option} {name}: no such element; {hint}")
     return [ATOMIC_NUMBERS[name] for name in names]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 
-class Origin(NamedTuple):
+class ColumnMetadata(NamedTuple):
     """In what a column of numbers is given, and how it was found."""
 
     unit: str | None
@@ -15,10 +15,10 @@ class Origin(NamedTuple):
     """Level of theory: a functional, or an experiment."""
 
 
-def origin_of(field: pa.Field) -> Origin:
+def column_metadata(field: pa.Field) -> ColumnMetadata:
     """Return what the metadata of a column say of it."""
     notes = field.metadata or {}
-    return Origin(*(notes.get(key, b"").decode() or None for key in (b"unit", b"theory")))
+    return ColumnMetadata(*(notes.get(key, b"").decode() or None for key in (b"unit", b"theory")))
 
 
 def number_field(name: str, unit: str | None) -> pa.Field:

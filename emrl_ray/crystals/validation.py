@@ -22,7 +22,7 @@ MAX_COORDINATE = 1e6
 """Fractional coordinates beyond this have lost the digits that place an atom in its cell."""
 
 
-class Limits(NamedTuple):
+class ValidationLimits(NamedTuple):
     """What a crystal may be at most."""
 
     max_atoms: int
@@ -35,18 +35,18 @@ class Limits(NamedTuple):
     """Sites nearer than this (Å) overlap; None leaves the distances unchecked."""
 
     @classmethod
-    def of(cls, options: CrystalLimits, cutoff: float | None = None) -> Limits:
+    def of(cls, options: CrystalLimits, cutoff: float | None = None) -> ValidationLimits:
         """Return the limits of a verb's options; a `min_distance` of 0 leaves distances unchecked."""
         return cls(options.max_atoms, options.max_pairs, cutoff, options.min_distance or None)
 
     @property
-    def after_reading(self) -> Limits:
+    def after_reading(self) -> ValidationLimits:
         """What is left to check of crystals that were read within these limits: overlaps were found."""
         return self._replace(min_distance=None)
 
 
 def validate(
-    table: pa.Table, limits: Limits, source: str | Sequence[str] = ""
+    table: pa.Table, limits: ValidationLimits, source: str | Sequence[str] = ""
 ) -> tuple[pa.Table, list[Reject]]:
     """Return the good rows of a crystals table, all columns, and a reject for each other row.
 
@@ -163,7 +163,7 @@ def _check_columns(table: pa.Table, findings: _Findings) -> None:
 
 
 def _check_crystals(
-    batch: CrystalBatch, limits: Limits, findings: _Findings, rows: NDArray[np.integer]
+    batch: CrystalBatch, limits: ValidationLimits, findings: _Findings, rows: NDArray[np.integer]
 ) -> None:
     """Reject sound rows whose cell, size or distances cannot be; `rows` are those of `batch`."""
     with np.errstate(all="ignore"):

@@ -13,20 +13,20 @@ import ray
 
 from emrl_ray.config import BenchmarkConfig
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import rejects_table
 from emrl_ray.distributed.cluster import connect
-from emrl_ray.distributed.log_relay import Say, relayed_lines
-from emrl_ray.experiments.benchmark.datasets import LabelledCrystals, Source, read_labelled
-from emrl_ray.experiments.benchmark.local_training import Place
+from emrl_ray.distributed.log_relay import LogSink, relay_worker_logs
+from emrl_ray.experiments.benchmark.datasets import LabeledCrystals, Source, read_labeled
+from emrl_ray.experiments.benchmark.local_training import Device
 from emrl_ray.experiments.benchmark.methods import longest_cutoff
 from emrl_ray.experiments.benchmark.result_files import write_records
-from emrl_ray.experiments.benchmark.runs import Cell, run_cell
-from emrl_ray.experiments.benchmark.transfer import TransferCell, pretrain, run_transfer_cell
+from emrl_ray.experiments.benchmark.runs import BenchmarkRun, run_benchmark
+from emrl_ray.experiments.benchmark.transfer import TransferRun, pretrain, run_transfer
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.io.console import print_line
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import limited_threads
 
 RETRIES = 3
@@ -52,13 +52,13 @@ class Resources(NamedTuple):
         """Keep compiled libraries of this process to these CPUs, within the context."""
         return limited_threads(self.cpus)
 
-    def place(self, name: str, say: Say) -> Place:
+    def place(self, name: str, say: LogSink) -> Device:
         """Return where the training `name` runs, its lines said by the driver."""
         device = "cuda" if self.gpus > 0 else "cpu"
-        return Place(self.cpus, device, lambda text: say(f"benchmark: {name}: {text}"))
+        return Device(self.cpus, device, lambda text: say(f"benchmark: {name}: {text}"))
 
 
-def _load(sources: Mapping[str, Source], out: str, say: Say) -> dict[str, Any]:
+def _load(sources: Mapping[str, Source], out: str, say: LogSink) -> dict[str, Any]:
     """Return a reference to the crystals of each data set, when all are there.
 
     What is rejected of a data set is written into its folder below `out`.
@@ -69,16 +69,16 @@ def _load(sources: Mapping[str, Source], out: str, say: Say) -> dict[str, Any]:
     return loaded
 
 
-def _load_one(name: str, source: Source, out: str, say: Say) -> LabelledCrystals:
+def _load_one(name: str, source: Source, out: str, say: LogSink) -> LabeledCrystals:
     preset = PRESETS[source.preset]
-    crystals, rejects = read_labelled(source, preset.cutoff, longest_cutoff(preset))
+    crystals, rejects = read_labeled(source, preset.cutoff, longest_cutoff(preset))
     rows = len(crystals.targets)
     reasons = Counter(str(reject.reason) for reject in rejects)
     if rejects:  # with the name of the table alone: results are passed on, and places are not
-        table = locate(source.table).name
+        table = resolve(source.table).name
         named = rejects_table(reject._replace(source=table) for reject in rejects)
-        write_parquet(named, locate(out) / name / "rejects.parquet")
-    say(account(f"benchmark: {name}", Counts(rows + len(rejects), rows, reasons)))
+        write_parquet(named, resolve(out) / name / "rejects.parquet")
+    say(summary_line(f"benchmark: {name}", RowCounts(rows + len(rejects), rows, reasons)))
     return crystals
 
 
@@ -109,15 +109,15 @@ def _run_tasks(
     return failed
 
 
-def run_cells(
-    cells: Sequence[Cell], sources: Mapping[str, Source], out: str, config: BenchmarkConfig
+def run_benchmarks(
+    cells: Sequence[BenchmarkRun], sources: Mapping[str, Source], out: str, config: BenchmarkConfig
 ) -> list[str]:
     """Run trainings as tasks, and write their results; return what failed."""
     connect(config.address)
     resources = Resources.of(config)
     run = resources.task(_run_cell)
     needed = {cell.dataset for cell in cells}
-    with relayed_lines() as say:
+    with relay_worker_logs() as say:
         crystals = _load({name: sources[name] for name in sources if name in needed}, out, say)
         tasks = (
             (cell.name, partial(run.remote, cell, crystals[cell.dataset], out, resources, say))
@@ -127,15 +127,15 @@ def run_cells(
 
 
 def _run_cell(
-    cell: Cell, crystals: LabelledCrystals, out: str, resources: Resources, say: Say
+    cell: BenchmarkRun, crystals: LabeledCrystals, out: str, resources: Resources, say: LogSink
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
     with resources.limited():
-        return write_records(run_cell(cell, crystals, resources.place(cell.name, say)), out)
+        return write_records(run_benchmark(cell, crystals, resources.place(cell.name, say)), out)
 
 
-def run_transfer(
-    cells: Sequence[TransferCell],
+def run_transfers(
+    cells: Sequence[TransferRun],
     sources: Mapping[str, Source],
     out: str,
     config: BenchmarkConfig,
@@ -144,7 +144,7 @@ def run_transfer(
     connect(config.address)
     resources = Resources.of(config)
     run = resources.task(_run_transfer_cell)
-    with relayed_lines() as say:
+    with relay_worker_logs() as say:
         crystals = _load(sources, out, say)
         networks = _pretrained(cells, crystals, resources, say)
         tasks = (
@@ -166,10 +166,10 @@ def run_transfer(
 
 
 def _pretrained(
-    cells: Sequence[TransferCell],
+    cells: Sequence[TransferRun],
     crystals: Mapping[str, Any],
     resources: Resources,
-    say: Say,
+    say: LogSink,
 ) -> dict[tuple[str, int], Any]:
     """Return a reference to the network that learned the source, by data set and seed."""
     train = resources.task(_pretrain)
@@ -182,11 +182,11 @@ def _pretrained(
 
 
 def _pretrain(
-    cell: TransferCell,
-    source: LabelledCrystals,
-    crystals: LabelledCrystals,
+    cell: TransferRun,
+    source: LabeledCrystals,
+    crystals: LabeledCrystals,
     resources: Resources,
-    say: Say,
+    say: LogSink,
 ) -> State:
     with resources.limited():
         place = resources.place(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
@@ -194,14 +194,14 @@ def _pretrain(
 
 
 def _run_transfer_cell(
-    cell: TransferCell,
-    crystals: LabelledCrystals,
+    cell: TransferRun,
+    crystals: LabeledCrystals,
     start: State,
     out: str,
     resources: Resources,
-    say: Say,
+    say: LogSink,
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
     with resources.limited():
         place = resources.place(cell.name, say)
-        return write_records(run_transfer_cell(cell, crystals, start, place), out)
+        return write_records(run_transfer(cell, crystals, start, place), out)

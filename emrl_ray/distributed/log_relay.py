@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from emrl_ray.io.console import print_line
 
-Say = Callable[[str], None]
+LogSink = Callable[[str], None]
 
 
 class _Sender:
@@ -28,7 +28,7 @@ class _Sender:
 
 
 @contextmanager
-def relayed_lines() -> Iterator[Say]:
+def relay_worker_logs() -> Iterator[LogSink]:
     """Give a function for workers that prints a line on the driver, until the context ends."""
     here = ray.get_runtime_context().get_node_id()  # any other node may go
     place = NodeAffinitySchedulingStrategy(here, soft=False)

@@ -22,31 +22,31 @@ import ray
 import ray.data
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.io.runtime import peak_memory
 from emrl_ray.runs.local_runner import (
     Observe,
+    PartitionReport,
+    PartitionWorker,
     Progress,
-    SliceReport,
-    SliceWorker,
     complete,
     storage_error,
 )
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 ATTEMPTS = 4
 """Workers that may die on a slice before the others are done first."""
 
 
 class _Apply:
-    """Ray Data's view of a `SliceWorker`: a batch of one slice in, its report out.
+    """Ray Data's view of a `PartitionWorker`: a batch of one slice in, its report out.
 
     The worker is made at the first slice, so that what goes wrong with that is reported too.
     """
 
-    def __init__(self, build: Callable[..., SliceWorker], arguments: Sequence[Any]) -> None:
+    def __init__(self, build: Callable[..., PartitionWorker], arguments: Sequence[Any]) -> None:
         self.build = partial(build, *arguments)
-        self.worker: SliceWorker | None = None
+        self.worker: PartitionWorker | None = None
         self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -71,15 +71,15 @@ def _reported(report: str = "", storage: str = "", bug: str = "") -> dict[str, l
     return {"report": [report], "storage": [storage], "bug": [bug]}
 
 
-def _parse_report(text: str) -> SliceReport:
+def _parse_report(text: str) -> PartitionReport:
     name, counts, *rest = json.loads(text)
-    return SliceReport(name, Counts.of(counts), *rest)
+    return PartitionReport(name, RowCounts.of(counts), *rest)
 
 
-def run_slices(
+def run_partitions_on_ray(
     pieces: Iterable[Named],
-    output: Output,
-    build: Callable[..., SliceWorker],
+    output: PartitionedOutput,
+    build: Callable[..., PartitionWorker],
     arguments: Sequence[Any] = (),
     *,
     workers: int | None = None,
@@ -87,10 +87,10 @@ def run_slices(
     gpus_per_worker: float = 0,
     progress: Progress | None = None,
     observe: Observe | None = None,
-) -> Counts:
+) -> RowCounts:
     """Compute the slices that `output` does not hold yet, on Ray, and return the counts of all.
 
-    `build(*arguments)` makes the `SliceWorker` once in each worker process. `workers` limits how
+    `build(*arguments)` makes the `PartitionWorker` once in each worker process. `workers` limits how
     many there are (default: as many as the cluster has CPUs for, growing with the cluster). Raises
     what `_reports` and `local_runner.complete` do.
     """
@@ -110,8 +110,8 @@ class _Places(NamedTuple):
 
 
 def _reports(
-    one_pass: Callable[[Sequence[Named]], Iterator[SliceReport]], pieces: Sequence[Named]
-) -> Iterator[SliceReport]:
+    one_pass: Callable[[Sequence[Named]], Iterator[PartitionReport]], pieces: Sequence[Named]
+) -> Iterator[PartitionReport]:
     """Yield the report of each piece as it is done, in any order.
 
     `one_pass` computes pieces and leaves out those on which workers died. Raises OSError, in one line,
@@ -134,11 +134,11 @@ def _reports(
 
 
 def _reports_of_pass(
-    build: Callable[..., SliceWorker],
+    build: Callable[..., PartitionWorker],
     arguments: Sequence[Any],
     places: _Places,
     pieces: Sequence[Named],
-) -> Iterator[SliceReport]:
+) -> Iterator[PartitionReport]:
     """Yield the report of each piece that is done; those on which workers died are left out."""
     pool = (
         ray.data.ActorPoolStrategy(size=min(places.workers, len(pieces)))

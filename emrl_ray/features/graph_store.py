@@ -12,11 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import Pairs
 
-MOST_ATOMS = np.iinfo(np.int32).max
+MAX_ATOMS = np.iinfo(np.int32).max
 """Pairs count atoms in int32."""
 
 
-class GraphsJoiner:
+class GraphStore:
     """Joins graphs that come piece by piece.
 
     Once they are more than `most_bytes` they lie in files below the folder for temporary files, of
@@ -35,10 +35,8 @@ class GraphsJoiner:
         """Add graphs at the end. Raises OverflowError, in one line, for more atoms than int32 counts."""
         pairs, first = graphs.pairs, self._atoms
         self._atoms += len(graphs.atomic_numbers)
-        if self._atoms > MOST_ATOMS:
-            raise OverflowError(
-                f"more than {MOST_ATOMS:,} atoms for one worker: use more --workers"
-            )
+        if self._atoms > MAX_ATOMS:
+            raise OverflowError(f"more than {MAX_ATOMS:,} atoms for one worker: use more --workers")
         parts: tuple[NDArray, ...] = (
             graphs.atomic_numbers,
             pairs.center + np.int32(first),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
-from emrl_ray.features.pairs import Pairs, find_pairs, take_pairs, within
+from emrl_ray.features.pairs import Pairs, filter_cutoff, find_pairs, take_pairs
 
 CUTOFF_KEY = b"emrl_ray.cutoff"
 SOURCE_KEY = b"emrl_ray.crystals"
@@ -73,7 +73,9 @@ class Graphs(NamedTuple):
         distance, _ = _ragged(table, "distance")
         first_atoms = np.repeat(atom_offsets[:-1], np.diff(offsets)).astype(np.int32)
         pairs = Pairs(center + first_atoms, neighbor + first_atoms, distance, offsets)
-        return cls(numbers, atom_offsets, pairs if cutoff == made_with else within(pairs, cutoff))
+        return cls(
+            numbers, atom_offsets, pairs if cutoff == made_with else filter_cutoff(pairs, cutoff)
+        )
 
     def to_table(self, cutoff: float, columns: pa.Table) -> pa.Table:
         """Return a graphs table: `columns` (id, targets, ...; B rows), then the graphs.
@@ -93,7 +95,7 @@ class Graphs(NamedTuple):
         return with_cutoff(columns, cutoff)
 
 
-def lonely_rows(table: pa.Table, cutoff: float) -> NDArray[np.bool_]:
+def rows_without_pairs(table: pa.Table, cutoff: float) -> NDArray[np.bool_]:
     """Return (B,) whether a row of a graphs table has no pair within `cutoff` (Å), at most its own."""
     return Graphs.from_table(table, cutoff).pairs.n_pairs == 0
 
@@ -133,7 +135,7 @@ TIE = 1e-3
 """Å; neighbours that are farther than the last one by less than this are as near as it."""
 
 
-def nearest_pairs(graphs: Graphs, count: int) -> Graphs:
+def nearest_neighbor_graph(graphs: Graphs, count: int) -> Graphs:
     """Return the graphs with the ordered pairs of each atom and its `count` nearest neighbours.
 
     All neighbours as near as the last of them count too, so that which are kept does not depend on

@@ -18,7 +18,7 @@ class Pairs(NamedTuple):
 
     Crystal b owns the pairs `offsets[b]:offsets[b + 1]`. The first half of a crystal's pairs has
     each unordered pair once, the second half has the same ones reversed, in the same order (but for
-    what `one_way` and `nearest_pairs` leave). An atom pairs with its own periodic images, never with
+    what `half_list` and `nearest_neighbor_graph` leave). An atom pairs with its own periodic images, never with
     itself at distance 0.
     """
 
@@ -44,21 +44,21 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
     """
     first, second, distance, bounds = unordered_pairs(batch, cutoff)
     counts = np.diff(bounds)
-    one_way = np.arange(bounds[-1]) + np.repeat(bounds[:-1], counts)
-    other_way = one_way + np.repeat(counts, counts)
+    half_list = np.arange(bounds[-1]) + np.repeat(bounds[:-1], counts)
+    other_way = half_list + np.repeat(counts, counts)
     pairs = Pairs(
         np.empty(2 * len(first), np.int32),
         np.empty(2 * len(first), np.int32),
         np.empty(2 * len(first)),
         2 * bounds,
     )
-    pairs.center[one_way], pairs.center[other_way] = first, second
-    pairs.neighbor[one_way], pairs.neighbor[other_way] = second, first
-    pairs.distance[one_way] = pairs.distance[other_way] = distance
+    pairs.center[half_list], pairs.center[other_way] = first, second
+    pairs.neighbor[half_list], pairs.neighbor[other_way] = second, first
+    pairs.distance[half_list] = pairs.distance[other_way] = distance
     return pairs
 
 
-def within(pairs: Pairs, cutoff: float) -> Pairs:
+def filter_cutoff(pairs: Pairs, cutoff: float) -> Pairs:
     """Return the pairs no longer than `cutoff` (Å)."""
     keep = pairs.distance <= cutoff
     kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
@@ -67,7 +67,7 @@ def within(pairs: Pairs, cutoff: float) -> Pairs:
     )
 
 
-def one_way(pairs: Pairs) -> Pairs:
+def half_list(pairs: Pairs) -> Pairs:
     """Return each unordered pair once, the first half of every crystal's."""
     half = pairs.offsets // 2
     counts = np.diff(half)
@@ -75,7 +75,7 @@ def one_way(pairs: Pairs) -> Pairs:
     return Pairs(pairs.center[kept], pairs.neighbor[kept], pairs.distance[kept], half)
 
 
-def reject_lonely(
+def reject_without_pairs(
     crystals: pa.Table, lonely: NDArray[np.bool_], cutoff: float, source: str, stage: Stage
 ) -> tuple[pa.Table, list[Reject]]:
     """Return the rows of a table that have a pair, and a reject for each that is `lonely` (B,)."""

@@ -11,7 +11,7 @@ from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.inference.merge_kernels import ELEMENTS, merge_graphs
 
 
-class DistinctPairs(NamedTuple):
+class UniquePairs(NamedTuple):
     """The U distinct unordered pairs of B crystals, concatenated.
 
     For all that reads no more of a pair than its elements and its distance. Distances are the same
@@ -37,7 +37,7 @@ def check_numbers(atomic_numbers: NDArray[np.uint8]) -> None:
         raise ValueError(f"atomic number {highest}: must be at most {ELEMENTS - 1}")
 
 
-def distinct_pairs(graphs: Graphs) -> DistinctPairs:
+def unique_pairs(graphs: Graphs) -> UniquePairs:
     """Return the distinct pairs of every crystal; ValueError for atomic numbers that are none."""
     check_numbers(graphs.atomic_numbers)
     most = len(graphs.pairs.center) // 2
@@ -45,4 +45,4 @@ def distinct_pairs(graphs: Graphs) -> DistinctPairs:
     distance, times = np.empty(most), np.empty(most, np.float32)
     bounds = merge_graphs(*graphs.arrays, graphs.most_pairs, first, second, distance, times)
     found = bounds[-1]
-    return DistinctPairs(first[:found], second[:found], distance[:found], times[:found], bounds)
+    return UniquePairs(first[:found], second[:found], distance[:found], times[:found], bounds)

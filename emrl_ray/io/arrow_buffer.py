@@ -11,7 +11,7 @@ CHUNK_ROWS = 4096
 """Rows that are Python objects at a time."""
 
 
-class Packer:
+class RowBuffer:
     """Gathers rows one by one."""
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -47,7 +47,7 @@ class Packer:
             self._waiting = []
 
 
-def unpacked(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+def iter_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a table as tuples; few of them are Python objects at a time."""
     for chunk in table.to_batches(CHUNK_ROWS):
         yield from zip(*(column.to_pylist() for column in chunk.columns), strict=True)

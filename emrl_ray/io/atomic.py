@@ -30,16 +30,16 @@ LASTING = {
     errno.ENOTDIR,
 }
 """Errors of storage that the next moment does not cure."""
-ASIDE_NAME = r"\..+\.[0-9a-f]{8}"
+TEMPORARY_NAME = r"\..+\.[0-9a-f]{8}"
 """Pattern of the names that files have while they are written."""
 
 
-def leftovers(folder: Location, suffix: str = "") -> list[Location]:
+def temporaries(folder: Location, suffix: str = "") -> list[Location]:
     """Return the temporary files directly in `folder` of files whose names end in `suffix`."""
     return [
         folder / name
         for name in names_in(folder)
-        if re.fullmatch(ASIDE_NAME, name) and name.rpartition(".")[0].endswith(suffix)
+        if re.fullmatch(TEMPORARY_NAME, name) and name.rpartition(".")[0].endswith(suffix)
     ]
 
 
@@ -48,7 +48,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno not in LASTING
 
 
-_repeated = retry(
+_retried = retry(
     retry=retry_if_exception(_may_pass),
     stop=stop_after_attempt(ATTEMPTS),
     wait=wait_exponential(multiplier=0.1, max=2.0) + wait_random(0, 0.1),
@@ -81,7 +81,7 @@ def csv_writer(target: Location, schema: pa.Schema) -> Iterator[pcsv.CSVWriter]:
         yield writer
 
 
-@_repeated
+@_retried
 def write_bytes(content: bytes | pa.Buffer, target: Location) -> None:
     """Write a file, in one write, under another name, then move it in place.
 
@@ -103,8 +103,8 @@ def write_json(content: Any, target: Location) -> None:
     write_bytes((json.dumps(content, indent=2, default=str) + "\n").encode(), target)
 
 
-def aside_of(target: Location) -> Location:
-    """Return a neighbour of `target` that no other writer has, with a name of pattern `ASIDE_NAME`."""
+def temporary_beside(target: Location) -> Location:
+    """Return a neighbour of `target` that no other writer has, with a name of pattern `TEMPORARY_NAME`."""
     parent, name = target.path.rsplit("/", 1)
     return Location(target.filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:8]}")
 
@@ -113,7 +113,7 @@ class AtomicWrite:
     """Context: a neighbour of `target` to write to, moved to `target` on success, else removed."""
 
     def __init__(self, target: Location) -> None:
-        self.target, self.aside = target, aside_of(target)
+        self.target, self.aside = target, temporary_beside(target)
 
     def __enter__(self) -> Location:
         if isinstance(self.target.filesystem, fs.LocalFileSystem):  # an object store needs none

@@ -18,7 +18,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def read_each(
+def map_concurrently(
     read: Callable[[S], T], things: Sequence[S], filesystem: fs.FileSystem
 ) -> Iterator[T]:
     """Yield what `read` makes of each thing of a file system, in order.

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import pyarrow as pa
 from pyarrow import fs
 
-from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import table_files
-from emrl_ray.io.paths import Location, locate
+from emrl_ray.io.paths import Location, resolve
 
 FOOTER_GUESS = 64 * 1024
 """Bytes read from the end of a Parquet file at first; most footers are shorter."""
@@ -24,7 +24,7 @@ def table_fingerprint(uri: str) -> str:
     of that as it was is not seen.
     """
     files = table_files(uri)
-    ends = read_each(_file_ends, files, files[0].filesystem)
+    ends = map_concurrently(_file_ends, files, files[0].filesystem)
     return _digest(part for pair in ends for part in pair)
 
 
@@ -34,7 +34,7 @@ def folder_fingerprint(uri: str) -> str:
     Files and folders whose names begin with ``_`` or ``.`` are left out: they are work in progress.
     Raises FileNotFoundError, in one line, if there are none.
     """
-    folder = locate(uri)
+    folder = resolve(uri)
     selector = fs.FileSelector(folder.path, recursive=True, allow_not_found=True)
     found = folder.filesystem.get_file_info(selector)
     names = [info.path[len(folder.path) :].strip("/") for info in found if info.is_file]
@@ -46,7 +46,7 @@ def folder_fingerprint(uri: str) -> str:
 
 def file_fingerprint(uri: str) -> str:
     """Return a hash of the content of a file."""
-    return _digest([_content(locate(uri))])
+    return _digest([_content(resolve(uri))])
 
 
 def _content(file: Location) -> bytes:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.atomic import AtomicWrite, write_bytes
-from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.paths import Location, list_files, locate
+from emrl_ray.io.concurrent import map_concurrently
+from emrl_ray.io.paths import Location, list_files, resolve
 
 ROWS_AT_ONCE = 1024
 """Rows of a row group that are in memory while it is read."""
 
 
-class TableRows(NamedTuple):
+class ParquetTable(NamedTuple):
     """A Parquet table whose rows are taken by their position; its footers are read once."""
 
     files: Sequence[Location]
@@ -31,7 +31,7 @@ class TableRows(NamedTuple):
     def of(cls, table: str) -> Self:
         """Return the rows of a Parquet file, or of a folder of them."""
         files = table_files(table)
-        return cls(files, list(read_each(read_footer, files, files[0].filesystem)))
+        return cls(files, list(map_concurrently(read_footer, files, files[0].filesystem)))
 
     @property
     def num_rows(self) -> int:
@@ -47,7 +47,7 @@ class TableRows(NamedTuple):
         wanted = list(self._wanted(in_order))
         if wanted:
             store = self.files[0].filesystem
-            parts = list(read_each(lambda group: group.read(columns), wanted, store))
+            parts = list(map_concurrently(lambda group: group.read(columns), wanted, store))
             found = pa.concat_tables(parts, promote_options="permissive")
         else:
             schema = self.footers[0].schema.to_arrow_schema()
@@ -107,7 +107,7 @@ def table_files(uri: str | os.PathLike[str]) -> list[Location]:
     """
     if not os.fspath(uri):
         raise FileNotFoundError("the path of a table is empty (. is the current folder)")
-    place = locate(uri)
+    place = resolve(uri)
     files = [place] if place.is_file() else list_files(place, ".parquet")
     if not files:
         hint = f"; {MAKE_TABLE}" if place.exists() else ""

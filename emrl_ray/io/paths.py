@@ -48,7 +48,7 @@ class Location(NamedTuple):
             return stream.read()
 
 
-def locate(uri: str | os.PathLike[str]) -> Location:
+def resolve(uri: str | os.PathLike[str]) -> Location:
     """Return the location that a local path or a URI such as ``s3://bucket/key`` names.
 
     Raises ValueError, in one line, at a URI of no file system that is known.
@@ -62,13 +62,13 @@ def locate(uri: str | os.PathLike[str]) -> Location:
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
 
 
-def absolute(uri: str) -> str:
+def absolute_uri(uri: str) -> str:
     """Return a local path from the root on, as other processes work elsewhere, and a URI as it is.
 
     Neither ends in a slash, so that a name may follow.
     """
     if "://" not in uri:
-        return locate(uri).path
+        return resolve(uri).path
     return uri if "?" in uri else uri.rstrip("/")
 
 
@@ -81,14 +81,14 @@ def root_of(uri: str) -> str:
     return f"{scheme}://{rest.split('/')[0] or '/'}{question}{query}"
 
 
-def within(root: str, path: str) -> Location:
+def location_in(root: str, path: str) -> Location:
     """Return the location of a path in the file system of which `root_of` gave the URI."""
     return Location(_filesystem(root), path)
 
 
 @lru_cache(maxsize=64)
 def _filesystem(root: str) -> fs.FileSystem:
-    return locate(root).filesystem
+    return resolve(root).filesystem
 
 
 def names_in(folder: Location) -> set[str]:

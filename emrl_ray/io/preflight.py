@@ -7,32 +7,32 @@ import pathlib
 
 from pyarrow import fs
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.errors import one_line
-from emrl_ray.io.atomic import aside_of
+from emrl_ray.io.atomic import temporary_beside
 from emrl_ray.io.paths import Location
 
 PROBE = "probe"
 """What the name of a file that is written to try is made of."""
 
 
-def check_file_place(place: Location, out: str) -> None:
-    """Raise ConfigError, in one line, if no file can be written there; `out` is the user's word for it."""
+def check_output_file(place: Location, out: str) -> None:
+    """Raise UserError, in one line, if no file can be written there; `out` is the user's word for it."""
     folder = Location(place.filesystem, place.path.rpartition("/")[0] or "/")
     _check_store(folder, out)
     if place.info.type == fs.FileType.Directory:
-        raise ConfigError(f"--out {out}: is a folder, give a file")
+        raise UserError(f"--out {out}: is a folder, give a file")
     _check_local(folder, out)
 
 
-def check_folder_place(place: Location, out: str, option: str = "out") -> None:
-    """Raise ConfigError, in one line, if there can be no folder with files; as `check_file_place`.
+def check_output_folder(place: Location, out: str, option: str = "out") -> None:
+    """Raise UserError, in one line, if there can be no folder with files; as `check_output_file`.
 
     `option` is the one that names the place.
     """
     _check_store(place, out, option)
     if place.is_file():
-        raise ConfigError(f"--{option} {out}: is a file, give a folder")
+        raise UserError(f"--{option} {out}: is a file, give a folder")
     _check_local(place, out, option)
 
 
@@ -40,14 +40,14 @@ def _check_store(folder: Location, out: str, option: str = "out") -> None:
     """Write a file and delete it: what an object store allows is not known before it is tried."""
     if isinstance(folder.filesystem, fs.LocalFileSystem):
         return
-    probe = aside_of(folder / PROBE)
+    probe = temporary_beside(folder / PROBE)
     try:
         with probe.filesystem.open_output_stream(probe.path):
             pass
         probe.filesystem.delete_file(probe.path)
     except OSError as error:
         why = one_line(error)
-        raise ConfigError(f"--{option} {out}: nothing can be written there ({why})") from None
+        raise UserError(f"--{option} {out}: nothing can be written there ({why})") from None
 
 
 def _check_local(folder: Location, out: str, option: str = "out") -> None:
@@ -57,6 +57,6 @@ def _check_local(folder: Location, out: str, option: str = "out") -> None:
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise ConfigError(f"--{option} {out}: {nearest} is not a folder")
+        raise UserError(f"--{option} {out}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"--{option} {out}: nothing may be written to {nearest}")
+        raise UserError(f"--{option} {out}: nothing may be written to {nearest}")

@@ -101,7 +101,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the installed packages that matter to a result."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -112,7 +112,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def description() -> dict[str, object]:
+def hardware_info() -> dict[str, object]:
     """Return what a timing needs beside it: processor, CPUs, system."""
     return {
         "processor": _processor(),

@@ -20,17 +20,17 @@ from safetensors import numpy as safetensors
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.matching.matcher import StructureIndex
 from emrl_ray.crystals.schema import GEOMETRY, KNOWN_ID, Reject, Stage
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.inference.compiled_tgnn import State
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.features.representation import Representation
 from emrl_ray.io.atomic import write_bytes, write_json
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model.card import CARD, Card, read_card
-from emrl_ray.model.errors import damage_reported, told_by_value_error
+from emrl_ray.model.errors import as_corrupt, corruption_reported
 from emrl_ray.model.files import (
     CALIBRATION,
     NETWORK,
@@ -44,13 +44,19 @@ from emrl_ray.model.heads import Head
 from emrl_ray.model.prediction_table import (
     bounds,
     check_free_columns,
-    known_ids,
+    coordinates,
+    matched_ids,
     nearest,
-    places,
     prediction_table,
     verdicts,
 )
-from emrl_ray.model.uncertainty import Calibration, Domain, NearestKnown, Plane, Trust
+from emrl_ray.model.uncertainty import (
+    ApplicabilityDomain,
+    ConformalCalibration,
+    NearestNeighborIndex,
+    PcaMap,
+    Uncertainty,
+)
 
 DOMAIN = "domain.safetensors"
 REFERENCE, HELD_OUT = "reference.parquet", "held_out.parquet"
@@ -88,7 +94,7 @@ class Model:
         card: Card,
         representation: Representation,
         heads: Mapping[str, Head],
-        trust: Trust,
+        trust: Uncertainty,
         tables: ModelTables,
         state: State,
         elements_csv: bytes,
@@ -109,14 +115,14 @@ class Model:
         return self.tables.held_out()
 
     @cached_property
-    def nearest_known(self) -> NearestKnown:
+    def nearest_known(self) -> NearestNeighborIndex:
         """The search for the nearest of the reference rows."""
-        return NearestKnown(self.reference_embeddings)
+        return NearestNeighborIndex(self.reference_embeddings)
 
     @cached_property
-    def plane(self) -> Plane:
+    def plane(self) -> PcaMap:
         """The map of the embedding space that the reference rows span."""
-        return Plane.of(self.reference_embeddings)
+        return PcaMap.of(self.reference_embeddings)
 
     @cached_property
     def labelled(self) -> pa.Table | None:
@@ -127,12 +133,12 @@ class Model:
         return pa.concat_tables(parts).combine_chunks()
 
     @cached_property
-    def known(self) -> Known | None:
+    def known(self) -> StructureIndex | None:
         """The search for crystals that are labelled rows; None in format 1, which kept no structures."""
         if self.labelled is None:
             return None
         batch = CrystalBatch.from_arrow(self.labelled)
-        return Known(batch, find_contacts(batch))
+        return StructureIndex(batch, find_contacts(batch))
 
     @property
     def reference_embeddings(self) -> NDArray[np.float32]:
@@ -141,7 +147,7 @@ class Model:
         return embeddings.to_numpy().reshape(-1, self.card.width)
 
     @property
-    def calibrations(self) -> Mapping[str, Calibration]:
+    def calibrations(self) -> Mapping[str, ConformalCalibration]:
         """Calibrations by head, if rows were kept for them."""
         return self.trust.calibrations
 
@@ -151,7 +157,7 @@ class Model:
         return self.card.cutoff
 
     @property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> ConformalCalibration | None:
         """Calibration of the best head, if rows were kept for one."""
         return self.calibrations.get(self.card.best_head)
 
@@ -159,7 +165,9 @@ class Model:
         """Return the embeddings (B, width); a crystal without a pair gets a row of NaN."""
         return self.representation.embed(batch)
 
-    def embed_crystals(self, crystals: pa.Table, limits: Limits, source: str = "") -> Embedded:
+    def embed_crystals(
+        self, crystals: pa.Table, limits: ValidationLimits, source: str = ""
+    ) -> Embedded:
         """Return the embeddings of a crystals table, and a reject for each row without one.
 
         The cutoff of `limits` is the model's.
@@ -168,7 +176,7 @@ class Model:
         batch = CrystalBatch.from_arrow(good)
         embeddings, features = self.representation.embed_with_features(batch)
         lonely = np.isnan(embeddings[:, 0])
-        kept, without_pairs = reject_lonely(good, lonely, self.cutoff, source, Stage.PREDICT)
+        kept, without_pairs = reject_without_pairs(good, lonely, self.cutoff, source, Stage.PREDICT)
         if lonely.any():
             batch, embeddings = batch.take(np.flatnonzero(~lonely)), embeddings[~lonely]
             features = None if features is None else features[~lonely]
@@ -188,7 +196,7 @@ class Model:
     def predict(
         self,
         crystals: pa.Table,
-        limits: Limits,
+        limits: ValidationLimits,
         head: str | None = None,
         source: str = "",
         confidence: float = 0.9,
@@ -219,7 +227,7 @@ class Model:
             **verdicts(reasons, len(values)),
             **nearest(self.reference, index, distance, self.card.target),
             KNOWN_ID: ids,
-            **places(self.plane.place(embeddings)),
+            **coordinates(self.plane.place(embeddings)),
         }
 
     def _recognized(
@@ -241,11 +249,11 @@ class Model:
         same = known.find(batch, contacts)
         for crystal in np.flatnonzero((same >= 0) & (same < self.reference.num_rows)).tolist():
             reasons[crystal] = None
-        return reasons, known_ids(labelled, same)
+        return reasons, matched_ids(labelled, same)
 
     def save(self, uri: str) -> None:
         """Write the model's folder; its card comes last and makes it valid."""
-        folder = locate(uri)
+        folder = resolve(uri)
         with tempfile.TemporaryDirectory() as scratch:
             for head in self.heads.values():
                 head.save(Path(scratch))
@@ -268,9 +276,9 @@ class Model:
 
         Raises FileNotFoundError or ValueError, in one line, if there is none or none of ours.
         """
-        folder = locate(uri)
+        folder = resolve(uri)
         card = read_card(uri)
-        with damage_reported(uri):
+        with corruption_reported(uri):
             elements_csv = (folder / "elements.csv").read_bytes()
             state = read_state(uri)
             network = open_network(card, state, elements_csv, threads)
@@ -278,8 +286,8 @@ class Model:
             domain = None
             if card.keeps_structures:
                 arrays = safetensors.load((folder / DOMAIN).read_bytes())
-                with told_by_value_error():
-                    domain = Domain.from_arrays(arrays)
+                with as_corrupt():
+                    domain = ApplicabilityDomain.from_arrays(arrays)
         geometry = GEOMETRY if card.keeps_structures else ()
         columns = ["id", "formula", card.target, "embedding", *geometry]
         tables = ModelTables(
@@ -287,4 +295,6 @@ class Model:
             table_reader(uri, HELD_OUT, ["id", "part", *geometry]) if geometry else lambda: None,
         )
         heads = StoredHeads(folder, list(card.heads), threads)
-        return cls(card, network, heads, Trust(intervals, domain), tables, state, elements_csv)
+        return cls(
+            card, network, heads, Uncertainty(intervals, domain), tables, state, elements_csv
+        )

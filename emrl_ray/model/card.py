@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.config.base import refuse_query
-from emrl_ray.io.paths import locate
-from emrl_ray.model.errors import DamageError, as_mapping, damage_reported, read_mapping
+from emrl_ray.io.paths import resolve
+from emrl_ray.model.errors import CorruptModelError, as_mapping, corruption_reported, read_mapping
 from emrl_ray.model.heads import HEADS
 
 FORMAT_VERSION = 2
@@ -63,10 +63,10 @@ class Card:
 def read_card(uri: str) -> Card:
     """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
     refuse_query("model", uri)
-    place = locate(uri) / CARD
+    place = resolve(uri) / CARD
     if not place.is_file():
         raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
-    with damage_reported(uri):
+    with corruption_reported(uri):
         values = read_mapping(place, CARD)
         version = values.get("format_version")
         if version not in READABLE:
@@ -78,16 +78,16 @@ def read_card(uri: str) -> Card:
 
 
 def _card(values: dict[str, Any]) -> Card:
-    """Return the card with these entries; DamageError if one is missing or is not what it should be."""
+    """Return the card with these entries; CorruptModelError if one is missing or is not what it should be."""
     names = [entry.name for entry in fields(Card)]
     for name in names:
         if name not in values:
-            raise DamageError(f"{CARD} has no {name}")
+            raise CorruptModelError(f"{CARD} has no {name}")
     for name in ("heads", "rows", "metrics", "hyperparameters", "versions"):
         as_mapping(values[name], f"{name} in {CARD}")
     heads, best = values["heads"], values["best_head"]
     if unknown := sorted(heads.keys() - HEADS.keys()):
-        raise DamageError(f"heads in {CARD}: {unknown[0]} is none of {', '.join(HEADS)}")
+        raise CorruptModelError(f"heads in {CARD}: {unknown[0]} is none of {', '.join(HEADS)}")
     if best not in heads:
-        raise DamageError(f"best_head in {CARD}: {best} is none of {', '.join(heads)}")
+        raise CorruptModelError(f"best_head in {CARD}: {best} is none of {', '.join(heads)}")
     return Card(**{name: values[name] for name in names})

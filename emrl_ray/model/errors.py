@@ -14,41 +14,41 @@ from emrl_ray.config.errors import one_line
 from emrl_ray.io.paths import Location, read_json
 
 
-class DamageError(Exception):
+class CorruptModelError(Exception):
     """A file of a model folder does not hold what it should; says which and what."""
 
 
 @contextmanager
-def damage_reported(uri: str) -> Iterator[None]:
+def corruption_reported(uri: str) -> Iterator[None]:
     """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
     try:
         yield
     except KeyError as error:
         raise ValueError(f"{uri}: a damaged model: {error} is missing") from error
-    except (DamageError, SafetensorError, OSError, pa.ArrowInvalid) as error:
+    except (CorruptModelError, SafetensorError, OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{uri}: a damaged model: {one_line(error)}") from error
 
 
 @contextmanager
-def told_by_value_error() -> Iterator[None]:
-    """Raise DamageError for a ValueError, with which a part of a model refuses its file."""
+def as_corrupt() -> Iterator[None]:
+    """Raise CorruptModelError for a ValueError, with which a part of a model refuses its file."""
     try:
         yield
     except ValueError as error:
-        raise DamageError(str(error)) from error
+        raise CorruptModelError(str(error)) from error
 
 
 def read_mapping(place: Location, name: str) -> dict[str, Any]:
-    """Return the content of a JSON file, called `name`; DamageError if it is no JSON object."""
+    """Return the content of a JSON file, called `name`; CorruptModelError if it is no JSON object."""
     try:
         content = read_json(place)
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise DamageError(f"{name} is no JSON") from None
+        raise CorruptModelError(f"{name} is no JSON") from None
     return as_mapping(content, name)
 
 
 def as_mapping(content: Any, name: str) -> dict[str, Any]:
-    """Return what stands in JSON under `name`; DamageError if it is no object."""
+    """Return what stands in JSON under `name`; CorruptModelError if it is no object."""
     if not isinstance(content, dict):
-        raise DamageError(f"{name} is no JSON object")
+        raise CorruptModelError(f"{name} is no JSON object")
     return content

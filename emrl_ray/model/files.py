@@ -14,25 +14,25 @@ from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN, State
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.io.parquet import read_table, table_schema
-from emrl_ray.io.paths import Location, absolute, list_files, locate
+from emrl_ray.io.paths import Location, absolute_uri, list_files, resolve
 from emrl_ray.model.card import Card
 from emrl_ray.model.errors import (
-    DamageError,
+    CorruptModelError,
+    as_corrupt,
     as_mapping,
-    damage_reported,
+    corruption_reported,
     read_mapping,
-    told_by_value_error,
 )
 from emrl_ray.model.heads import HEADS, Head
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.model.uncertainty import ConformalCalibration
 
 NETWORK, CALIBRATION = "network.safetensors", "calibration.json"
 
 
 def read_state(uri: str) -> State:
     """Return the arrays of the network in a model folder; ValueError, in one line, if damaged."""
-    with damage_reported(uri):
-        return safetensors.load((locate(uri) / NETWORK).read_bytes())
+    with corruption_reported(uri):
+        return safetensors.load((resolve(uri) / NETWORK).read_bytes())
 
 
 def open_network(
@@ -40,12 +40,12 @@ def open_network(
 ) -> GraphRepresentation:
     """Return the card's network in its form for inference; ValueError if it is not known here.
 
-    DamageError if the element table cannot be read, or the network's arrays do not fit together.
+    CorruptModelError if the element table cannot be read, or the network's arrays do not fit together.
 
     The TGNN needs no torch; other networks are run by it, with `threads` threads.
     """
     if card.network == "tgnn":
-        with told_by_value_error():
+        with as_corrupt():
             return CompiledTGNN(
                 state,
                 element_features(elements_csv, card.elements),
@@ -59,15 +59,15 @@ def open_network(
     return open_trained(card.network, NetworkSpec.of(card), state, elements_csv, threads)
 
 
-def read_calibrations(folder: Location) -> dict[str, Calibration]:
-    """Return the calibrations of a model folder by head; DamageError if its file does not hold them."""
+def read_calibrations(folder: Location) -> dict[str, ConformalCalibration]:
+    """Return the calibrations of a model folder by head; CorruptModelError if its file does not hold them."""
     found = {}
     for head, values in read_mapping(folder / CALIBRATION, CALIBRATION).items():
         entry = as_mapping(values, f"{head} in {CALIBRATION}")
         try:
-            found[head] = Calibration.from_json(entry)
+            found[head] = ConformalCalibration.from_json(entry)
         except (TypeError, ValueError) as error:
-            raise DamageError(f"{head} in {CALIBRATION}: {error}") from error
+            raise CorruptModelError(f"{head} in {CALIBRATION}: {error}") from error
     return found
 
 
@@ -90,7 +90,7 @@ class StoredHeads(Mapping[str, Head]):
             with tempfile.TemporaryDirectory() as scratch:
                 for file in files:
                     (Path(scratch) / file.name).write_bytes(file.read_bytes())
-                with damage_reported(self.folder.path), told_by_value_error():
+                with corruption_reported(self.folder.path), as_corrupt():
                     self.loaded[name] = HEADS[name].load(Path(scratch), self.threads)
         return self.loaded[name]
 
@@ -103,15 +103,15 @@ class StoredHeads(Mapping[str, Head]):
 
 def table_reader(uri: str, name: str, columns: Sequence[str]) -> Callable[[], pa.Table]:
     """Return what reads a table of a model folder, whose columns are looked at now."""
-    place = f"{absolute(uri)}/{name}"
-    with damage_reported(uri):
+    place = f"{absolute_uri(uri)}/{name}"
+    with corruption_reported(uri):
         present = table_schema(place).names
         for column in columns:
             if column not in present:
-                raise DamageError(f"{name} has no column {column}")
+                raise CorruptModelError(f"{name} has no column {column}")
 
     def read() -> pa.Table:
-        with damage_reported(uri):
+        with corruption_reported(uri):
             return read_table(place)
 
     return read

@@ -19,20 +19,20 @@ from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.representation import GraphRepresentation, Representation
 from emrl_ray.io.parquet import iter_tables, read_table
-from emrl_ray.io.runtime import limited_threads, versions
+from emrl_ray.io.runtime import limited_threads, package_versions
 from emrl_ray.model import Card, Model, ModelTables, open_network
 from emrl_ray.model.heads import HEADS, Head, ReadoutHead
 from emrl_ray.model.labels import Labels
-from emrl_ray.model.prediction_table import bounds, places
+from emrl_ray.model.prediction_table import bounds, coordinates
 from emrl_ray.model.uncertainty import (
-    Calibration,
-    Domain,
-    NearestKnown,
-    Plane,
-    Trust,
+    ApplicabilityDomain,
+    ConformalCalibration,
+    NearestNeighborIndex,
+    PcaMap,
+    Uncertainty,
     residuals_of_best,
 )
-from emrl_ray.training.evaluation import Split, floors, score
+from emrl_ray.training.evaluation import Split, baselines, score
 from emrl_ray.training.trainer import TrainedNetwork
 
 CRYSTALS_AT_ONCE = 2048
@@ -67,7 +67,7 @@ def fit_model(
         if trained.readout is not None:
             heads["readout"] = ReadoutHead.of(*trained.readout)
         metrics = _metrics(heads, embeddings, labels, split)
-        known = NearestKnown(embeddings[split.train])
+        known = NearestNeighborIndex(embeddings[split.train])
         best = list(heads)[-1]
         if len(split.calibration):
             best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
@@ -83,7 +83,7 @@ def fit_model(
         card,
         representation,
         heads,
-        Trust(calibrations, domain),
+        Uncertainty(calibrations, domain),
         ModelTables(lambda: reference, lambda: held_out),
         trained.state,
         elements_csv,
@@ -136,7 +136,7 @@ def _card(config: TrainConfig, labels: Labels, split: Split, dataset: str) -> Ca
         metrics={},
         dataset=dataset,
         hyperparameters=hyperparameters,
-        versions=versions(),
+        versions=package_versions(),
     )
 
 
@@ -153,7 +153,7 @@ def _metrics(
             for name, head in heads.items()
         }
         if part != "train":
-            floor = floors(
+            floor = baselines(
                 labels.targets[split.train],
                 labels.formulas.take(split.train),
                 labels.targets[rows],
@@ -169,10 +169,10 @@ def _calibrations(
     heads: dict[str, Head],
     best: str,
     embeddings: NDArray[np.float32],
-    known: NearestKnown,
+    known: NearestNeighborIndex,
     labels: Labels,
     rows: NDArray[np.int64],
-) -> dict[str, Calibration]:
+) -> dict[str, ConformalCalibration]:
     if len(rows) == 0:
         return {}
     _, distances = known.query(embeddings[rows])
@@ -180,17 +180,19 @@ def _calibrations(
         name: labels.targets[rows] - head.predict(embeddings[rows]) for name, head in heads.items()
     }
     residuals[best] = residuals_of_best(np.stack(list(residuals.values())))
-    return {name: Calibration(values, distances) for name, values in residuals.items()}
+    return {name: ConformalCalibration(values, distances) for name, values in residuals.items()}
 
 
-def _domain(representation: Representation, crystals: pa.Table, least_seen: int) -> Domain:
+def _domain(
+    representation: Representation, crystals: pa.Table, least_seen: int
+) -> ApplicabilityDomain:
     batch = CrystalBatch.from_arrow(crystals)
     parts = [
         representation.embed_with_features(batch.slice(start, start + CRYSTALS_AT_ONCE))
         for start in range(0, batch.n_crystals, CRYSTALS_AT_ONCE)
     ]
     features = [part for _, part in parts if part is not None]
-    return Domain.fit(
+    return ApplicabilityDomain.fit(
         batch,
         find_contacts(batch),
         np.concatenate(features) if features else None,
@@ -201,9 +203,9 @@ def _domain(representation: Representation, crystals: pa.Table, least_seen: int)
 
 def _held_out(
     head: Head,
-    calibration: Calibration | None,
+    calibration: ConformalCalibration | None,
     embeddings: NDArray[np.float32],
-    known: NearestKnown,
+    known: NearestNeighborIndex,
     labels: Labels,
     split: Split,
     crystals: pa.Table,
@@ -247,7 +249,7 @@ def _reference(
     """Return the rows of training, whose geometry is `crystals`, as the model keeps them."""
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
-    on_map = places(Plane.of(embeddings[rows]).place(embeddings[rows]))
+    on_map = coordinates(PcaMap.of(embeddings[rows]).place(embeddings[rows]))
     schema = pa.schema(
         [
             CRYSTAL_SCHEMA.field("id"),

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, TrainConfig
-from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.config import TrainConfig, UserError
+from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.crystals.schema import Reject, Stage, check_target
-from emrl_ray.crystals.units import origin_of
-from emrl_ray.features.graphs import lonely_rows, table_cutoff
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.crystals.units import column_metadata
+from emrl_ray.features.graphs import rows_without_pairs, table_cutoff
+from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.parquet import iter_tables, read_table, table_schema
 from emrl_ray.sources.files.targets import reject_unlabelled
 from emrl_ray.training.evaluation import Split, split_rows
@@ -41,15 +41,15 @@ def count_labels(table: str, target: str) -> int:
 
 
 def check_unique_ids(table: str) -> None:
-    """Raise ConfigError, in one line, if an id of a crystals table stands in two rows.
+    """Raise UserError, in one line, if an id of a crystals table stands in two rows.
 
     A crystal that is held out, or known again, is found by its id.
     """
     ids = read_table(table, columns=["id"]).column("id").drop_null().combine_chunks()
-    (again,) = repeated([ids])
+    (again,) = duplicated([ids])
     if again.any():
         twice = ids[int(again.argmax())].as_py()
-        raise ConfigError(
+        raise UserError(
             f"{table}: the id {twice!r} stands in two rows; each crystal needs one of its own"
         )
 
@@ -68,8 +68,8 @@ def read_labels(
     table = read_table(graphs, columns=["id", "formula", target])
     rows, rejects = np.arange(table.num_rows), list[Reject]()
     if cutoff is not None and cutoff < table_cutoff(schema):
-        lonely = np.concatenate([lonely_rows(part, cutoff) for part in iter_tables(graphs)])
-        table, rejects = reject_lonely(table, lonely, cutoff, source, Stage.FEATURIZE)
+        lonely = np.concatenate([rows_without_pairs(part, cutoff) for part in iter_tables(graphs)])
+        table, rejects = reject_without_pairs(table, lonely, cutoff, source, Stage.FEATURIZE)
         rows = rows[~lonely]
     field = table.schema.field(target)
     values = table.column(target).cast(pa.float64()).to_numpy()
@@ -82,7 +82,7 @@ def read_labels(
             kept.column("id").combine_chunks(),
             kept.column("formula").combine_chunks(),
             values,
-            *origin_of(field),
+            *column_metadata(field),
         ),
         rejects,
     )

@@ -17,9 +17,9 @@ VERDICT = ("in_domain", "domain_reason")
 """Whether a crystal is like the training crystals, and the first reason why not (`trust.domain`)."""
 NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
 """The nearest reference row, its true target, and its distance in embedding space."""
-PLACE = ("map_x", "map_y")
+COORDINATES = ("map_x", "map_y")
 """Place on the map of the embedding space (`trust.plane`)."""
-FOUND = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN_ID, *PLACE)
+PREDICTION_COLUMNS = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN_ID, *COORDINATES)
 """What is found of a crystal; the known crystal that it is, null where it is none, is a labelled row, of
 training or held out."""
 IN_UNIT_OF_TARGET = ("prediction", *INTERVAL, "nearest_target")
@@ -55,14 +55,14 @@ def nearest(
     return dict(zip(NEAREST, [*columns, pa.array(distance, mask=index < 0)], strict=True))
 
 
-def known_ids(labelled: pa.Table, index: NDArray[np.int64]) -> pa.Array:
+def matched_ids(labelled: pa.Table, index: NDArray[np.int64]) -> pa.Array:
     """Return the ids of the labelled rows at `index`, null at -1."""
     return labelled.column("id").take(pa.array(index, mask=index < 0)).combine_chunks()
 
 
-def places(points: NDArray[np.float32]) -> dict[str, pa.Array]:
+def coordinates(points: NDArray[np.float32]) -> dict[str, pa.Array]:
     """Return the columns of places (B, 2) on the map."""
-    return {name: pa.array(points[:, axis]) for axis, name in enumerate(PLACE)}
+    return {name: pa.array(points[:, axis]) for axis, name in enumerate(COORDINATES)}
 
 
 def prediction_table(
@@ -96,6 +96,6 @@ def prediction_table(
 
 def check_free_columns(schema: pa.Schema, source: str) -> None:
     """Raise ValueError, in one line, if a table has columns with the names of predictions."""
-    for name in FOUND:
+    for name in PREDICTION_COLUMNS:
         if name in schema.names:
             raise ValueError(f"{source}: has a column {name!r}, as predictions have; rename it")

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.config.plugins import find
+from emrl_ray.config.plugins import resolve_plugin
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.networks.base import Network, NetworkSpec
 from emrl_ray.networks.cgcnn import CGCNN
@@ -31,7 +31,7 @@ NETWORKS: dict[str, type[Network]] = {
 
 def network_type(name: str, option: str = "--network") -> type[Network]:
     """Return the network of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
-    found = find(NETWORKS, name, option)
+    found = resolve_plugin(NETWORKS, name, option)
     if not (isinstance(found, type) and issubclass(found, Network)):
         raise ValueError(f"{option} {name}: is no Network")
     return found

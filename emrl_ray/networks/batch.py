@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.unique_pairs import distinct_pairs
+from emrl_ray.features.unique_pairs import unique_pairs
 
 
 class PairInput(NamedTuple):
@@ -36,7 +36,7 @@ class PairInput(NamedTuple):
         dtype: torch.dtype = torch.float32,
     ) -> PairInput:
         """Return the pairs of `graphs` on `device`, distances and counts as `dtype`."""
-        pairs = distinct_pairs(graphs)
+        pairs = unique_pairs(graphs)
         return cls(
             torch.from_numpy(pairs.first).to(device),
             torch.from_numpy(pairs.second).to(device),

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from emrl_ray.features.distance_basis import gaussians_every
 from emrl_ray.features.element_one_hot import one_hot_elements
-from emrl_ray.features.graphs import TIE, Graphs, nearest_pairs
+from emrl_ray.features.graphs import TIE, Graphs, nearest_neighbor_graph
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.batch import AtomGraph
 from emrl_ray.networks.layers.batch_norm import BatchNorm
@@ -48,7 +48,7 @@ class CGCNN(GraphNetwork):
 
     def select(self, graphs: Graphs) -> Graphs:
         """Return the graphs with each atom's twelve nearest neighbours."""
-        return nearest_pairs(graphs, NEIGHBORS)
+        return nearest_neighbor_graph(graphs, NEIGHBORS)
 
     def encode(self, graph: AtomGraph) -> Tensor:
         """Return the last hidden layer (B, width)."""
@@ -91,7 +91,7 @@ class CrystalConvolution(nn.Module):
 def shell_weights(graph: AtomGraph) -> Tensor:
     """Return the weights (P, 1) with which an atom's neighbours add up to twelve.
 
-    Those of the last shell, which `nearest_pairs` keeps whole, share what the nearer ones leave: the
+    Those of the last shell, which `nearest_neighbor_graph` keeps whole, share what the nearer ones leave: the
     sum that twelve of them drawn at random would have on average. Other weights are 1.
     """
     center, n_atoms = graph.edge_index[1], len(graph.numbers)

@@ -15,7 +15,7 @@ from torch.nn.functional import silu, softplus
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 from emrl_ray.features.distance_basis import Basis, gaussian_basis
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.pairs import one_way
+from emrl_ray.features.pairs import half_list
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.batch import AtomGraph
 from emrl_ray.networks.layers.batch_norm import BatchNorm
@@ -51,7 +51,7 @@ class CGConvNetwork(GraphNetwork):
 
     def select(self, graphs: Graphs) -> Graphs:
         """Return the graphs with each unordered pair once."""
-        return graphs._replace(pairs=one_way(graphs.pairs))
+        return graphs._replace(pairs=half_list(graphs.pairs))
 
     def encode(self, graph: AtomGraph) -> Tensor:
         """Return the embeddings (B, width), of any length."""

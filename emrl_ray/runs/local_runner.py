@@ -14,16 +14,16 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.counts import Counts, balance
+from emrl_ray.crystals.counts import RowCounts, balance
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 
-class SliceReport(NamedTuple):
+class PartitionReport(NamedTuple):
     """What the computation of one slice took."""
 
     name: str
-    counts: Counts
+    counts: RowCounts
     seconds: float
     worker: str
     """Name of the process that computed it: node and process id."""
@@ -31,30 +31,30 @@ class SliceReport(NamedTuple):
     """Largest resident memory of that process so far, bytes."""
 
 
-class SliceWorker(Protocol):
+class PartitionWorker(Protocol):
     """A callable made once in each worker process; it computes and commits one slice.
 
     A worker that is a context manager is entered before its first slice and left after its last one.
     """
 
-    def __call__(self, piece: Any) -> Counts:
+    def __call__(self, piece: Any) -> RowCounts:
         """Compute `piece`, commit it, and return what became of its rows."""
 
 
 P = TypeVar("P", bound=Named)
-Progress = Callable[[int, int, Counts], None]
+Progress = Callable[[int, int, RowCounts], None]
 """Called with slices done, slices in all and the counts so far: at the start and after each slice."""
-Observe = Callable[[SliceReport], None]
+Observe = Callable[[PartitionReport], None]
 """Called with the report of each slice that is computed now."""
 
 
 def complete(
     pieces: Iterable[P],
-    output: Output,
-    reports: Callable[[Sequence[P]], Iterator[SliceReport]],
+    output: PartitionedOutput,
+    reports: Callable[[Sequence[P]], Iterator[PartitionReport]],
     progress: Progress | None = None,
     observe: Observe | None = None,
-) -> Counts:
+) -> RowCounts:
     """Compute the slices that `output` does not hold yet, and return the counts of all.
 
     `reports` computes and commits slices and yields a report of each, in any order. Raises what it
@@ -77,16 +77,16 @@ def complete(
     return total
 
 
-def reports_here(
-    build: Callable[..., SliceWorker], arguments: Sequence[Any], pieces: Sequence[Named]
-) -> Iterator[SliceReport]:
+def run_locally(
+    build: Callable[..., PartitionWorker], arguments: Sequence[Any], pieces: Sequence[Named]
+) -> Iterator[PartitionReport]:
     """Compute slices in this process with the worker `build(*arguments)`; yield a report of each.
 
     Raises OSError, in one line that names the slice, if storage fails.
     """
     name = f"{platform.node()}/{os.getpid()}"
     with ExitStack() as stack:
-        worker: SliceWorker | None = None
+        worker: PartitionWorker | None = None
         for piece in pieces:
             began = time.monotonic()
             try:
@@ -98,7 +98,7 @@ def reports_here(
                 counts = worker(piece)
             except OSError as error:
                 raise storage_error(f"{piece.name}: {one_line(error)}") from error
-            yield SliceReport(piece.name, counts, time.monotonic() - began, name, peak_memory())
+            yield PartitionReport(piece.name, counts, time.monotonic() - began, name, peak_memory())
 
 
 def storage_error(message: str) -> OSError:

@@ -24,28 +24,28 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.paths import Location, names_in, read_json, remove
 
 LOCK = "_lock.json"
-BEAT = 5.0
+HEARTBEAT_SECONDS = 5.0
 """Seconds between two beats of an owner."""
-SILENCE = 30.0
+STALE_AFTER_SECONDS = 30.0
 """Seconds without a beat after which an owner is given up for dead."""
-SETTLE = 0.2
+SETTLE_SECONDS = 0.2
 """Seconds after which a lock that we wrote must still be ours."""
 
 
-class LockedError(ConfigError):
+class LockedError(UserError):
     """A folder that another call writes to."""
 
 
-class Lock:
+class FolderLock:
     """Context: this call is the only one that writes to `folder`, for as long as it lasts.
 
     Entering raises LockedError, in one line, if another call holds the folder. A lock whose owner is
-    gone is taken over: at once if the owner ran on this machine, else after `SILENCE` seconds in which
+    gone is taken over: at once if the owner ran on this machine, else after `STALE_AFTER_SECONDS` seconds in which
     it showed no life. A call that finds its lock taken over is interrupted, and raises LockedError.
     """
 
@@ -71,7 +71,7 @@ class Lock:
             self._watch(found)
         self._made_folder = not self._folder.exists()
         self._write(0)
-        time.sleep(SETTLE)
+        time.sleep(SETTLE_SECONDS)
         now = self._read()
         if now is not None and now["token"] != self._owner["token"]:
             raise self._refusal(now)
@@ -93,10 +93,10 @@ class Lock:
             raise self._refusal(found)
         print(
             f"{self._owner['verb']}: {self._folder.path} is locked by {_called(found)}: waiting up to "
-            f"{SILENCE:g} s for a sign of life",
+            f"{STALE_AFTER_SECONDS:g} s for a sign of life",
             flush=True,
         )
-        end = time.monotonic() + SILENCE
+        end = time.monotonic() + STALE_AFTER_SECONDS
         while time.monotonic() < end:
             time.sleep(1.0)
             now = self._read()
@@ -107,7 +107,7 @@ class Lock:
 
     def _beat(self) -> None:
         beat = 0
-        while not self._ended.wait(BEAT):
+        while not self._ended.wait(HEARTBEAT_SECONDS):
             beat += 1
             with contextlib.suppress(OSError):  # a store that fails now may answer at the next beat
                 now = self._read()

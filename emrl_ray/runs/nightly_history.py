@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import Location, locate, names_in, read_json, remove
+from emrl_ray.io.paths import Location, names_in, read_json, remove, resolve
 
 NIGHTS, BEST, SUMMARY = "nights", "best", "summary.json"
 
@@ -37,7 +37,7 @@ ENDED = {Status.SCREENED, Status.NOTHING_PREDICTED}
 """Those of a night that is over and keeps what it read; any other goes on when it is called again."""
 
 
-class Night(NamedTuple):
+class NightlyRun(NamedTuple):
     """The folder of a night."""
 
     out: str
@@ -73,14 +73,14 @@ class Night(NamedTuple):
     def summary(self) -> dict[str, Any] | None:
         """Return what it said of itself; None if it said nothing yet."""
         try:
-            return read_json(locate(self.root) / SUMMARY)
+            return read_json(resolve(self.root) / SUMMARY)
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
     def say(self, summary: dict[str, Any]) -> None:
         """Write what is to be said of it, and, for who watches one file, as the latest of all nights."""
         for folder in (self.root, self.out):
-            write_json(summary, locate(folder) / SUMMARY)
+            write_json(summary, resolve(folder) / SUMMARY)
 
     def files(self) -> pa.Table | None:
         """Return the files that it reads, as the table of a listing; None before it noted any."""
@@ -89,27 +89,27 @@ class Night(NamedTuple):
 
     def note(self, files: pa.Table) -> None:
         """Note the files that it reads, if there are any; what it read of others is deleted."""
-        for place in (locate(self.crystals), locate(self.screen), self._files):
+        for place in (resolve(self.crystals), resolve(self.screen), self._files):
             remove(place)
         if files.num_rows:
             write_parquet(files, self._files)
 
     @property
     def _files(self) -> Location:
-        return locate(self.root) / "files.parquet"
+        return resolve(self.root) / "files.parquet"
 
 
-def nights_of(out: str) -> list[Night]:
+def nightly_runs(out: str) -> list[NightlyRun]:
     """Return the nights in a folder, in order."""
-    return [Night(out, name) for name in sorted(names_in(locate(out) / NIGHTS))]
+    return [NightlyRun(out, name) for name in sorted(names_in(resolve(out) / NIGHTS))]
 
 
-def statuses(out: str, nights: Sequence[Night]) -> list[Status | None]:
+def statuses(out: str, nights: Sequence[NightlyRun]) -> list[Status | None]:
     """Return how nights in a folder ended."""
-    return list(read_each(lambda night: night.status, nights, locate(out).filesystem))
+    return list(map_concurrently(lambda night: night.status, nights, resolve(out).filesystem))
 
 
-def files_read(out: str, nights: Sequence[Night]) -> list[pa.Table]:
+def files_read(out: str, nights: Sequence[NightlyRun]) -> list[pa.Table]:
     """Return the files that nights in a folder read, as tables of listings, in the order of the nights."""
-    read = read_each(Night.files, nights, locate(out).filesystem)
+    read = map_concurrently(NightlyRun.files, nights, resolve(out).filesystem)
     return [files for files in read if files is not None]

@@ -10,26 +10,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.schema import REJECT_SCHEMA, Reject, rejects_table
 from emrl_ray.io.atomic import csv_writer, write_csv, write_json
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import Location, locate, remove
-from emrl_ray.io.preflight import check_file_place
+from emrl_ray.io.paths import Location, remove, resolve
+from emrl_ray.io.preflight import check_output_file
 
 ENDINGS = (".parquet", ".csv", ".json")
 
 
-def check_out(out: str, endings: Sequence[str] = ENDINGS) -> None:
-    """Raise ConfigError, in one line, if a file cannot be written, for its ending or its place."""
+def check_output_file_name(out: str, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise UserError, in one line, if a file cannot be written, for its ending or its place."""
     if not out.lower().endswith(tuple(endings)):
-        raise ConfigError(f"--out {out}: must end in {', '.join(endings)}")
-    check_file_place(locate(out), out)
+        raise UserError(f"--out {out}: must end in {', '.join(endings)}")
+    check_output_file(resolve(out), out)
 
 
 def write_table(table: pa.Table, out: str) -> None:
     """Write a table as its ending, in small or capital letters, says: .parquet, .csv or .json (rows)."""
-    file, ending = locate(out), out.lower().rpartition(".")[2]
+    file, ending = resolve(out), out.lower().rpartition(".")[2]
     if ending == "parquet":
         write_parquet(table, file)
     elif ending == "csv":

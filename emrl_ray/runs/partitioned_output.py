@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.schema import Reject, rejects_table
-from emrl_ray.io.atomic import leftovers
-from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.atomic import temporaries
+from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import Location, list_files, locate, remove
+from emrl_ray.io.paths import Location, list_files, remove, resolve
 
 COUNTS_KEY = b"emrl_ray.counts"
 
@@ -31,36 +31,42 @@ class Named(Protocol):
 P = TypeVar("P", bound=Named)
 
 
-class Output(NamedTuple):
+class PartitionedOutput(NamedTuple):
     """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
 
     rows: str
     rejects: str
 
-    def commit(self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int) -> Counts:
+    def commit(
+        self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int
+    ) -> RowCounts:
         """Write a slice: rejects first, rows last (the mark that the slice is done)."""
-        counts = Counts(rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects))
+        counts = RowCounts(
+            rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects)
+        )
         if rejects:
-            write_parquet(rejects_table(rejects), locate(self.rejects) / f"{name}.parquet")
+            write_parquet(rejects_table(rejects), resolve(self.rejects) / f"{name}.parquet")
         metadata = dict(rows.schema.metadata or {})
         metadata[COUNTS_KEY] = json.dumps(counts._asdict()).encode()
-        write_parquet(rows.replace_schema_metadata(metadata), locate(self.rows) / f"{name}.parquet")
+        write_parquet(
+            rows.replace_schema_metadata(metadata), resolve(self.rows) / f"{name}.parquet"
+        )
         return counts
 
-    def done(self) -> dict[str, Counts]:
+    def done(self) -> dict[str, RowCounts]:
         """Return the counts of the slices that are there already."""
-        folder = locate(self.rows)
+        folder = resolve(self.rows)
         files = list_files(folder, ".parquet")
-        counts = read_each(_read_counts, files, folder.filesystem)
+        counts = map_concurrently(_read_counts, files, folder.filesystem)
         return {
             file.name.removesuffix(".parquet"): count
             for file, count in zip(files, counts, strict=True)
         }
 
-    def missing(self, pieces: Sequence[P]) -> tuple[list[P], Counts]:
+    def missing(self, pieces: Sequence[P]) -> tuple[list[P], RowCounts]:
         """Return the slices that are not there yet, and the counts of the others together."""
         done = self.done()
-        total = Counts.total(done[piece.name] for piece in pieces if piece.name in done)
+        total = RowCounts.total(done[piece.name] for piece in pieces if piece.name in done)
         return [piece for piece in pieces if piece.name not in done], total
 
     def sweep(self) -> None:
@@ -68,11 +74,11 @@ class Output(NamedTuple):
 
         Those of the lock and of the record, which may be in the same folder, stay: their writer lives.
         """
-        for folder in (locate(self.rejects), locate(self.rows)):
-            for file in leftovers(folder, ".parquet"):
+        for folder in (resolve(self.rejects), resolve(self.rows)):
+            for file in temporaries(folder, ".parquet"):
                 remove(file)
 
 
-def _read_counts(file: Location) -> Counts:
+def _read_counts(file: Location) -> RowCounts:
     metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata
-    return Counts.of(json.loads(metadata[COUNTS_KEY]))
+    return RowCounts.of(json.loads(metadata[COUNTS_KEY]))

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import read_footer, table_files
-from emrl_ray.io.paths import Location, locate
+from emrl_ray.io.paths import Location, resolve
 
 
-class RowSlice(NamedTuple):
+class RowPartition(NamedTuple):
     """Rows `start:stop` of one row group of one Parquet file."""
 
     name: str
@@ -27,7 +27,7 @@ class RowSlice(NamedTuple):
     """Position of the slice's first row in the whole table."""
 
 
-def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowSlice]:
+def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowPartition]:
     """Return the slices of a Parquet table, in order.
 
     Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
@@ -35,9 +35,9 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
     one line, if a file is no Parquet file, or has not what the first one has.
     """
     files = table_files(table)
-    footers = list(read_each(read_footer, files, files[0].filesystem))
+    footers = list(map_concurrently(read_footer, files, files[0].filesystem))
     _check_alike(files, footers)
-    slices: list[RowSlice] = []
+    slices: list[RowPartition] = []
     first_row = 0
     for file, metadata in zip(files, footers, strict=True):
         uri = _uri(table, file)
@@ -48,12 +48,12 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
                 name = f"slice-{len(slices):06d}"
-                slices.append(RowSlice(name, uri, group, start, stop, first_row + start))
+                slices.append(RowPartition(name, uri, group, start, stop, first_row + start))
             first_row += rows
     return slices
 
 
-def rows_in(slices: Iterable[RowSlice]) -> int:
+def rows_in(slices: Iterable[RowPartition]) -> int:
     """Return how many rows the slices have together."""
     return sum(piece.stop - piece.start for piece in slices)
 
@@ -84,22 +84,22 @@ def _uri(table: str, file: Location) -> str:
     return f"{uri.split('://')[0]}://{file.path}{question}{query}"
 
 
-def read_slice(piece: RowSlice) -> pa.Table:
+def read_partition(piece: RowPartition) -> pa.Table:
     """Return the rows of a slice, all columns."""
-    place = locate(piece.file)
+    place = resolve(piece.file)
     with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
         group = parquet.read_row_group(piece.row_group)
     return group.slice(piece.start, piece.stop - piece.start)
 
 
-def iter_slice(
-    piece: RowSlice, columns: Sequence[str], rows: int
+def iter_partition(
+    piece: RowPartition, columns: Sequence[str], rows: int
 ) -> Iterator[tuple[int, pa.Table]]:
     """Yield the rows of a slice, some columns, at most `rows` at a time.
 
     With each part comes the position of its first row in the whole table.
     """
-    place = locate(piece.file)
+    place = resolve(piece.file)
     with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
         at = 0  # row of the row group
         for batch in parquet.iter_batches(rows, [piece.row_group], list(columns)):

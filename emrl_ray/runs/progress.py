@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from emrl_ray.crystals.counts import Counts, duration
+from emrl_ray.crystals.counts import RowCounts, duration
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -23,7 +23,7 @@ class Progress:
         self.base = (0, 0)
         self.began = self.printed = time.monotonic()
 
-    def __call__(self, finished: int, planned: int, counts: Counts) -> None:
+    def __call__(self, finished: int, planned: int, counts: RowCounts) -> None:
         """Print where the job is, unless a line was printed just now."""
         self.calls += 1
         if self.calls == 1:
@@ -42,7 +42,7 @@ class Progress:
                 f"{duration(left)} left"
             )
 
-    def _done(self, finished: int, planned: int, counts: Counts) -> str:
+    def _done(self, finished: int, planned: int, counts: RowCounts) -> str:
         return f"{finished:,}/{planned:,} slices, {counts.rows_in:,} {self.unit}"
 
     def _say(self, text: str) -> None:

@@ -9,17 +9,17 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.paths import Location, locate
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.io.concurrent import map_concurrently
+from emrl_ray.io.paths import Location, resolve
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 N = TypeVar("N", bound=Named)
 
 
-def reject_repeated_ids(
-    pieces: Sequence[N], output: Output, source_of: Callable[[N, str], str]
+def reject_duplicate_ids(
+    pieces: Sequence[N], output: PartitionedOutput, source_of: Callable[[N, str], str]
 ) -> pa.ChunkedArray:
     """Reject crystals whose id an earlier one has, in the order of the slices; return all ids.
 
@@ -28,17 +28,17 @@ def reject_repeated_ids(
     A slice that has any is committed anew: rejects, then rows. Killed between the two, the next
     call finds the same rows and comes to the same rejects.
     """
-    folder = locate(output.rows)
+    folder = resolve(output.rows)
     files = [folder / f"{piece.name}.parquet" for piece in pieces]
-    columns = list(read_each(_read_ids, files, folder.filesystem))
-    flags = repeated(columns)
+    columns = list(map_concurrently(_read_ids, files, folder.filesystem))
+    flags = duplicated(columns)
     counts = output.done() if any(flag.any() for flag in flags) else {}
     for piece, file, flag in zip(pieces, files, flags, strict=True):
         if flag.any():
             rows = pq.read_table(file.path, filesystem=file.filesystem)
             rejects = _with_repeated(
                 rows.column("id").filter(pa.array(flag)),
-                locate(output.rejects) / file.name,
+                resolve(output.rejects) / file.name,
                 partial(source_of, piece),
             )
             rows_in = counts[piece.name].rows_in

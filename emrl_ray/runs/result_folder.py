@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.config import ConfigError
-from emrl_ray.io.paths import Location, locate, names_in
-from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.config import UserError
+from emrl_ray.io.paths import Location, names_in, resolve
+from emrl_ray.io.preflight import check_output_folder
 
 
 def made_by(what: str) -> dict[bytes, bytes]:
@@ -16,14 +16,14 @@ def made_by(what: str) -> dict[bytes, bytes]:
 
 
 def check_own_folder(folder: Location, out: str, table: str, what: str) -> None:
-    """Raise ConfigError, in one line, unless a folder is new, empty, or that of an earlier `what`.
+    """Raise UserError, in one line, unless a folder is new, empty, or that of an earlier `what`.
 
     `table` is the file of a `what` that bears its mark.
     """
-    check_folder_place(folder, out)
+    check_output_folder(folder, out)
     taken = sorted(names_in(folder))
     if taken and not _is_marked(folder / table, what):
-        raise ConfigError(f"--out {out}: holds {taken[0]} and is no {what}: use another folder")
+        raise UserError(f"--out {out}: holds {taken[0]} and is no {what}: use another folder")
 
 
 def _is_marked(table: Location, what: str) -> bool:
@@ -36,7 +36,7 @@ def _is_marked(table: Location, what: str) -> bool:
 
 def finished_manifest(uri: str) -> Location:
     """Return where the manifest of a screen's folder is; raises FileNotFoundError, in one line, without one."""
-    place = locate(uri) / "manifest.json"
+    place = resolve(uri) / "manifest.json"
     if not place.is_file():
         raise FileNotFoundError(
             f"{uri}: no finished run there ({place.name} is missing); screen writes it at its end"

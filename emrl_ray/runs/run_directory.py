@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
-from emrl_ray.config import ConfigError
-from emrl_ray.io.atomic import ASIDE_NAME, write_json
-from emrl_ray.io.paths import Location, absolute, names_in, read_json, remove
-from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.runs.lock import LOCK, Lock
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.config import UserError
+from emrl_ray.io.atomic import TEMPORARY_NAME, write_json
+from emrl_ray.io.paths import Location, absolute_uri, names_in, read_json, remove
+from emrl_ray.io.preflight import check_output_folder
+from emrl_ray.runs.lock import LOCK, FolderLock
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 
 RECORD = "_run.json"
 """Whose an output folder is: the verb and its options, written there first."""
 MANIFEST = "_manifest.json"
 """What a verb did, written last."""
-WRITTEN = (
+OWNED_FILES = (
     *("_*", "slice-*.parquet", "rejects.parquet"),  # tables
     *("card.json", "head_*", "network.safetensors", "elements.csv"),  # models
     *("calibration.json", "domain.safetensors", "reference.parquet", "held_out.parquet"),
@@ -37,7 +37,7 @@ WRITTEN = (
     *("graphs", "trials", "trials.parquet", "trials.csv", "best.yaml"),  # searches
 )
 """Names of what the verbs write into their output folders."""
-PLACEMENT = {
+EXECUTION_OPTIONS = {
     *("out", "engine", "address", "workers", "cpus_per_worker", "gpu", "threads"),
     *("max_failures", "max_concurrent", "checkpoint_every", "overwrite"),
     *("min_workers", "graphs_memory"),
@@ -49,11 +49,11 @@ VERB, INPUTS = "verb", "inputs"
 """Keys of the record for the verb and for the fingerprints of what it reads."""
 
 
-REMEDY = "use --overwrite or another --out"
+HINT = "use --overwrite or another --out"
 """What to do about a folder of other arguments, unless a verb knows better."""
 
 
-class Job(NamedTuple):
+class RunDirectory(NamedTuple):
     """A call of a long verb and the folder that it writes to."""
 
     verb: str
@@ -66,7 +66,7 @@ class Job(NamedTuple):
     """Name of the file in the folder that holds all of this."""
     called: Mapping[str, str] = {}
     """What the user calls options and inputs whose names in the record are others."""
-    remedy: str = REMEDY
+    remedy: str = HINT
     """What to do about a folder of other arguments."""
 
     @property
@@ -78,22 +78,22 @@ class Job(NamedTuple):
     def held(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
         """Context: the folder is one that this job may write to, and no other call writes to it.
 
-        Raises ConfigError as `check` does, and LockedError as `Lock` does.
+        Raises UserError as `check` does, and LockedError as `FolderLock` does.
         """
         self.check(overwrite, besides)
-        with Lock(self.folder, self.verb):
+        with FolderLock(self.folder, self.verb):
             yield
 
     def open(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
         """Return whether an earlier call goes on; else make the folder this job's own.
 
         With `overwrite` what an earlier call left is deleted, `besides` some names, and nothing
-        that is not ours. Raises ConfigError as `check` does.
+        that is not ours. Raises UserError as `check` does.
         """
         self.check(overwrite, besides)
         if overwrite:
             for name in sorted(names_in(self.folder) - {self.record, LOCK, *besides}):
-                if any(fnmatch(name, pattern) for pattern in WRITTEN):
+                if any(fnmatch(name, pattern) for pattern in OWNED_FILES):
                     remove(self.folder / name)
             remove(self.folder / self.record)  # last: it guards the rest
         if (self.folder / self.record).exists():
@@ -102,41 +102,43 @@ class Job(NamedTuple):
         return False
 
     def check(self, overwrite: bool, besides: Collection[str] = ()) -> None:
-        """Raise ConfigError, in one line, if the folder is not one that the job may write to.
+        """Raise UserError, in one line, if the folder is not one that the job may write to.
 
         That is no folder, or one that may not be written to, a folder with files (`besides` some) but
         no record, or the folder of another verb, or, unless it is to be overwritten, of the same
         verb with other options or inputs.
         """
-        check_folder_place(self.folder, self.folder.path)
+        check_output_folder(self.folder, self.folder.path)
         names = names_in(self.folder) - {LOCK}
         if self.record not in names:
-            begun = {name for name in names if re.fullmatch(ASIDE_NAME, name)}
+            begun = {name for name in names if re.fullmatch(TEMPORARY_NAME, name)}
             if names - begun - set(besides):
-                raise ConfigError(
+                raise UserError(
                     f"{self.folder.path} holds files but no {self.record} that tells whose they "
                     "are: use another --out"
                 )
             return
         earlier, meant = read_json(self.folder / self.record), self._content()
         if earlier.get(VERB) != self.verb:
-            raise ConfigError(
+            raise UserError(
                 f"{self.folder.path} holds the work of {earlier.get(VERB) or 'another program'}: "
                 "use another --out"
             )
         differing = _differences(earlier, meant, self.called)
         if differing and not overwrite:
-            raise ConfigError(
+            raise UserError(
                 f"{self.folder.path} holds a run with other arguments "
                 f"({'; '.join(differing)}): {self.remedy}"
             )
 
     def _content(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.arguments.items() if name not in PLACEMENT}
+        kept = {
+            name: value for name, value in self.arguments.items() if name not in EXECUTION_OPTIONS
+        }
         return {VERB: self.verb, **kept, INPUTS: dict(self.inputs)}
 
 
-def is_finished(folder: Location, output: Output) -> bool:
+def is_finished(folder: Location, output: PartitionedOutput) -> bool:
     """Return whether an earlier call wrote all slices of a table, as many as its manifest says.
 
     A manifest without all slices is not valid, and is deleted.
@@ -151,10 +153,12 @@ def is_finished(folder: Location, output: Output) -> bool:
 
 
 def refuse_input_as_output(out: str, **inputs: str | None) -> None:
-    """Raise ConfigError, in one line, if an input is the output folder or lies in it."""
+    """Raise UserError, in one line, if an input is the output folder or lies in it."""
     for option, path in inputs.items():
-        if path is not None and f"{absolute(path)}/".startswith(f"{absolute(out).rstrip('/')}/"):
-            raise ConfigError(f"--out {out}: --{option} {path} lies there; use another --out")
+        if path is not None and f"{absolute_uri(path)}/".startswith(
+            f"{absolute_uri(out).rstrip('/')}/"
+        ):
+            raise UserError(f"--out {out}: --{option} {path} lies there; use another --out")
 
 
 def _differences(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from emrl_ray.io.runtime import peak_memory
-from emrl_ray.runs.local_runner import SliceReport
+from emrl_ray.runs.local_runner import PartitionReport
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = round(time.monotonic() - began, 3)
 
 
-class Usage:
+class ResourceUsage:
     """Gathers what a call takes; `observe` is what `engine.run_partitions` asks for."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Usage:
         """Context: the seconds that pass within it are those of `stage`."""
         return timed(self.seconds, stage)
 
-    def observe(self, report: SliceReport) -> None:
+    def observe(self, report: PartitionReport) -> None:
         """Note what a slice took."""
         self.slices += 1
         self.crystals += report.counts.rows_in

@@ -18,11 +18,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.errors import one_line
-from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.paths import Location, absolute, locate, names_in
-from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.concurrent import map_concurrently
+from emrl_ray.io.paths import Location, absolute_uri, names_in, resolve
+from emrl_ray.io.preflight import check_output_folder
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.screening.objectives import suffix
 from emrl_ray.screening.screener import RUN_ID, own_columns
@@ -41,7 +41,7 @@ COLOR, BACKTRACE = r"\x1b\[[0-9;]*m", r"\n +0: "
 """In the text of deltalake's errors: an escape of terminals, and how the lines of functions begin."""
 
 
-class RunsTable(NamedTuple):
+class DeltaSink(NamedTuple):
     """A Delta table, and the run whose rows it gets."""
 
     uri: str
@@ -54,7 +54,7 @@ class RunsTable(NamedTuple):
     """What the models predict, one or more."""
 
     def check(self, predictions: pa.Schema, replace: bool) -> None:
-        """Raise ConfigError, in one line, if the table cannot get rows with the columns of `predictions`.
+        """Raise UserError, in one line, if the table cannot get rows with the columns of `predictions`.
 
         `replace` allows rows of another run with this name, which they will take the place of. Raises
         OSError, in one line, for a table that cannot be read, and ImportError, with what to install,
@@ -65,21 +65,19 @@ class RunsTable(NamedTuple):
             self._check(predictions, replace)
 
     def _check(self, predictions: pa.Schema, replace: bool) -> None:
-        place = locate(self.uri)
-        check_folder_place(place, self.uri, "table")
+        place = resolve(self.uri)
+        check_output_folder(place, self.uri, "table")
         table = self._opened()
         if table is None:
             if not all(name.startswith(LEFT_BEHIND) for name in names_in(place)):
-                raise ConfigError(f"--table {self.uri}: holds files, and is no Delta table")
+                raise UserError(f"--table {self.uri}: holds files, and is no Delta table")
             return
         if table.metadata().partition_columns != [RUN_ID]:
-            raise ConfigError(
-                f"--table {self.uri}: is no table of runs, with partitions by {RUN_ID}"
-            )
+            raise UserError(f"--table {self.uri}: is no table of runs, with partitions by {RUN_ID}")
         if (why := self._clash(table, predictions)) is not None:
-            raise ConfigError(f"--table {self.uri}: {why}; use another --table")
+            raise UserError(f"--table {self.uri}: {why}; use another --table")
         if self._is_taken(table) and not self._is_there(table) and not replace:
-            raise ConfigError(
+            raise UserError(
                 f"--table {self.uri}: has rows of another run called {self.run_id}: use another "
                 "--run-id, or --overwrite to put these in their place"
             )
@@ -202,7 +200,7 @@ def _schema_of(files: Sequence[Location]) -> pa.Schema:
     def read(file: Location) -> pa.Schema:
         return pq.read_schema(file.path, filesystem=file.filesystem).remove_metadata()
 
-    schemas = list(read_each(read, files, files[0].filesystem))
+    schemas = list(map_concurrently(read, files, files[0].filesystem))
     return pa.unify_schemas(schemas, promote_options="permissive")
 
 
@@ -229,7 +227,7 @@ def store_address(uri: str) -> tuple[str, dict[str, str]]:
     The rest comes from the environment; a server without TLS is one that was named on purpose.
     """
     if "://" not in uri:
-        return absolute(uri), {}
+        return absolute_uri(uri), {}
     parts = urlsplit(uri)
     asked = dict(parse_qsl(parts.query))
     options = {"AWS_REGION": asked.get("region"), "AWS_ACCESS_KEY_ID": parts.username}

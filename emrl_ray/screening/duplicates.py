@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.matching.matcher import StructureIndex
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.parquet import ParquetTable
 from emrl_ray.io.paths import Location
 from emrl_ray.model import Model
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file
-from emrl_ray.screening.ranking import BEST, Ranking, ranked_rows
+from emrl_ray.screening.ranking import RANKED_SCHEMA, Ranking, ranked_rows
 from emrl_ray.screening.selection import among_first
 
 MARKS = ("formula", "map_x", "map_y", LIBRARY_ROW)
@@ -31,33 +31,37 @@ MARKS = ("formula", "map_x", "map_y", LIBRARY_ROW)
 REACH = 0.01
 """Share of the map's spread, its standard deviation along x, within which the same crystal lies: rounding
 to four decimals moves one of HOIP or MPS by up to 0.006 of it."""
-MOST = 256
+MAX_NEIGHBORS = 256
 """Most rows that are compared with a crystal, the first ones of the library."""
 AT_ONCE = 4096
 """Structures that are held at a time."""
-FOUND = BEST.append(pa.field(LIBRARY_ROW, pa.int64()))
+DUPLICATE_COLUMNS = RANKED_SCHEMA.append(pa.field(LIBRARY_ROW, pa.int64()))
 
 
-class Twins(NamedTuple):
+class Duplicates(NamedTuple):
     """Ranked rows that are crystals which are shown."""
 
     rows: pa.Table
-    """`ranking.BEST` and `library_row`, in the order of the library, without those shown."""
+    """`ranking.RANKED_SCHEMA` and `library_row`, in the order of the library, without those shown."""
     shown: NDArray[np.int64]
     """(n,) which of the shown rows each is."""
     cut: int
-    """Shown rows of which more than `MOST` others have formula and place: not all were compared."""
+    """Shown rows of which more than `MAX_NEIGHBORS` others have formula and place: not all were compared."""
 
 
-def reach_on(model: Model) -> float:
+def map_tolerance(model: Model) -> float:
     """Return how far apart on a model's map the same crystal may lie, along x and along y."""
     places = model.plane.place(model.reference_embeddings)
     return REACH * float(places[:, 0].std()) if len(places) else 0.0
 
 
-def find_twins(
-    files: Sequence[Location], library: TableRows, ranking: Ranking, shown: pa.Table, reach: float
-) -> Twins:
+def find_duplicates(
+    files: Sequence[Location],
+    library: ParquetTable,
+    ranking: Ranking,
+    shown: pa.Table,
+    reach: float,
+) -> Duplicates:
     """Return the ranked rows of prediction files that are the crystals of other rows, `shown`.
 
     `shown` has `MARKS` and the geometry, `library` is the crystals table, `reach` how far
@@ -65,24 +69,24 @@ def find_twins(
     """
     marks = _Marks.of(shown, reach)
     seen = np.zeros(shown.num_rows, np.int64)
-    parts = [FOUND.empty_table()]
+    parts = [DUPLICATE_COLUMNS.empty_table()]
     files = files if shown.num_rows else ()
 
     def candidates(predictions: pa.Table, number: int) -> tuple[pa.Table, _Pairs]:
         table, _ = ranked_rows(predictions, number, ranking)
         own = predictions.select(MARKS).take(table.column("row"))
         pairs = marks.pairs(own)
-        found = table.append_column(FOUND.field(LIBRARY_ROW), own.column(LIBRARY_ROW))
+        found = table.append_column(DUPLICATE_COLUMNS.field(LIBRARY_ROW), own.column(LIBRARY_ROW))
         kept, row = np.unique(pairs.row, return_inverse=True)
         return found.take(kept), _Pairs(row, pairs.shown)
 
     for table, pairs in each_file(files, [*ranking.columns, *MARKS], candidates):
-        compared = among_first(pairs.shown, MOST, seen)
+        compared = among_first(pairs.shown, MAX_NEIGHBORS, seen)
         parts.append(table.take(np.unique(pairs.row[compared])))
     rows = pa.concat_tables(parts).combine_chunks()
     same = _same(rows.column(LIBRARY_ROW).to_numpy(), shown, library)
     found = np.flatnonzero(same >= 0)
-    return Twins(rows.take(found), same[found], int((seen > MOST).sum()))
+    return Duplicates(rows.take(found), same[found], int((seen > MAX_NEIGHBORS).sum()))
 
 
 class _Pairs(NamedTuple):
@@ -139,12 +143,12 @@ def _places(rows: pa.Table) -> NDArray[np.float64]:
     return np.stack([rows.column(name).to_numpy() for name in ("map_x", "map_y")], 1, dtype=float)
 
 
-def _same(rows: NDArray[np.int64], shown: pa.Table, library: TableRows) -> NDArray[np.int64]:
+def _same(rows: NDArray[np.int64], shown: pa.Table, library: ParquetTable) -> NDArray[np.int64]:
     """Return (n,) which shown row's crystal each row of the library is, -1 if none's."""
     if not len(rows):
         return np.zeros(0, np.int64)
     batch = CrystalBatch.from_arrow(shown.select(GEOMETRY))
-    known = Known(batch, find_contacts(batch))
+    known = StructureIndex(batch, find_contacts(batch))
     found = []
     for first in range(0, len(rows), AT_ONCE):
         table = library.take(rows[first : first + AT_ONCE], list(GEOMETRY))

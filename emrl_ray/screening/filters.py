@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, named_elements
 
 EXCLUDED_BY = "excluded_by"
@@ -71,7 +71,7 @@ class Filters(NamedTuple):
 
     @classmethod
     def of(cls, config: ScreenConfig) -> Filters:
-        """Return the filters that the options ask for; raises ConfigError as `element_filter` does."""
+        """Return the filters that the options ask for; raises UserError as `element_filter` does."""
         elements = element_filter(config.exclude_elements, config.only_elements)
         return cls(elements, config.in_domain, config.not_known)
 
@@ -85,12 +85,12 @@ class Filters(NamedTuple):
 def element_filter(excluded: Sequence[str], only: Sequence[str]) -> ElementFilter:
     """Return the filter that the options name by element symbols.
 
-    Raises ConfigError, in one line, at a symbol that is no element or if no element is left.
+    Raises UserError, in one line, at a symbol that is no element or if no element is left.
     """
     without = frozenset(named_elements(excluded, "exclude-elements"))
     within = frozenset(named_elements(only, "only-elements"))
     if only and set(only) <= set(excluded):
-        raise ConfigError(f"--only-elements {','.join(only)}: all of them are excluded as well")
+        raise UserError(f"--only-elements {','.join(only)}: all of them are excluded as well")
     return ElementFilter(without, within)
 
 

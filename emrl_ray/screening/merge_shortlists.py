@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
-from emrl_ray.screening.selection import Chooser
+from emrl_ray.screening.selection import Selector
 from emrl_ray.screening.shortlist import DUPLICATES, RANK, shortlist
 
 
-def best_of(
+def merge_shortlists(
     lists: Sequence[pa.Table],
     ranking: Ranking,
     top: int,
@@ -36,16 +36,16 @@ def best_of(
 ) -> pa.Table:
     """Return the best `top` rows of shortlists with a column `night`, in the order of the nights.
 
-    What follows `top` is that of the screens (`shortlist`, `Chooser`). Of a crystal on several lists
+    What follows `top` is that of the screens (`shortlist`, `Selector`). Of a crystal on several lists
     the first one is shown; the ids of the others, and those of their duplicates, become its
     `duplicates`.
     """
     rows = pa.concat_tables(_alike(lists), promote_options="permissive").combine_chunks()
     with tempfile.TemporaryDirectory() as folder:
-        file, library = locate(f"{folder}/rows.parquet"), f"{folder}/library.parquet"
+        file, library = resolve(f"{folder}/rows.parquet"), f"{folder}/library.parquet"
         write_parquet(_numbered(rows), file)
-        write_parquet(rows.select(["id", *GEOMETRY]), locate(library))
-        chooser = Chooser(per_system, embed)
+        write_parquet(rows.select(["id", *GEOMETRY]), resolve(library))
+        chooser = Selector(per_system, embed)
         found = shortlist([file], library, ranking, top, chooser, reach).table
     shown = found.column(LIBRARY_ROW).to_pylist()
     others = [[_number(name) for name in names] for names in found.column(DUPLICATES).to_pylist()]

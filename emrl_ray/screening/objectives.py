@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.base import window_text
 from emrl_ray.model import Card
 
@@ -39,7 +39,7 @@ class Objective(NamedTuple):
 def refuse_the_same(
     objectives: Sequence[Objective], cards: Sequence[Card], fingerprints: Sequence[str]
 ) -> None:
-    """Raise ConfigError, in one line, at two objectives that no probability of both can be told for.
+    """Raise UserError, in one line, at two objectives that no probability of both can be told for.
 
     That is at two windows for one model, told by the fingerprint of its folder, whose errors are
     the same, and at windows for one target, unit and level of theory that have no value in common.
@@ -47,7 +47,7 @@ def refuse_the_same(
     for one, other in combinations(range(len(objectives)), 2):
         first, second = objectives[one], objectives[other]
         if fingerprints[one] == fingerprints[other]:
-            raise ConfigError(
+            raise UserError(
                 f"{second.model}: two windows for the {cards[one].target} of one model, "
                 f"{first.window_text} and {second.window_text}; give one window, of the values in both"
             )
@@ -55,7 +55,7 @@ def refuse_the_same(
             continue
         (low, high), (low2, high2) = first.window, second.window
         if _meaning(cards[one]) == _meaning(cards[other]) and max(low, low2) > min(high, high2):
-            raise ConfigError(
+            raise UserError(
                 f"no {cards[one].target} is in both target windows, "
                 f"{first.window_text} and {second.window_text}"
             )

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.concurrent import map_concurrently
+from emrl_ray.io.parquet import ParquetTable
 from emrl_ray.io.paths import Location
 from emrl_ray.screening.filters import EXCLUDED_BY
 
@@ -39,7 +39,7 @@ def each_file(
             return find(parquet.read(names, use_threads=False), number)
 
     if files:
-        yield from read_each(read, range(len(files)), files[0].filesystem)
+        yield from map_concurrently(read, range(len(files)), files[0].filesystem)
 
 
 @contextmanager
@@ -64,8 +64,8 @@ def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
 
 
-def read_rows(files: Sequence[Location], best: pa.Table, library: TableRows) -> pa.Table:
-    """Return the rows, in full, that `best` (`ranking.BEST`) names, in its order, with their structures.
+def read_rows(files: Sequence[Location], best: pa.Table, library: ParquetTable) -> pa.Table:
+    """Return the rows, in full, that `best` (`ranking.RANKED_SCHEMA`) names, in its order, with their structures.
 
     `library` is the crystals table that these were predicted of.
     """
@@ -79,7 +79,7 @@ def read_rows(files: Sequence[Location], best: pa.Table, library: TableRows) -> 
 
     if best.num_rows:
         groups = np.split(by_place, np.flatnonzero(np.diff(file[by_place])) + 1)
-        tables = list(read_each(read, groups, files[0].filesystem))
+        tables = list(map_concurrently(read, groups, files[0].filesystem))
         found = pa.concat_tables(tables, promote_options="permissive")
         found = found.take(np.argsort(by_place)).combine_chunks()
     else:

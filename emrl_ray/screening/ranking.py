@@ -14,7 +14,7 @@ from emrl_ray.crystals.schema import KNOWN_ID, float_column
 from emrl_ray.screening.filters import DOMAIN, EXCLUDED_BY, KNOWN
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW, suffix
 
-BEST = pa.schema(
+RANKED_SCHEMA = pa.schema(
     [
         pa.field("score", pa.float64()),
         pa.field("tie", pa.float64()),
@@ -97,7 +97,7 @@ NOTHING = Tally(0, Counter(), 0, Counter())
 def best_rows(
     predictions: pa.Table, number: int, ranking: Ranking, top: int
 ) -> tuple[pa.Table, Tally]:
-    """Return the best `top` rows of a table of predictions (`BEST`), and a tally of all.
+    """Return the best `top` rows of a table of predictions (`RANKED_SCHEMA`), and a tally of all.
 
     `number` is that of the table's file.
     """
@@ -106,7 +106,7 @@ def best_rows(
 
 
 def ranked_rows(predictions: pa.Table, number: int, ranking: Ranking) -> tuple[pa.Table, Tally]:
-    """Return the rows of a table of predictions that are ranked, in its order (`BEST`), and a tally of all.
+    """Return the rows of a table of predictions that are ranked, in its order (`RANKED_SCHEMA`), and a tally of all.
 
     `number` is that of the table's file. Nulls and NaN are not ranked.
     """
@@ -132,7 +132,7 @@ def ranked_rows(predictions: pa.Table, number: int, ranking: Ranking) -> tuple[p
             pa.array(np.full(len(rows), number, np.int64)),
             pa.array(rows),
         ],
-        schema=BEST,
+        schema=RANKED_SCHEMA,
     )
     unranked = int(allowed.sum()) - len(rows)
     return table, Tally(len(score), excluded, unranked, _let_in(predictions, rows, ranking))
@@ -149,7 +149,7 @@ def _let_in(predictions: pa.Table, rows: NDArray[np.int64], ranking: Ranking) ->
 
 
 def select(table: pa.Table, top: int) -> pa.Table:
-    """Return the best `top` rows of a table with the columns of `BEST`, best first."""
+    """Return the best `top` rows of a table with the columns of `RANKED_SCHEMA`, best first."""
     if table.num_rows == 0:  # pyarrow before 26 cannot choose from nothing
         return table
     keys = [

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, KNOWN_ID, Reject
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.model import FOUND, Model
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.model import PREDICTION_COLUMNS, Model
 from emrl_ray.screening.filters import DOMAIN, ELEMENTS, EXCLUDED_BY, KNOWN, Filters, excluded_by
 from emrl_ray.screening.objectives import (
     P_ALL,
@@ -21,19 +21,19 @@ from emrl_ray.screening.objectives import (
 )
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.shortlist import DUPLICATES, RANK
-from emrl_ray.screening.supply_risk import SUPPLY
+from emrl_ray.screening.supply_risk import SUPPLY_RISK
 
 ALLOWED = "elements_allowed"
 RUN_ID, NIGHT = "run_id", "night"
 """Columns of tables with the rows of several screens: the run, and the night, that a row is from."""
 OWN_COLUMNS = frozenset(
     {
-        *(*FOUND, P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED),
-        *(RANK, DUPLICATES, *SUPPLY, RUN_ID, NIGHT),
+        *(*PREDICTION_COLUMNS, P_IN_WINDOW, P_ALL, EXCLUDED_BY, LIBRARY_ROW, ALLOWED),
+        *(RANK, DUPLICATES, *SUPPLY_RISK, RUN_ID, NIGHT),
     }
 )
 """Columns that a screen writes, with whatever options, besides those of further objectives."""
-OF_FURTHER = ("prediction", "lower", "upper", P_IN_WINDOW, "in_domain", "domain_reason")
+OF_EXTRA = ("prediction", "lower", "upper", P_IN_WINDOW, "in_domain", "domain_reason")
 """Columns of the predictions of each further objective."""
 
 
@@ -47,7 +47,7 @@ def own_columns(schema: pa.Schema) -> list[str]:
     return [
         name
         for name, (stem, _, number) in zip(schema.names, parts, strict=True)
-        if name in OWN_COLUMNS or (stem in OF_FURTHER and number.isdigit())
+        if name in OWN_COLUMNS or (stem in OF_EXTRA and number.isdigit())
     ]
 
 
@@ -59,7 +59,7 @@ class Screener:
         models: Sequence[Model],
         objectives: Sequence[Objective],
         filters: Filters,
-        limits: Limits,
+        limits: ValidationLimits,
         confidence: float = 0.9,
     ) -> None:
         """Predict with `models`, those of the objectives in their order."""
@@ -133,7 +133,7 @@ def _joined(found: pa.Table, further: pa.Table, number: int) -> pa.Table:
     """Return the rows of `found` that are in `further` too, with the columns of that objective."""
     rows = pc.index_in(further.column(LIBRARY_ROW), found.column(LIBRARY_ROW).combine_chunks())
     found = found.take(rows)
-    for name in OF_FURTHER:
+    for name in OF_EXTRA:
         if name in further.column_names:
             field = further.schema.field(name).with_name(name + suffix(number))
             found = found.append_column(field, further.column(name))

@@ -17,11 +17,11 @@ from emrl_ray.crystals.schema import GEOMETRY
 
 POOL = 2
 """So many times the rows of the shortlist are chosen from if they are to lie far apart."""
-LEAST_SHARE = 0.5
+MIN_FRACTION = 0.5
 """Share of the probability of the last row of a plain shortlist that a row which lies far apart must have."""
 
 
-class Choice(NamedTuple):
+class Selection(NamedTuple):
     """What is shown of the best rows."""
 
     rows: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
     """Whether there were as many to choose from as there should be: further rows change nothing."""
 
 
-class Chooser(NamedTuple):
+class Selector(NamedTuple):
     """How rows are chosen, best first."""
 
     per_system: int | None = None
@@ -41,7 +41,7 @@ class Chooser(NamedTuple):
     """Gives embeddings (B, m): the rows are then, of the best that may be shown, `POOL` times as
     many as are shown, the ones that lie far apart there."""
 
-    def __call__(self, rows: pa.Table, top: int, probability: str | None = None) -> Choice:
+    def __call__(self, rows: pa.Table, top: int, probability: str | None = None) -> Selection:
         """Return the choice of `top` rows, or of fewer if there are not so many.
 
         `rows` have the geometry; `probability` is the column that they are ordered by, None if it is
@@ -61,9 +61,9 @@ class Chooser(NamedTuple):
         if self.embed is not None and len(shown) > top:
             if probability is not None:
                 chance = rows.column(probability).to_numpy()[shown]
-                shown = shown[chance >= LEAST_SHARE * chance[top - 1]]
+                shown = shown[chance >= MIN_FRACTION * chance[top - 1]]
             shown = shown[far_apart(self.embed(batch.take(shown)), top)]
-        return Choice(shown, int((group != own).sum()), enough)
+        return Selection(shown, int((group != own).sum()), enough)
 
 
 def far_apart(embeddings: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import GEOMETRY
-from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.parquet import ParquetTable
 from emrl_ray.io.paths import Location
-from emrl_ray.screening.duplicates import find_twins
+from emrl_ray.screening.duplicates import find_duplicates
 from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_rows
-from emrl_ray.screening.ranking import BEST, NOTHING, Ranking, Tally, best_rows, select
-from emrl_ray.screening.selection import Chooser
+from emrl_ray.screening.ranking import NOTHING, RANKED_SCHEMA, Ranking, Tally, best_rows, select
+from emrl_ray.screening.selection import Selector
 
 FIRST, MORE, MOST = 2, 4, 64
 """So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""
@@ -56,7 +56,7 @@ def shortlist(
     library: str,
     ranking: Ranking,
     top: int,
-    choose: Chooser,
+    choose: Selector,
     reach: float,
 ) -> Shortlist:
     """Return the best `top` candidates in one or more prediction files, best first.
@@ -66,7 +66,7 @@ def shortlist(
     apart on the map the same crystal may lie.
     """
     probability = None if ranking.window is None else ranking.probability
-    structures = TableRows.of(library)
+    structures = ParquetTable.of(library)
     every = [*ranking.columns, *ranking.counted]
     best, tally = _ranked(files, every, ranking, FIRST * top)
     rows = read_rows(files, best, structures)
@@ -92,8 +92,8 @@ def shortlist(
 def _ranked(
     files: Sequence[Location], columns: Sequence[str], ranking: Ranking, most: int
 ) -> tuple[pa.Table, Tally]:
-    """Return the best `most` rows of all files (`BEST`), and what these columns tell of all (`Tally`)."""
-    best, tally, parts = BEST.empty_table(), NOTHING, []
+    """Return the best `most` rows of all files (`RANKED_SCHEMA`), and what these columns tell of all (`Tally`)."""
+    best, tally, parts = RANKED_SCHEMA.empty_table(), NOTHING, []
 
     def find(predictions: pa.Table, number: int) -> tuple[pa.Table, Tally]:
         return best_rows(predictions, number, ranking, most)
@@ -108,18 +108,18 @@ def _ranked(
 
 def _table(
     files: Sequence[Location],
-    library: TableRows,
+    library: ParquetTable,
     ranking: Ranking,
     shown: pa.Table,
     rows: pa.Table,
     reach: float,
 ) -> tuple[pa.Table, int]:
-    """Return the shortlist of the rows `shown` (`BEST`), and of how many not all twins were looked for.
+    """Return the shortlist of the rows `shown` (`RANKED_SCHEMA`), and of how many not all twins were looked for.
 
     `rows` are the same in full. Of a row and its twins the first one of the library is shown, in
     the place that it ranks at.
     """
-    twins = find_twins(files, library, ranking, rows, reach)
+    twins = find_duplicates(files, library, ranking, rows, reach)
     own = shown.append_column(twins.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
     crystal = np.concatenate([np.arange(shown.num_rows), twins.shown])
     every = pa.concat_tables([own, twins.rows]).append_column("crystal", pa.array(crystal))
@@ -127,7 +127,7 @@ def _table(
     _, first = np.unique(every.column("crystal").to_numpy(), return_index=True)
     others = np.split(np.array(every.column("id").to_pylist(), object), first[1:])
     best = select(every.take(first), shown.num_rows)
-    if not best.select(BEST.names).equals(shown):
+    if not best.select(RANKED_SCHEMA.names).equals(shown):
         rows = read_rows(files, best, library)
     ids = [others[number][1:].tolist() for number in best.column("crystal").to_pylist()]
     place = rows.num_columns - len(GEOMETRY)

@@ -20,7 +20,7 @@ BEFORE, AFTER = "_before", "_after"
 """What the names of their columns end in."""
 
 
-class Changes(NamedTuple):
+class ShortlistDiff(NamedTuple):
     """What two shortlists do not have in common."""
 
     table: pa.Table
@@ -45,7 +45,7 @@ class Changes(NamedTuple):
         return f"{', '.join(counts)}, {self.unmoved:,} have the same rank"
 
 
-def changes(before: pa.Table, after: pa.Table) -> Changes:
+def shortlist_diff(before: pa.Table, after: pa.Table) -> ShortlistDiff:
     """Return what changed from one shortlist to another.
 
     Rows are told apart by their ids. Of rows with one id the first of one shortlist is the first of
@@ -70,7 +70,7 @@ def changes(before: pa.Table, after: pa.Table) -> Changes:
     for name, kind in columns.items():
         arrays[name + BEFORE] = pa.array([row.get(name) for row in was], kind)
         arrays[name + AFTER] = pa.array([row.get(name) for row in now], kind)
-    return Changes(pa.table(arrays), len(both) - len(moved))
+    return ShortlistDiff(pa.table(arrays), len(both) - len(moved))
 
 
 def _followed(tables: Sequence[pa.Table]) -> dict[str, pa.DataType]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import KNOWN_ID, float_column
-from emrl_ray.io.concurrent import read_each
+from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.paths import Location
 from emrl_ray.screening.domain_counts import DomainCounts, count_domain, verdict
 from emrl_ray.screening.prediction_files import batches
@@ -100,12 +100,12 @@ def summarize_library(
     if not files:
         return None
     store = files[0].filesystem
-    samples = read_each(_sample, list(enumerate(files)), store)
+    samples = map_concurrently(_sample, list(enumerate(files)), store)
     sample = reduce(_smaller_keys, samples, np.zeros((4, 0)))
     bins = _bins(sample[1:])
     if bins is None:
         return None
-    counted = read_each(lambda file: _count_file(file, bins, window, endings), files, store)
+    counted = map_concurrently(lambda file: _count_file(file, bins, window, endings), files, store)
     return reduce(LibrarySummary.__add__, counted)
 
 

@@ -15,7 +15,7 @@ from emrl_ray.crystals.units import number_field
 
 COST, HHI_PRODUCTION, HHI_RESERVE = "cost_per_kg", "hhi_production", "hhi_reserve"
 HAZARDS = "hazards"
-SUPPLY = (COST, HHI_PRODUCTION, HHI_RESERVE, HAZARDS)
+SUPPLY_RISK = (COST, HHI_PRODUCTION, HHI_RESERVE, HAZARDS)
 """Columns about the elements of a crystal."""
 ROHS = frozenset({"Pb", "Hg", "Cd", "Cr"})
 """Restricted in electrical equipment by EU directive 2011/65/EU, annex II (of chromium, the hexavalent)."""
@@ -45,7 +45,9 @@ def with_supply_risk(crystals: pa.Table) -> pa.Table:
         (number_field(HHI_RESERVE, None), [reserve for _, reserve in hhi]),
         (pa.field(HAZARDS, pa.string()), [_hazards(names) for names in elements]),
     ]
-    crystals = crystals.drop_columns([name for name in SUPPLY if name in crystals.column_names])
+    crystals = crystals.drop_columns(
+        [name for name in SUPPLY_RISK if name in crystals.column_names]
+    )
     for field, values in columns:
         crystals = crystals.append_column(field, pa.array(values, field.type))
     return crystals

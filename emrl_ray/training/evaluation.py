@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.elements import SYMBOLS
 
-LEAST_ROWS = 10
+MIN_ROWS = 10
 
 Formulas: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
 """Reduced formulas of the rows; all rows without one count as the same composition."""
@@ -34,7 +34,7 @@ class Scores(NamedTuple):
     """Coefficient of determination."""
 
 
-class Floors(NamedTuple):
+class Baselines(NamedTuple):
     """What is reached without looking at the structure."""
 
     mean: Scores
@@ -58,8 +58,8 @@ def split_rows(
     ValueError, in one line, if there are fewer than 10 rows or a part would be empty.
     """
     count = rows if isinstance(rows, int) else len(rows)
-    if count < LEAST_ROWS:
-        raise ValueError(f"cannot split {count} rows: at least {LEAST_ROWS} are needed")
+    if count < MIN_ROWS:
+        raise ValueError(f"cannot split {count} rows: at least {MIN_ROWS} are needed")
     for name, share in (("test", test), ("calibration", calibration)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} share {share}: must lie in [0, 1)")
@@ -136,7 +136,7 @@ def score(predictions: NDArray[np.float64], targets: NDArray[np.float64]) -> Sco
     return Scores(mae(predictions, targets), r2(predictions, targets))
 
 
-def within(
+def fraction_within(
     lower: NDArray[np.float64], upper: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Return (n,), whether each interval, its ends included, holds the target."""
@@ -154,7 +154,7 @@ def by_element(
     """
     errors = rows.column("prediction").to_numpy() - targets
     lower, upper = (rows.column(name).to_numpy() for name in ("lower", "upper"))
-    covered = within(lower, upper, targets)
+    covered = fraction_within(lower, upper, targets)
     counts = present.sum(axis=0)
     numbers = np.flatnonzero(counts)
     counts = counts[numbers]
@@ -176,12 +176,12 @@ def by_element(
     return table.sort_by([("mae", "descending"), ("element", "ascending")])
 
 
-def floors(
+def baselines(
     train_targets: NDArray[np.float64],
     train_formulas: Formulas,
     test_targets: NDArray[np.float64],
     test_formulas: Formulas,
-) -> Floors:
+) -> Baselines:
     """Return the scores on the test rows of two predictors that see no structure."""
     mean = train_targets.mean()
     codes = _codes([*_strings(train_formulas), *_strings(test_formulas)])
@@ -189,7 +189,7 @@ def floors(
     counts = np.bincount(known, minlength=codes.max() + 1)
     sums = np.bincount(known, weights=train_targets, minlength=codes.max() + 1)
     of_composition = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
-    return Floors(
+    return Baselines(
         mean=score(np.full(len(test_targets), mean), test_targets),
         composition=score(of_composition[asked], test_targets),
     )

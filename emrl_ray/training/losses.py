@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from emrl_ray.config.plugins import find
+from emrl_ray.config.plugins import resolve_plugin
 
 EPS = 1e-5
 DISTANCE_PER_DEVIATION = 0.4
@@ -186,7 +186,7 @@ supervised loss of the baselines."""
 
 def loss_function(name: str) -> Loss:
     """Return the loss of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
-    found = find(LOSSES, name, "--loss")
+    found = resolve_plugin(LOSSES, name, "--loss")
     if not isinstance(found, Loss):
         raise ValueError(f"--loss {name}: is no Loss")
     return found

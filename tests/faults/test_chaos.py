@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.chaos import after, survive
 from tests.support.clusters import cluster_of
 from tests.support.models import broken, make_model, random_crystals
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a model and a library."""
     place = tmp_path_factory.mktemp("chaos")
     make_model(place / "model")
-    write_parquet(broken(random_crystals(ROWS, 5)), locate(place / "library.parquet"))
+    write_parquet(broken(random_crystals(ROWS, 5)), resolve(place / "library.parquet"))
     return place
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import list_files, locate
-from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.screening.delta_sink import RunsTable
+from emrl_ray.io.paths import list_files, resolve
+from emrl_ray.runs.partitioned_output import PartitionedOutput
+from emrl_ray.screening.delta_sink import DeltaSink
 from tests.support.preload import preloaded
 
 SLICES, ROWS = 3, 100
@@ -49,8 +49,8 @@ def commit_slice(folder: str) -> None:
     _output(folder).commit("slice-0", pa.table({"id": ["a", "b"]}), [reject], 3)
 
 
-def _output(folder: str | Path) -> Output:
-    return Output(f"{folder}/rows", f"{folder}/rejects")
+def _output(folder: str | Path) -> PartitionedOutput:
+    return PartitionedOutput(f"{folder}/rows", f"{folder}/rejects")
 
 
 @pytest.mark.parametrize(("moves_to", "moved"), [("rejects/slice-0", 0), ("rows/slice-0", 1)])
@@ -60,7 +60,7 @@ def test_a_slice_that_was_written_and_not_moved_is_not_there(tmp_path, moves_to,
     folder = tmp_path / moves_to.split("/")[0]
     (aside,) = (file for file in folder.iterdir() if file.name.startswith(".slice-0"))
     assert aside.stat().st_size > 0
-    assert len(list_files(locate(output.rejects))) == moved
+    assert len(list_files(resolve(output.rejects))) == moved
     assert output.done() == {}
 
     commit_slice(str(tmp_path))
@@ -73,11 +73,11 @@ def test_a_slice_that_was_written_and_not_moved_is_not_there(tmp_path, moves_to,
 
 def commit_run(table: str, predictions: str) -> None:
     """Commit prediction files to a Delta table."""
-    assert _run(table).commit(list_files(locate(predictions)), False)
+    assert _run(table).commit(list_files(resolve(predictions)), False)
 
 
-def _run(table: str | Path) -> RunsTable:
-    return RunsTable(str(table), "monday", "a1" * 32, ["band_gap"])
+def _run(table: str | Path) -> DeltaSink:
+    return DeltaSink(str(table), "monday", "a1" * 32, ["band_gap"])
 
 
 def test_rows_that_were_written_and_not_committed_are_in_the_table_once(tmp_path):
@@ -87,7 +87,7 @@ def test_rows_that_were_written_and_not_committed_are_in_the_table_once(tmp_path
     for number in range(SLICES):
         part = ids[number * ROWS : (number + 1) * ROWS]
         columns = {"id": part, "prediction": [1.0] * ROWS}
-        write_parquet(pa.table(columns), locate(predictions) / f"slice-{number}.parquet")
+        write_parquet(pa.table(columns), resolve(predictions) / f"slice-{number}.parquet")
     killed_before("/_delta_log/", "commit_run", [table, predictions], tmp_path)
     written = list(table.rglob("*.parquet"))
     assert sum(read_table(str(file)).num_rows for file in written) == len(ids)
@@ -95,7 +95,7 @@ def test_rows_that_were_written_and_not_committed_are_in_the_table_once(tmp_path
 
     _run(table).check(read_table(str(predictions)).schema, False)
     commit_run(str(table), str(predictions))
-    assert not _run(table).commit(list_files(locate(predictions)), False)
+    assert not _run(table).commit(list_files(resolve(predictions)), False)
     found = deltalake.DeltaTable(str(table))
     assert found.version() == 0
     assert sorted(found.to_pyarrow_table().column("id").to_pylist()) == ids

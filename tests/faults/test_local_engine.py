@@ -16,7 +16,7 @@ from emrl_ray.commands.train import WORK, train
 from emrl_ray.config import IngestConfig, ScreenConfig, TrainConfig
 from emrl_ray.distributed.training.local_training import LOCAL_FOLDER, STATE
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library
 from tests.support.preload import preloaded
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("local")
     make_model(place / "model")
     write_library(place / "library", broken(random_crystals(ROWS, 1, "lib")), [172, 128])
-    write_parquet(random_crystals(60, 2), locate(place / "labeled.parquet"))
+    write_parquet(random_crystals(60, 2), resolve(place / "labeled.parquet"))
     return place
 
 

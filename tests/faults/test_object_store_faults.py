@@ -14,7 +14,7 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
 from emrl_ray.config import IngestConfig, NightlyConfig, ScreenConfig, TrainConfig
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, read_json, remove
+from emrl_ray.io.paths import read_json, remove, resolve
 from emrl_ray.screening.delta_sink import store_address
 from tests.support.crystal_files import cif
 from tests.support.models import TARGET, make_model, random_crystals
@@ -57,7 +57,7 @@ def rows(uri: str) -> list[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint(bucket, address, capsys):
-    write_parquet(random_crystals(60), locate(bucket.uri("known/part-0.parquet")))
+    write_parquet(random_crystals(60), resolve(bucket.uri("known/part-0.parquet")))
     options: dict[str, Any] = {
         "crystals": bucket.uri("known"),
         "target": TARGET,
@@ -108,7 +108,7 @@ def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(bucket, addre
 
 
 def test_a_run_is_in_a_delta_table_once(bucket, ray_session, model, capsys):
-    write_parquet(random_crystals(60, 2), locate(bucket.uri("library/part-0.parquet")))
+    write_parquet(random_crystals(60, 2), resolve(bucket.uri("library/part-0.parquet")))
     table = bucket.uri("runs.delta")
     config = ScreenConfig(
         model=model,
@@ -125,7 +125,7 @@ def test_a_run_is_in_a_delta_table_once(bucket, ray_session, model, capsys):
     predicted = read_table(bucket.uri("run/predictions")).column("id").to_pylist()
     assert rows(table) == sorted(("run", row_id) for row_id in predicted)
 
-    remove(locate(bucket.uri("run/manifest.json")))  # as if it was killed after its commit
+    remove(resolve(bucket.uri("run/manifest.json")))  # as if it was killed after its commit
     screen(config)
     assert f"screen: there already in {table}" in capsys.readouterr().out
     assert rows(table) == sorted(("run", row_id) for row_id in predicted)
@@ -135,7 +135,7 @@ def test_nights_follow_each_other(bucket: Bucket, ray_session, model, tmp_path: 
     out, predicted = bucket.uri("nights"), []
     for number, night in enumerate(NIGHTS):
         crystals = random_crystals(30, number, f"n{number}-")
-        write_parquet(crystals, locate(bucket.uri(f"incoming/{number}.parquet")))
+        write_parquet(crystals, resolve(bucket.uri(f"incoming/{number}.parquet")))
         config = NightlyConfig(
             out=out,
             night=night,
@@ -143,8 +143,8 @@ def test_nights_follow_each_other(bucket: Bucket, ray_session, model, tmp_path: 
             screen={"model": model, "maximize": True, "top": 5, "format": "delta", "workers": 1},
         )
         assert nightly(config).passed
-        summary = read_json(locate(bucket.uri(f"nights/nights/{night}/summary.json")))
-        assert summary == read_json(locate(bucket.uri("nights/summary.json")))
+        summary = read_json(resolve(bucket.uri(f"nights/nights/{night}/summary.json")))
+        assert summary == read_json(resolve(bucket.uri("nights/summary.json")))
         assert (summary["status"], summary["files"]["new"]) == ("screened", 1)
         assert summary["counts"]["rows_in"] == 30
         found = read_table(f"{out}/nights/{night}/screen/predictions").column("id").to_pylist()

@@ -15,7 +15,7 @@ import pytest
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.config import ScreenConfig
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.chaos import at_slices, survive
 from tests.support.clusters import add_node, slice_workers
 from tests.support.models import broken, make_model, random_crystals
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a model and a library."""
     place = tmp_path_factory.mktemp("faults")
     make_model(place / "model")
-    write_parquet(broken(random_crystals(ROWS, 3)), locate(place / "library.parquet"))
+    write_parquet(broken(random_crystals(ROWS, 3)), resolve(place / "library.parquet"))
     return place
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from emrl_ray.commands.featurize import FeaturizeWorker
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import read_state
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.runs.partitions import plan_rows
 from tests.support.clusters import add_node, train_workers
 from tests.support.crystals import random_batch
@@ -41,10 +41,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [f"c{row}" for row in range(ROWS)]
     table = crystals_table(batch, ids, ids, {"heft": pa.array(heft)}, {})
     crystals = str(place / "crystals.parquet")
-    write_parquet(table, locate(crystals))
+    write_parquet(table, resolve(crystals))
     (whole,) = plan_rows(crystals, ROWS)
-    output = Output(str(place / "graphs"), str(place / "graphs" / "_rejects"))
-    FeaturizeWorker(Limits(100, 10**6, CUTOFF, 0.0), output, table_fingerprint(crystals))(whole)
+    output = PartitionedOutput(str(place / "graphs"), str(place / "graphs" / "_rejects"))
+    FeaturizeWorker(ValidationLimits(100, 10**6, CUTOFF, 0.0), output, table_fingerprint(crystals))(
+        whole
+    )
     return place
 
 

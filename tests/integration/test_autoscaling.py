@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scaling.autoscaling import small_screen, watch_screen
 from benchmarks.scaling.fake_cluster import fake_cluster
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 
 NODES = 2
 
@@ -22,4 +22,4 @@ def test_a_submitted_screen_grows_the_cluster_from_nothing_and_leaves_nothing(tm
     assert watched.exit_code == 0, watched.output
     nodes = [sample.nodes for sample in watched.samples]
     assert (nodes[0], max(nodes), nodes[-1]) == (0, NODES, 0)
-    assert read_json(locate(run) / "manifest.json")["counts"]["rows_in"] == 400
+    assert read_json(resolve(run) / "manifest.json")["counts"]["rows_in"] == 400

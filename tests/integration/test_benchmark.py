@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.config import BenchmarkConfig, ConfigError
+from emrl_ray.config import BenchmarkConfig, UserError
 from emrl_ray.experiments.benchmark.datasets import sources_of
 from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.reports.benchmark.transfer import write_transfer
 from emrl_ray.training.evaluation import split_rows
 from tests.support.labeled_crystals import write_both_targets
@@ -34,7 +34,7 @@ def write_crystals(path: Path, count: int = 80, formulas: int | None = None) -> 
     if formulas is not None:
         made = pa.array([f"F{row % formulas}" for row in range(count)])
         crystals = crystals.set_column(1, crystals.schema.field("formula"), made)
-    write_parquet(crystals, locate(path))
+    write_parquet(crystals, resolve(path))
     return str(path)
 
 
@@ -152,7 +152,7 @@ def test_a_row_that_cannot_be_learned_from_is_kept_with_its_reason(tmp_path, ray
     values = [None, *table.column(TARGET).to_pylist()[1:]]
     place = table.schema.get_field_index(TARGET)
     table = table.set_column(place, table.schema.field(place), pa.array(values, pa.float64()))
-    write_parquet(table, locate(path))
+    write_parquet(table, resolve(path))
     assert benchmark(path, tmp_path / "out", methods=("classical",)) == 0
     (rejects,) = (tmp_path / "out").glob("*/rejects.parquet")
     (row,) = [row for row in read_table(rejects).to_pylist() if row["reason"] == "missing_target"]
@@ -221,7 +221,7 @@ def test_a_data_set_by_name_is_read_from_its_folder(without_data, tmp_path, ray_
     crystals = random_crystals(40).rename_columns(
         ["id", "formula", "lattice", "atomic_numbers", "frac_coords", "band_gap"]
     )
-    write_parquet(crystals, locate(tmp_path / "hoip.parquet"))
+    write_parquet(crystals, resolve(tmp_path / "hoip.parquet"))
     out = tmp_path / "out"
     words = ["--data", str(tmp_path), "--out", str(out), "--repeats", "1", "--methods", "classical"]
     assert cli.main(["benchmark", "--dataset", "HOIP", *words]) == 0
@@ -229,9 +229,9 @@ def test_a_data_set_by_name_is_read_from_its_folder(without_data, tmp_path, ray_
 
 
 def test_a_data_set_by_name_has_its_own_preset_and_an_unknown_source_its_own_line(tmp_path):
-    with pytest.raises(ConfigError, match="--preset MPB: not with --dataset"):
+    with pytest.raises(UserError, match="--preset MPB: not with --dataset"):
         BenchmarkConfig(dataset=["HOIP"], out="out", preset="MPB")
-    with pytest.raises(ConfigError, match="--transfer hoip: choose from HOIP"):
+    with pytest.raises(UserError, match="--transfer hoip: choose from HOIP"):
         sources_of(
             BenchmarkConfig(dataset=["HOIP"], out="out", transfer="hoip", data=str(tmp_path))
         )
@@ -239,8 +239,8 @@ def test_a_data_set_by_name_has_its_own_preset_and_an_unknown_source_its_own_lin
 
 def test_a_damaged_result_is_named_in_one_line(tmp_path):
     (tmp_path / "random-0.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"random-0.json: a damaged result; delete it"):
-        has_result(locate(tmp_path / "random-0.json"), {})
+    with pytest.raises(UserError, match=r"random-0.json: a damaged result; delete it"):
+        has_result(resolve(tmp_path / "random-0.json"), {})
 
 
 def test_a_transfer_without_a_result_has_no_table(tmp_path):
@@ -250,7 +250,7 @@ def test_a_transfer_without_a_result_has_no_table(tmp_path):
 
 
 def test_a_data_set_is_no_transfer_to_itself():
-    with pytest.raises(ConfigError, match="needs another --dataset"):
+    with pytest.raises(UserError, match="needs another --dataset"):
         BenchmarkConfig(dataset=["MPS-FE"], out="out", transfer="MPS-FE")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.models import TARGET, random_crystals
 
 
@@ -24,7 +24,7 @@ def test_the_module_runs_as_a_command():
 
 def test_the_installed_command_finds_modules_where_it_is_called(tmp_path):
     (tmp_path / "mine.py").write_text("network = 3\n")
-    write_parquet(random_crystals(30), locate(tmp_path / "c"))
+    write_parquet(random_crystals(30), resolve(tmp_path / "c"))
     command = Path(sys.executable).with_name("emrl-ray")
     result = subprocess.run(
         [command, "train", "c", "--target", TARGET, "--out", "m", "--network", "mine:network"],

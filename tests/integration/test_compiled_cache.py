@@ -12,7 +12,7 @@ def test_a_second_process_compiles_nothing_whatever_cells_it_meets(tmp_path):
         "import numpy as np\n"
         "from emrl_ray.crystals.batch import CrystalBatch\n"
         "from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs\n"
-        "from emrl_ray.crystals import kernels\n"
+        "from emrl_ray.crystals.geometry import kernels\n"
         "one = np.array([3], np.uint8), np.zeros((1, 3)), np.array([0, 1])\n"
         "for lattice in np.eye(3), np.array([[1, 0, 0], [9, 1, 0], [0, 9, 1.0]]):\n"
         "    batch = CrystalBatch(4 * lattice[None], *one)\n"

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from emrl_ray.commands.featurize import featurize
-from emrl_ray.commands.generate import library
+from emrl_ray.commands.generate import generate
 from emrl_ray.commands.ingest import ingest
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import WORK, train
-from emrl_ray.config import FeaturizeConfig, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
+from emrl_ray.config import FeaturizeConfig, GenerateConfig, IngestConfig, ScreenConfig, TrainConfig
 from emrl_ray.distributed.training.checkpoints import Progress
 from emrl_ray.distributed.training.local_training import RAY_FOLDER, SNAPSHOT
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.training.trainer import EpochRecord
 from tests.support.crystal_files import salt
 from tests.support.models import CUTOFF, TARGET, broken, make_model, random_crystals, write_library
@@ -90,7 +90,7 @@ def featurized(crystals: str, out: Path, engine: Any) -> None:
 
 
 def generated(out: Path, engine: Any) -> None:
-    library(LibraryConfig(out=str(out), count=120, label="ewald", block_rows=50, engine=engine))
+    generate(GenerateConfig(out=str(out), count=120, label="ewald", block_rows=50, engine=engine))
 
 
 def screened(model: str, crystals: str, out: Path, engine: Any) -> None:
@@ -132,7 +132,7 @@ def test_what_one_engine_began_the_other_continues(
 @pytest.fixture(scope="module")
 def labeled(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = tmp_path_factory.mktemp("engines") / "labeled.parquet"
-    write_parquet(random_crystals(60, 2), locate(place))
+    write_parquet(random_crystals(60, 2), resolve(place))
     return str(place)
 
 

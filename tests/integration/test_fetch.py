@@ -11,10 +11,10 @@ import pytest
 
 import emrl_ray
 from emrl_ray import cli
-from emrl_ray.config import ConfigError
-from emrl_ray.crystals.units import origin_of
+from emrl_ray.config import UserError
+from emrl_ray.crystals.units import column_metadata
 from emrl_ray.io.parquet import read_table, table_schema
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from tests.support.crystal_files import structure
 from tests.support.fetches import fetched, rejects
 from tests.support.servers.mp import KEY
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("mp_key")
 
 
 def read_json_of(out: Path):
-    return read_json(locate(out) / "_manifest.json")
+    return read_json(resolve(out) / "_manifest.json")
 
 
 def test_a_table_holds_the_properties_with_units_and_where_it_comes_from(mp_server, tmp_path):
@@ -40,9 +40,9 @@ def test_a_table_holds_the_properties_with_units_and_where_it_comes_from(mp_serv
     fetched(mp_server, out, all=True, fields=fields)
     schema = table_schema(out)
     theory = "GGA, GGA+U or r2SCAN (Materials Project)"
-    assert origin_of(schema.field("band_gap")) == ("eV", theory)
-    assert origin_of(schema.field("formation_energy_per_atom")) == ("eV/atom", theory)
-    assert origin_of(schema.field("bulk_modulus_vrh")) == ("GPa", theory)
+    assert column_metadata(schema.field("band_gap")) == ("eV", theory)
+    assert column_metadata(schema.field("formation_energy_per_atom")) == ("eV/atom", theory)
+    assert column_metadata(schema.field("bulk_modulus_vrh")) == ("GPa", theory)
     row = read_table(out).slice(0, 1).to_pylist()[0]
     assert (row["id"], row["formula"], row["band_gap"]) == ("mp-1", "KLi", None)
     assert (row["bulk_modulus_vrh"], row["is_stable"], row["theoretical"]) == (1.0, False, None)
@@ -107,7 +107,7 @@ def test_ids_come_in_the_order_of_their_file_and_others_become_rejects(mp_server
 def test_another_query_on_the_same_folder_is_refused(mp_server, tmp_path):
     out = tmp_path / "out"
     fetched(mp_server, out, band_gap="0:1")
-    with pytest.raises(ConfigError, match=r"--band-gap was '0:1', is '0:2'.*use --overwrite"):
+    with pytest.raises(UserError, match=r"--band-gap was '0:1', is '0:2'.*use --overwrite"):
         fetched(mp_server, out, band_gap="0:2")
     fetched(mp_server, out, band_gap="0:2", overwrite=True, parallel=2, attempts=2)
     assert max(read_table(out).column("band_gap").to_pylist()) == 2
@@ -149,7 +149,7 @@ def test_a_material_that_is_no_crystal_is_a_reject(mp_server, tmp_path, change, 
 @pytest.mark.parametrize(("key", "said"), [("", "^no Materials"), ("short", "not one of 32 char")])
 def test_without_a_key_one_line_says_where_to_get_one(tmp_path, monkeypatch, key, said):
     monkeypatch.setenv("MP_API_KEY", key)
-    with pytest.raises(ConfigError, match=said) as error:
+    with pytest.raises(UserError, match=said) as error:
         emrl_ray.fetch(out=str(tmp_path / "out"), all=True)
     assert "get one at https://next-gen.materialsproject.org/api" in str(error.value)
 
@@ -171,7 +171,7 @@ def test_without_mp_api_one_line_says_what_to_install(tmp_path, monkeypatch, cap
 
 
 def test_a_query_that_nothing_meets_is_said_in_one_line(mp_server, tmp_path):
-    with pytest.raises(ConfigError, match=r"no material of the database \(version 2025.09.25\)"):
+    with pytest.raises(UserError, match=r"no material of the database \(version 2025.09.25\)"):
         fetched(mp_server, tmp_path / "out", band_gap="90:")
     assert not (tmp_path / "out").exists()
 

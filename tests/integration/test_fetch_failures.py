@@ -14,7 +14,7 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.commands.fetch import fetch
-from emrl_ray.config import ConfigError, FetchConfig
+from emrl_ray.config import FetchConfig, UserError
 from emrl_ray.io.parquet import read_table
 from tests.support.fetches import fetched, files, options, pages
 from tests.support.paths import ROOT
@@ -144,9 +144,7 @@ def test_a_database_that_has_changed_is_not_mixed_with_what_it_was(mp_server, tm
     with pytest.raises(ConnectionError):
         fetched(mp_server, out, all=True, attempts=1)
     mp_server.version = "2026.01.01"
-    with pytest.raises(
-        ConfigError, match=r"version 2025\.09\.25 .*, which is now 2026\.01\.01: use"
-    ):
+    with pytest.raises(UserError, match=r"version 2025\.09\.25 .*, which is now 2026\.01\.01: use"):
         fetched(mp_server, out, all=True)
 
 

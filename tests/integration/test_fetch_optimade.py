@@ -16,9 +16,9 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.commands.fetch import fetch
-from emrl_ray.config import ConfigError, FetchConfig
+from emrl_ray.config import FetchConfig, UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
-from emrl_ray.crystals.units import Origin, origin_of
+from emrl_ray.crystals.units import ColumnMetadata, column_metadata
 from emrl_ray.io.parquet import read_table, table_schema
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 from tests.support.paths import ROOT
@@ -107,8 +107,8 @@ def test_only_what_is_needed_is_asked_for_and_properties_become_columns(server, 
     needed = [*STRUCTURE_FIELDS, *fields]
     assert set(server.asked("response_fields")) == {"nelements", ",".join(needed)}
     schema = table_schema(out)
-    assert origin_of(schema.field("_exmpl_gap")) == Origin("eV", "PBEsol")
-    assert origin_of(schema.field("nelements")) == Origin(None, "PBEsol")
+    assert column_metadata(schema.field("_exmpl_gap")) == ColumnMetadata("eV", "PBEsol")
+    assert column_metadata(schema.field("nelements")) == ColumnMetadata(None, "PBEsol")
     row = read_table(out).slice(7, 1).to_pylist()[0]
     assert [row[name] for name in fields] == [0.7, False, "number 7", 2.0]
     assert set(row) == {*CRYSTAL_SCHEMA.names, *fields, READ_BY}
@@ -167,10 +167,10 @@ def test_after_the_last_try_what_came_stays_and_the_same_command_goes_on(server,
             ConnectionError,
             "structures: 400 Bad Request: cannot parse the fil",
         ),
-        ({"fields": ["gap"]}, ConfigError, "--fields gap: choose from _exmpl_gap, _exmpl_direct"),
-        ({"fields": ["_exmpl_table"]}, ConfigError, "--fields _exmpl_table: choose from"),
-        ({"fields": ["id"]}, ConfigError, "--fields id: choose from"),
-        ({"optimade": "example.org"}, ConfigError, "--optimade example.org: must begin with http"),
+        ({"fields": ["gap"]}, UserError, "--fields gap: choose from _exmpl_gap, _exmpl_direct"),
+        ({"fields": ["_exmpl_table"]}, UserError, "--fields _exmpl_table: choose from"),
+        ({"fields": ["id"]}, UserError, "--fields id: choose from"),
+        ({"optimade": "example.org"}, UserError, "--optimade example.org: must begin with http"),
     ],
 )
 def test_what_the_server_refuses_is_said_in_one_line(server, tmp_path, asked, error, said):
@@ -181,7 +181,7 @@ def test_what_the_server_refuses_is_said_in_one_line(server, tmp_path, asked, er
 
 
 def test_a_filter_that_nothing_meets_is_said_in_one_line(tmp_path):
-    with OptimadeServer(0) as server, pytest.raises(ConfigError, match="no structure of http"):
+    with OptimadeServer(0) as server, pytest.raises(UserError, match="no structure of http"):
         fetched(server, tmp_path / "out")
 
 
@@ -237,7 +237,7 @@ def test_properties_in_another_form_do_no_harm(server, tmp_path):
         "_exmpl_any": {"type": ["string", "number", "null"]},
         "_exmpl_odd": {"type": {"a": 1}},
     }
-    with pytest.raises(ConfigError, match=r"choose from _exmpl_gap, _exmpl_note$"):
+    with pytest.raises(UserError, match=r"choose from _exmpl_gap, _exmpl_note$"):
         fetched(server, tmp_path / "out", fields=["_exmpl_direct"])
     server.structures[3]["attributes"] = "text"
     server.structures[4]["attributes"] |= {"_exmpl_gap": 2**60 + 1, "_exmpl_note": "a\ud800"}
@@ -268,7 +268,7 @@ def test_a_page_that_is_too_large_is_refused_in_the_servers_own_words(server, tm
 def test_a_database_without_structures_is_said_in_one_line(tmp_path):
     with (
         OptimadeServer(0) as server,
-        pytest.raises(ConfigError, match=r"^--all: http.* has no str"),
+        pytest.raises(UserError, match=r"^--all: http.* has no str"),
     ):
         fetched(server, tmp_path / "out", filter=None, all=True)
 

@@ -18,7 +18,7 @@ from emrl_ray.commands.predict import predict
 from emrl_ray.config import EmbedConfig, EvaluateConfig, NeighborsConfig, PredictConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table
 from emrl_ray.model import Model
 from tests.support.crystal_files import salt
@@ -48,7 +48,7 @@ def crystals() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def expected(model: str, crystals: pa.Table) -> pa.Table:
-    return Model.load(model).predict(crystals, Limits(1000, 400_000))[0]
+    return Model.load(model).predict(crystals, ValidationLimits(1000, 400_000))[0]
 
 
 def write_extxyz(folder: Path, crystals: pa.Table) -> None:

@@ -15,7 +15,7 @@ from emrl_ray.commands import ingest as module
 from emrl_ray.commands.ingest import ingest
 from emrl_ray.config import IngestConfig
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.sources.files import parser_pool
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, salt
 from tests.support.paths import ROOT
@@ -50,7 +50,7 @@ class BadParserWorker(module.IngestWorker):
 @pytest.fixture
 def bad_parser(monkeypatch):
     """Let ingest use a parser that a file can hang or kill."""
-    monkeypatch.setattr(parser_pool, "_read_party", parser_pool._read_party)  # put back afterwards
+    monkeypatch.setattr(parser_pool, "_read_batch", parser_pool._read_batch)  # put back afterwards
     this = sys.modules[__name__]
     ray.cloudpickle.register_pickle_by_value(this)
     monkeypatch.setattr(module, "IngestWorker", BadParserWorker)
@@ -96,7 +96,7 @@ def test_one_job_reads_all_formats_rejects_what_is_bad_and_goes_on(
     assert result.counts.balanced
     assert (result.counts.rows_in, result.counts.rows_out) == (11, 6)
     assert "11 rows in = 6 rows out + 5 rejects (" in capsys.readouterr().out
-    manifest = read_json(locate(tmp_path / "out" / "_manifest.json"))
+    manifest = read_json(resolve(tmp_path / "out" / "_manifest.json"))
     assert manifest["counts"]["rejects"] == dict(Counter(reason for _, reason in found))
 
 

@@ -22,7 +22,7 @@ from emrl_ray import cli
 from emrl_ray.commands.nightly.command import nightly
 from emrl_ray.config import NightlyConfig
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.models import make_model, random_crystals, write_library
 from tests.support.paths import ROOT
 from tests.support.processes import PAUSE, contents, slices_of
@@ -117,7 +117,7 @@ def nights(tmp_path: Path) -> dict[str, Any]:
 def delivered(tmp_path: Path, name: str, rows: int) -> None:
     """Put a file of crystals where nights look."""
     crystals = random_crystals(rows, seed=rows, prefix=name)
-    write_parquet(crystals, locate(tmp_path / "incoming" / f"{name}.parquet"))
+    write_parquet(crystals, resolve(tmp_path / "incoming" / f"{name}.parquet"))
 
 
 def stopped_half_way(head: str, config: Path, night: Path) -> dict[Path, int]:

@@ -1,13 +1,13 @@
 """A library is made on Ray as it is made in this process."""
 
-from emrl_ray.commands.generate import library
-from emrl_ray.config import LibraryConfig
+from emrl_ray.commands.generate import generate
+from emrl_ray.config import GenerateConfig
 from emrl_ray.io.parquet import read_table
 from tests.support.parents import write_parents
 
 
 def make(folder, **options):
-    return library(LibraryConfig(out=str(folder), **options))
+    return generate(GenerateConfig(out=str(folder), **options))
 
 
 def test_a_library_is_the_same_here_and_on_workers(tmp_path, ray_session):

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.runs import lock as module
-from emrl_ray.runs.lock import LOCK, Lock, LockedError
+from emrl_ray.runs.lock import LOCK, FolderLock, LockedError
 
 HOLD = """
 import sys, time
@@ -40,7 +40,7 @@ def holder(tmp_path):
 
 def test_a_folder_in_use_is_refused_in_one_line_that_names_the_owner(tmp_path, holder):
     with pytest.raises(LockedError, match=rf"in use: screen \(process {holder.pid} on .*stop it"):
-        Lock(locate(tmp_path), "screen").__enter__()
+        FolderLock(resolve(tmp_path), "screen").__enter__()
     assert json.loads((tmp_path / LOCK).read_text())["process"] == holder.pid
 
 
@@ -48,7 +48,7 @@ def test_the_lock_of_a_killed_owner_on_this_machine_is_taken_over_at_once(tmp_pa
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     began = time.monotonic()
-    with Lock(locate(tmp_path), "screen"):
+    with FolderLock(resolve(tmp_path), "screen"):
         assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
-    assert time.monotonic() - began < module.SILENCE / 2
+    assert time.monotonic() - began < module.STALE_AFTER_SECONDS / 2
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,6 @@ from emrl_ray.commands.predict import predict
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.train import train
 from emrl_ray.config import (
-    ConfigError,
     EmbedConfig,
     EvaluateConfig,
     IngestConfig,
@@ -26,13 +25,14 @@ from emrl_ray.config import (
     PredictConfig,
     ScreenConfig,
     TrainConfig,
+    UserError,
 )
-from emrl_ray.io.atomic import leftovers
+from emrl_ray.io.atomic import temporaries
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, remove
-from emrl_ray.io.preflight import check_folder_place
-from emrl_ray.runs.partitions import plan_rows, read_slice
-from emrl_ray.runs.run_directory import Job
+from emrl_ray.io.paths import remove, resolve
+from emrl_ray.io.preflight import check_output_folder
+from emrl_ray.runs.partitions import plan_rows, read_partition
+from emrl_ray.runs.run_directory import RunDirectory
 from tests.support.crystal_files import cif
 from tests.support.heartbeats import sweep_beside_a_beat
 from tests.support.models import random_crystals
@@ -82,7 +82,7 @@ def model(bucket, crystals) -> str:
 
 @pytest.fixture(scope="module")
 def library(bucket) -> str:
-    write_parquet(random_crystals(ROWS, 3, "lib"), locate(bucket.uri("library/part-0.parquet")))
+    write_parquet(random_crystals(ROWS, 3, "lib"), resolve(bucket.uri("library/part-0.parquet")))
     return bucket.uri("library")
 
 
@@ -139,7 +139,7 @@ def test_a_screen_whose_driver_is_killed_half_way_goes_on_to_the_same_bytes(buck
     assert resumed.manifest["counts"]["slices_resumed"] == len(survivors)
     for part in ("predictions/", "shortlist"):
         assert bucket.contents(f"killed/{part}") == bucket.contents(f"run/{part}") != {}
-    assert leftovers(locate(bucket.uri("killed/predictions"))) == []
+    assert temporaries(resolve(bucket.uri("killed/predictions"))) == []
 
 
 def test_a_finished_run_is_known(config, run, capsys):
@@ -226,7 +226,7 @@ def test_slices_of_a_table_keep_what_its_address_tells(bucket, library):
     region = f"{library}?region=us-east-1"
     names = {piece.file for piece in plan_rows(region, 100)}
     assert names == {bucket.uri("library/part-0.parquet?region=us-east-1")}
-    assert sum(read_slice(piece).num_rows for piece in plan_rows(region, 100)) == ROWS
+    assert sum(read_partition(piece).num_rows for piece in plan_rows(region, 100)) == ROWS
 
 
 def test_options_may_stand_in_the_bucket(bucket, model, library, capsys):
@@ -240,8 +240,8 @@ def test_options_may_stand_in_the_bucket(bucket, model, library, capsys):
 def test_overwriting_deletes_what_a_verb_wrote_and_nothing_else(bucket):
     for key in ("run.json", "predictions/slice-000000.parquet", "manifest.json", "notes.txt"):
         bucket.put(f"mine/{key}", b'{"verb": "screen", "inputs": {}}')
-    job = Job("screen", locate(bucket.uri("mine")), {"top": 5}, {}, "run.json")
-    with pytest.raises(ConfigError, match="other arguments"):
+    job = RunDirectory("screen", resolve(bucket.uri("mine")), {"top": 5}, {}, "run.json")
+    with pytest.raises(UserError, match="other arguments"):
         job.open(overwrite=False)
     job.open(overwrite=True)
     assert bucket.keys("mine/") == ["mine/notes.txt", "mine/run.json"]
@@ -254,14 +254,14 @@ def test_the_rights_of_a_node_are_all_that_storage_needs(object_store):
     own, other = Bucket("own"), Bucket("other")
     crystals = random_crystals(5)
     with permitted(policy, own.name):
-        folder = locate(own.uri("table"))
-        check_folder_place(folder, own.uri("table"))
+        folder = resolve(own.uri("table"))
+        check_output_folder(folder, own.uri("table"))
         write_parquet(crystals, folder / "part-0.parquet")
         assert read_table(own.uri("table")).equals(crystals)
         remove(folder)
         assert not (folder / "part-0.parquet").exists()
-        with pytest.raises(ConfigError, match="ACCESS_DENIED"):
-            check_folder_place(locate(other.uri("table")), other.uri("table"))
+        with pytest.raises(UserError, match="ACCESS_DENIED"):
+            check_output_folder(resolve(other.uri("table")), other.uri("table"))
     assert other.keys() == []
 
 

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.distributed.partition_runner import SliceReport, run_slices
+from emrl_ray.distributed.partition_runner import PartitionReport, run_partitions_on_ray
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.runs.partitions import plan_rows, read_slice
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.partitioned_output import PartitionedOutput
+from emrl_ray.runs.partitions import plan_rows, read_partition
 
 
 class Piece(NamedTuple):
@@ -36,10 +36,10 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers canno
 class Worker:
     """Commits `rows` rows and a reject a piece; dies at the pieces named, while a marker is there."""
 
-    def __init__(self, output: Output, deadly: dict[str, str]) -> None:
+    def __init__(self, output: PartitionedOutput, deadly: dict[str, str]) -> None:
         self.output, self.deadly = output, deadly
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         marker = Path(self.deadly.get(piece.name, "/nowhere"))
         if marker.exists():
             marker.unlink()
@@ -52,7 +52,7 @@ class Worker:
 class Poisoned(Worker):
     """Dies at piece p1 every time."""
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         if piece.name == "p1":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(piece)
@@ -61,17 +61,17 @@ class Poisoned(Worker):
 class Faulty(Worker):
     """Raises at every piece."""
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         raise KeyError("no such thing")
 
 
 @pytest.fixture
 def output(tmp_path):
-    return Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
+    return PartitionedOutput(str(tmp_path / "rows"), str(tmp_path / "rejects"))
 
 
 PIECES = [Piece(f"p{index}", 3) for index in range(4)]
-WHOLE = Counts(16, 12, Counter({"empty": 4}))
+WHOLE = RowCounts(16, 12, Counter({"empty": 4}))
 
 
 def test_a_plan_covers_every_row_once_and_in_order(tmp_path):
@@ -83,7 +83,7 @@ def test_a_plan_covers_every_row_once_and_in_order(tmp_path):
         )
     plan = plan_rows(str(tmp_path), 4)
     assert [piece.name for piece in plan] == [f"slice-{index:06d}" for index in range(11)]
-    values = [value for piece in plan for value in read_slice(piece).column("x").to_pylist()]
+    values = [value for piece in plan for value in read_partition(piece).column("x").to_pylist()]
     assert values == read_table(str(tmp_path)).column("x").to_pylist()
     starts = [piece.first_row for piece in plan]
     assert starts == [0, 4, 8, 10, 14, 18, 20, 24, 28, 30, 34]
@@ -102,7 +102,7 @@ def test_a_commit_leaves_counts_and_no_leftovers(output):
     counts = Worker(output, {})(PIECES[0])
     assert counts.balanced
     assert output.done() == {"p0": counts}
-    leftover = locate(output.rows) / ".p1.parquet.0123abcd"
+    leftover = resolve(output.rows) / ".p1.parquet.0123abcd"
     Path(leftover.path).write_bytes(b"half")
     assert output.done() == {"p0": counts}
     output.sweep()
@@ -115,9 +115,9 @@ def test_only_missing_slices_are_computed_and_a_killed_worker_is_replaced(
     Worker(output, {})(PIECES[1])
     marker = tmp_path / "deadly"
     marker.touch()
-    reports: list[SliceReport] = []
+    reports: list[PartitionReport] = []
     lines: list[tuple[int, int]] = []
-    counts = run_slices(
+    counts = run_partitions_on_ray(
         PIECES,
         output,
         Worker,
@@ -133,18 +133,20 @@ def test_only_missing_slices_are_computed_and_a_killed_worker_is_replaced(
     assert lines == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert read_table(output.rows).num_rows == 12
     assert read_table(output.rejects).num_rows == 4
-    assert run_slices(PIECES, output, Poisoned, (output, {})) == WHOLE  # nothing left to compute
+    assert (
+        run_partitions_on_ray(PIECES, output, Poisoned, (output, {})) == WHOLE
+    )  # nothing left to compute
 
 
 def test_a_slice_that_kills_every_worker_is_named_after_all_others_are_done(ray_session, output):
     with pytest.raises(RuntimeError, match=r"^p1: a worker died 4 times on it"):
-        run_slices(PIECES, output, Poisoned, (output, {}), workers=1)
+        run_partitions_on_ray(PIECES, output, Poisoned, (output, {}), workers=1)
     assert sorted(output.done()) == ["p0", "p2", "p3"]
 
 
 def test_an_exception_in_a_worker_ends_the_job_with_its_traceback(ray_session, output):
     with pytest.raises(RuntimeError, match=r"p0 failed(.|\n)*KeyError: 'no such thing'"):
-        run_slices(PIECES[:1], output, Faulty, (output, {}), workers=1)
+        run_partitions_on_ray(PIECES[:1], output, Faulty, (output, {}), workers=1)
     assert output.done() == {}
 
 
@@ -158,17 +160,17 @@ class Unbuildable(Worker):
 class Careless(Worker):
     """Forgets a row."""
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         return self.output.commit(piece.name, pa.table({"id": ["one"]}), [], 2)
 
 
 def test_a_store_that_fails_while_a_worker_is_made_is_told_in_one_line(ray_session, output):
     with pytest.raises(OSError, match=r"^p0: the store is away; what is done stays"):
-        run_slices(PIECES[:1], output, Unbuildable, (output, {}), workers=1)
+        run_partitions_on_ray(PIECES[:1], output, Unbuildable, (output, {}), workers=1)
 
 
 def test_a_row_that_is_not_accounted_for_is_an_error(ray_session, output):
     with pytest.raises(
         RuntimeError, match=r"^rows were lost: 2 rows in = 1 rows out \+ 0 rejects$"
     ):
-        run_slices(PIECES[:1], output, Careless, (output, {}), workers=1)
+        run_partitions_on_ray(PIECES[:1], output, Careless, (output, {}), workers=1)

@@ -14,7 +14,7 @@ from safetensors import numpy as safetensors
 
 from emrl_ray.commands import train_model as module
 from emrl_ray.commands.train import train
-from emrl_ray.config import ConfigError, TrainConfig
+from emrl_ray.config import TrainConfig, UserError
 from emrl_ray.model import Model
 from tests.support.models import make_model
 from tests.support.processes import TrainCall
@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_options_that_cannot_be_met_are_one_clear_line(
     changes, message, place, tmp_path, ray_session
 ):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         train(TrainConfig(**options(place, tmp_path / "model", **changes)))
 
 

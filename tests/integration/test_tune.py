@@ -14,9 +14,9 @@ import pytest
 from emrl_ray import cli
 from emrl_ray.commands import tune as module
 from emrl_ray.commands.tune import tune
-from emrl_ray.config import ConfigError, TuneConfig
-from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
-from emrl_ray.io.paths import locate
+from emrl_ray.config import TuneConfig, UserError
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState, TrialStore
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
 from tests.support.html_page import Page
 from tests.support.labeled_crystals import write_crystals
@@ -62,7 +62,7 @@ def search(crystals: Path, ray_session: None, tmp_path_factory) -> tuple[Path, d
         patch.setattr(module, "_run", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             tune(TuneConfig(**given))
-    records = Records(str(out / "trials"))
+    records = TrialStore(str(out / "trials"))
     records.write(OVER)
     records.write(BEGUN)
     before = kept(out)
@@ -80,7 +80,7 @@ def _interrupted(*_: object) -> None:
 @pytest.mark.timeout(900)
 def test_a_search_that_was_cut_short_loses_no_trial(search):
     assert_none_was_lost(*search)
-    records = Records(str(search[0] / "trials"))
+    records = TrialStore(str(search[0] / "trials"))
     assert dict(records.trials[1].values) == BEGUN.values
     assert records.trials[1].reports[0] == BEGUN.reports[0]
 
@@ -119,7 +119,7 @@ def test_a_finished_search_says_so_and_refuses_other_options(search, crystals, c
     said = capsys.readouterr().out
     assert "is finished, nothing to do" in said
     assert f"train --config {out}/best.yaml" in said
-    with pytest.raises(ConfigError, match=r"--margin was .* is \{'low': 0.1"):
+    with pytest.raises(UserError, match=r"--margin was .* is \{'low': 0.1"):
         tune(TuneConfig(**options(crystals, out, margin="0.1:0.2")))
 
 
@@ -144,7 +144,7 @@ def test_trials_that_fail_are_recorded_and_a_search_of_them_does_not_pass(
     assert cli.main(["tune", *words(given)]) == 1
     said = capsys.readouterr().out
     assert "tune: all trials failed, the first one: the loss is nan in epoch 1: lower" in said
-    records = Records(str(out / "trials"))
+    records = TrialStore(str(out / "trials"))
     assert [trial.state for trial in records.over] == [TrialState.FAILED] * 2
     assert all("lower --learning-rate" in (trial.reason or "") for trial in records.over)
     assert not (out / "best.yaml").exists()
@@ -170,11 +170,11 @@ def test_a_search_that_cannot_be_made_is_one_clear_line_before_any_work(
     with pytest.raises(ValueError, match=message) as caught:
         tune(TuneConfig(**options(crystals, tmp_path / "search", **changes)))
     assert "\n" not in str(caught.value)
-    assert not locate(tmp_path / "search").exists()
+    assert not resolve(tmp_path / "search").exists()
 
 
 def test_a_search_for_more_workers_than_there_are_cpus_is_one_clear_line(
     crystals, tmp_path, ray_session
 ):
-    with pytest.raises(ConfigError, match=r"^--workers 99: needs 99 CPUs, the cluster has 4"):
+    with pytest.raises(UserError, match=r"^--workers 99: needs 99 CPUs, the cluster has 4"):
         tune(TuneConfig(**options(crystals, tmp_path / "search", workers=99)))

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from emrl_ray.config import FetchConfig, IngestConfig, LibraryConfig
+from emrl_ray.config import FetchConfig, GenerateConfig, IngestConfig
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.file_types import kind_of
 from emrl_ray.sources.files.formats.registry import PARSERS
@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "formats.md").read_text()
 VERBS = {
     "## From a database": FetchConfig,
     "## From files": IngestConfig,
-    "## From an idea": LibraryConfig,
+    "## From an idea": GenerateConfig,
 }
 READERS = {*PARSERS.values(), "pyarrow", "ASE", "our own", "pymatgen", "Python"}
 """How the page begins to name what reads a format."""

@@ -60,9 +60,9 @@ def test_without_ase_a_database_says_what_to_install(tmp_path):
         opened.write(ase.Atoms("Na", cell=[5.0, 5, 5], pbc=True))
     code = (
         "import sys; sys.modules['ase'] = None; sys.modules['ase.db'] = None\n"
-        "from emrl_ray.sources.files.planning import plan_slices\n"
+        "from emrl_ray.sources.files.planning import plan_partitions\n"
         "from emrl_ray.sources.files.listing import list_sources\n"
-        "plan_slices(list_sources([sys.argv[1]]), sys.argv[2], 500)"
+        "plan_partitions(list_sources([sys.argv[1]]), sys.argv[2], 500)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "nlhm.db", tmp_path],

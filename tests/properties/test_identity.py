@@ -9,13 +9,13 @@ from benchmarks.trust.changed_crystals import displaced, in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching import matcher as identity
-from emrl_ray.crystals.matching.matcher import Fingerprints, Known, group_duplicates
+from emrl_ray.crystals.matching.matcher import Fingerprints, StructureIndex, group_duplicates
 from emrl_ray.io.parquet import read_table
 from tests.support.crystals import random_batch
 
 
 def look_up(known: CrystalBatch, batch: CrystalBatch) -> list[int]:
-    return Known(known, find_contacts(known)).find(batch, find_contacts(batch)).tolist()
+    return StructureIndex(known, find_contacts(known)).find(batch, find_contacts(batch)).tolist()
 
 
 def test_a_crystal_is_found_in_another_cell_with_its_atoms_in_another_order():

@@ -24,7 +24,7 @@ def read_cif(text):
 
 
 def read_party(party, seconds):
-    """Do what `parser_pool._read_party` does, with that parser, in a process of a pool."""
+    """Do what `parser_pool._read_batch` does, with that parser, in a process of a pool."""
     readers.READERS[readers.Format.CIF] = read_cif
     return [readers.read_document(*document) for document in party]
 
@@ -32,4 +32,4 @@ def read_party(party, seconds):
 def install():
     """Let the pools of this process use that parser."""
     sys.path.insert(0, str(ROOT))  # processes of the pool import this module
-    parser_pool._read_party = read_party
+    parser_pool._read_batch = read_party

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import READ_BY
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.sources.files.formats.registry import read_document
 from emrl_ray.sources.files.listing import list_sources
 from emrl_ray.sources.files.loading import Loader
 from emrl_ray.sources.files.partitions import CsvColumns
-from emrl_ray.sources.files.planning import plan_slices
+from emrl_ray.sources.files.planning import plan_partitions
 
 SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 
@@ -118,8 +118,8 @@ def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: 
     listing = list_sources([str(source) for source in sources])
     meanwhile()
     columns = columns or CsvColumns()
-    plan = plan_slices(listing, str(tmp_path / "staged"), files_per_slice, columns)
-    loader = Loader(plan.columns, Limits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
+    plan = plan_partitions(listing, str(tmp_path / "staged"), files_per_slice, columns)
+    loader = Loader(plan.columns, ValidationLimits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
     loaded = [loader(piece) for piece in plan.slices]
     for part in loaded:
         assert part.rows_in == part.crystals.num_rows + len(part.rejects)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from emrl_ray.io.paths import locate, names_in
+from emrl_ray.io.paths import names_in, resolve
 from emrl_ray.runs import lock
-from emrl_ray.runs.lock import Lock
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.lock import FolderLock
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 
 SWEEPS, BEATS = 1_000, 100
 
 
 def sweep_beside_a_beat(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep a folder 1,000 times, and on until its lock, written each millisecond, beat 100 times."""
-    monkeypatch.setattr(lock, "BEAT", 0.001)
-    output, sweeps, beat = Output(folder, f"{folder}/_rejects"), 0, 0
-    with Lock(locate(folder), "featurize") as held:
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.001)
+    output, sweeps, beat = PartitionedOutput(folder, f"{folder}/_rejects"), 0, 0
+    with FolderLock(resolve(folder), "featurize") as held:
         while sweeps < SWEEPS or beat < BEATS:
             output.sweep()
             sweeps += 1
             if sweeps % 10 == 0:
                 beat = (held._read() or {"beat": beat})["beat"]
-    assert names_in(locate(folder)) == set()
+    assert names_in(resolve(folder)) == set()

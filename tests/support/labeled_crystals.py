@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.crystals import random_batch
 from tests.support.models import TARGET, random_crystals
 
@@ -45,4 +45,4 @@ def write_both_targets(folder: Path, count: int) -> None:
     gaps = pa.array(np.random.default_rng(1).random(count))
     crystals = crystals.drop_columns([TARGET])
     crystals = crystals.append_column("formation_energy", targets).append_column("band_gap", gaps)
-    write_parquet(crystals, locate(folder / "mps.parquet"))
+    write_parquet(crystals, resolve(folder / "mps.parquet"))

@@ -13,10 +13,10 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model.fit import fit_model
 from emrl_ray.model.labels import read_labels, split_labels
 
@@ -79,10 +79,10 @@ def make_model(folder: Path, *, calibration: float = 0.25, seed: int = 0, **opti
         seed=seed,
         **options,
     )
-    write_parquet(crystals, locate(config.crystals))
-    graphs, _ = graph_table(crystals, Limits(100, 100_000, CUTOFF), "")
+    write_parquet(crystals, resolve(config.crystals))
+    graphs, _ = graph_table(crystals, ValidationLimits(100, 100_000, CUTOFF), "")
     place = folder.parent / f"{folder.name}-graphs.parquet"
-    write_parquet(graphs, locate(place))
+    write_parquet(graphs, resolve(place))
     torch.manual_seed(seed)
     network = TGNN(element_features(default_csv(), config.elements), CUTOFF, config.basis, 16)
     state = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
@@ -99,5 +99,5 @@ def write_library(folder: Path, crystals: pa.Table, sizes: list[int]) -> str:
     assert sum(sizes) == crystals.num_rows
     for index, first in enumerate(np.cumsum([0, *sizes[:-1]])):
         part = crystals.slice(int(first), sizes[index])
-        write_parquet(part, locate(folder) / f"part-{index}.parquet")
+        write_parquet(part, resolve(folder) / f"part-{index}.parquet")
     return str(folder)

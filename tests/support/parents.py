@@ -10,14 +10,14 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import crystals_table
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.sources.generation.prototypes import prototypes
 
 
 def write_crystals(file, batch, names):
     """Write a crystals table; return its path."""
     formulas = [reduced_formula(batch.atomic_numbers[i:j]) for i, j in pairwise(batch.offsets)]
-    write_parquet(crystals_table(batch, names, formulas), locate(file))
+    write_parquet(crystals_table(batch, names, formulas), resolve(file))
     return str(file)
 
 

@@ -12,8 +12,8 @@ from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage, reje
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.model.uncertainty import ConformalCalibration
 from emrl_ray.reports.screening.page import write_report
 from tests.support.html_page import Page
 from tests.support.models import TARGET, make_model, random_crystals
@@ -84,7 +84,7 @@ def write_run(
     folder: Path, rows: pa.Table, shortlist: pa.Table, manifest: dict, files: int = 3
 ) -> str:
     """Write a run's folder, its predictions in so many files, and return its path."""
-    place = locate(folder)
+    place = resolve(folder)
     edges = np.linspace(0, rows.num_rows, files + 1).astype(int)
     for number, first in enumerate(edges[:-1]):
         part = rows.slice(first, edges[number + 1] - first)
@@ -110,11 +110,11 @@ def two_objectives(run: Path, folder: Path) -> str:
 
     Both models have the target of the first. Supply columns are added too, so the table is wide.
     """
-    manifest = read_json(locate(run) / "manifest.json")
+    manifest = read_json(resolve(run) / "manifest.json")
     first = manifest["config"]["model"]
     second = str(shutil.copytree(first, folder / "second"))
     for place in [*(run / "predictions").iterdir(), run / "shortlist.parquet"]:
-        write_parquet(_with_second(read_table(place)), locate(place))
+        write_parquet(_with_second(read_table(place)), resolve(place))
     shortlist = read_table(run / "shortlist.parquet")
     shortlist = shortlist.append_column("cost_per_kg", pa.array([12345.0] * shortlist.num_rows))
     hazards = pa.array(["Cr restricted, U radioactive"] * shortlist.num_rows)
@@ -188,7 +188,7 @@ def with_map_and_held_out(model: str) -> None:
             reference = reference.drop_columns(name)
         places = pa.array(random.normal(size=reference.num_rows), pa.float32())
         reference = reference.append_column(name, places)
-    write_parquet(reference, locate(model) / "reference.parquet")
+    write_parquet(reference, resolve(model) / "reference.parquet")
     target = random.normal(10, 3, 90)
     prediction = target + random.normal(0, 1, 90)
     held_out = {
@@ -199,11 +199,11 @@ def with_map_and_held_out(model: str) -> None:
         "lower": prediction - 1.6,
         "upper": prediction + 1.6,
     }
-    write_parquet(pa.table(held_out), locate(model) / "held_out.parquet")
-    best_head = read_json(locate(model) / "card.json")["best_head"]
-    calibrations = read_json(locate(model) / "calibration.json")
-    calibrations[best_head] = Calibration((target - prediction)[:40]).to_json()
-    write_json(calibrations, locate(model) / "calibration.json")
+    write_parquet(pa.table(held_out), resolve(model) / "held_out.parquet")
+    best_head = read_json(resolve(model) / "card.json")["best_head"]
+    calibrations = read_json(resolve(model) / "calibration.json")
+    calibrations[best_head] = ConformalCalibration((target - prediction)[:40]).to_json()
+    write_json(calibrations, resolve(model) / "calibration.json")
 
 
 def read_page(run: str | Path) -> Page:
@@ -218,11 +218,11 @@ def page_of(folder: Path) -> Page:
 
 def change(folder: Path, **entries) -> None:
     """Replace entries of a run's manifest; None takes one away."""
-    manifest = read_json(locate(folder) / "manifest.json") | entries
+    manifest = read_json(resolve(folder) / "manifest.json") | entries
     kept = {name: value for name, value in manifest.items() if value is not None}
-    write_json(kept, locate(folder) / "manifest.json")
+    write_json(kept, resolve(folder) / "manifest.json")
 
 
 def replace_shortlist(folder: Path, rows: pa.Table) -> None:
     """Write another shortlist in place of a run's."""
-    write_parquet(rows, locate(folder) / "shortlist.parquet")
+    write_parquet(rows, resolve(folder) / "shortlist.parquet")

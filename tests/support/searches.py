@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emrl_ray.experiments.tuning.trial_store import Records, TrialState
+from emrl_ray.experiments.tuning.trial_store import TrialState, TrialStore
 
 TRIALS = 3
 EPOCHS = 6
@@ -31,14 +31,14 @@ def options(crystals: Path, out: Path, **changes) -> dict:
 
 def kept(out: Path) -> dict[str, bytes]:
     """Return the records of the trials that are over, by their names."""
-    over = {trial.name for trial in Records(str(out / "trials")).over}
+    over = {trial.name for trial in TrialStore(str(out / "trials")).over}
     return {name: (out / "trials" / f"{name}.json").read_bytes() for name in sorted(over)}
 
 
 def assert_none_was_lost(out: Path, before: dict[str, bytes]) -> None:
     """Check that all trials of a search are over, and those that were over before are as they were."""
     assert 0 < len(before) < TRIALS
-    records = Records(str(out / "trials"))
+    records = TrialStore(str(out / "trials"))
     assert sorted(records.trials) == list(range(TRIALS))
     assert len(records.over) == TRIALS
     assert not records.of_state(TrialState.RUNNING, TrialState.FAILED)

@@ -11,11 +11,11 @@ import pyarrow as pa
 from emrl_ray.commands.featurize import FeaturizeWorker
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.runs.partitions import plan_rows
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 
@@ -43,11 +43,11 @@ def write_inputs(place: Path) -> Path:
         cubic("h", 1, 3.0, 27.0),
     ]
     crystals = pa.concat_tables([crystals, *(table.cast(crystals.schema) for table in others)])
-    write_parquet(crystals, locate(place / "crystals.parquet"))
+    write_parquet(crystals, resolve(place / "crystals.parquet"))
     (whole,) = plan_rows(str(place / "crystals.parquet"), ROWS + 2)
-    output = Output(str(place / "graphs"), str(place / "graphs" / "_rejects"))
+    output = PartitionedOutput(str(place / "graphs"), str(place / "graphs" / "_rejects"))
     fingerprint = table_fingerprint(str(place / "crystals.parquet"))
-    FeaturizeWorker(Limits(100, 10**6, LONGER, 0.0), output, fingerprint)(whole)
+    FeaturizeWorker(ValidationLimits(100, 10**6, LONGER, 0.0), output, fingerprint)(whole)
     return place
 
 

@@ -23,7 +23,7 @@ import yaml
 
 from emrl_ray.cli import main
 from emrl_ray.distributed.training.local_training import _LocalSession
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from tests.support.crystal_files import salt
 from tests.support.paths import STORED
 
@@ -90,7 +90,7 @@ def interrupted_after(kept: int) -> Iterator[None]:
         return counted
 
     with (
-        mock.patch.object(Output, "commit", wrap(Output.commit)),
+        mock.patch.object(PartitionedOutput, "commit", wrap(PartitionedOutput.commit)),
         mock.patch.object(_LocalSession, "report", wrap(_LocalSession.report)),
     ):
         yield

@@ -46,11 +46,11 @@ def main() -> None:
 
     from emrl_ray.commands.predict import predict
     from emrl_ray.config import PredictConfig, TrainConfig
-    from emrl_ray.crystals.matching.structure_hash import structure_keys
+    from emrl_ray.crystals.matching.structure_hash import structure_hashes
     from emrl_ray.features.element_properties import default_csv
     from emrl_ray.features.graphs import Graphs
     from emrl_ray.io.parquet import write_parquet
-    from emrl_ray.io.paths import locate
+    from emrl_ray.io.paths import resolve
     from emrl_ray.networks.layers.collectives import SingleProcess
     from emrl_ray.training.trainer import Shard, Trainer, make_network
     from tests.support.crystals import random_batch
@@ -58,7 +58,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         model, source = make_model(Path(folder) / "model"), Path(folder) / "crystals.parquet"
-        write_parquet(random_crystals(20), locate(source))
+        write_parquet(random_crystals(20), resolve(source))
         predict(PredictConfig(model=model, source=str(source), out=f"{folder}/p.csv"))
     graphs = Graphs.from_crystals(random_batch(8), 5.0)
     for precision in ("float32", "float64"):
@@ -68,7 +68,7 @@ def main() -> None:
         trainer = Trainer(network, shard, config, SingleProcess())
         trainer.run(lambda _: None)
     network.compile().embed_graphs(graphs)
-    structure_keys(random_batch(8))
+    structure_hashes(random_batch(8))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 import emrl_ray
 from emrl_ray import cli
-from emrl_ray.config import ConfigError, IngestConfig, LibraryConfig, ScreenConfig, TrainConfig
+from emrl_ray.config import GenerateConfig, IngestConfig, ScreenConfig, TrainConfig, UserError
 from emrl_ray.config.base import window_of, window_text
 from emrl_ray.config.parsing import field_docs, parse, read_yaml
 
@@ -69,9 +69,9 @@ def test_objectives_are_a_list_in_yaml(tmp_path):
     ],
 )
 def test_objectives_that_make_no_sense_are_one_clear_line(options, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         screen(*SCREEN, target_window="1:2", **options)
-    with pytest.raises(ConfigError, match="--and: several objectives are met in windows"):
+    with pytest.raises(UserError, match="--and: several objectives are met in windows"):
         screen(*SCREEN, maximize=True, and_model="fe", target_window2="1:2")
 
 
@@ -158,7 +158,7 @@ def test_one_text_stands_for_a_list_of_one():
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(words, message):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(UserError) as error:
         screen(*words)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
@@ -173,21 +173,21 @@ def test_a_wrong_option_is_refused_in_one_line(words, message):
     ],
 )
 def test_a_wrong_value_of_a_file_is_refused_in_one_line(values, message):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(UserError) as error:
         screen(**({"model": "m", "crystals": "c", "out": "o", "maximize": True} | values))
     assert str(error.value) == message
 
 
 def test_a_choice_names_what_is_allowed():
-    with pytest.raises(ConfigError, match=r"--label madelung: must be one of .*none.*ewald"):
-        parse(LibraryConfig, ["--out", "o", "--label", "madelung"])
+    with pytest.raises(UserError, match=r"--label madelung: must be one of .*none.*ewald"):
+        parse(GenerateConfig, ["--out", "o", "--label", "madelung"])
 
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path):
     file = tmp_path / "c.yaml"
     for text, why in [("- a\n", "holds no OPTION: VALUE lines"), ("a: [", "while parsing")]:
         file.write_text(text)
-        with pytest.raises(ConfigError, match=why) as error:
+        with pytest.raises(UserError, match=why) as error:
             read_yaml(str(file))
         assert "\n" not in str(error.value)
 
@@ -222,7 +222,7 @@ def verb(monkeypatch):
     def install(function):
         module = SimpleNamespace(stand_in=function)
         monkeypatch.setitem(sys.modules, "stand_in", module)
-        monkeypatch.setitem(cli.VERBS, "library", cli.Verb(LibraryConfig, "stand_in:stand_in"))
+        monkeypatch.setitem(cli.VERBS, "library", cli.Verb(GenerateConfig, "stand_in:stand_in"))
 
     return install
 
@@ -241,7 +241,7 @@ def test_an_outcome_that_cannot_fail_exits_0(verb):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ConfigError("--out o: is taken"), "--out o: is taken"),
+        (UserError("--out o: is taken"), "--out o: is taken"),
         (FileNotFoundError("o/rows"), "FileNotFoundError: o/rows"),
         (PermissionError(13, "Permission denied", "o"), "PermissionError: [Errno 13] "),
     ],
@@ -280,18 +280,18 @@ def test_a_bug_keeps_its_traceback(verb, error):
 
 def test_a_verb_has_a_python_twin(verb):
     verb(lambda config: config)
-    assert emrl_ray.library(out="o", count=3) == LibraryConfig(out="o", count=3)
+    assert emrl_ray.library(out="o", count=3) == GenerateConfig(out="o", count=3)
     assert emrl_ray.train.__doc__ == TrainConfig.__doc__
     with pytest.raises(AttributeError, match="no attribute 'scren'"):
         _ = emrl_ray.scren
 
 
 def test_a_twin_refuses_what_the_command_line_refuses():
-    with pytest.raises(ConfigError, match="--schedule"):
+    with pytest.raises(UserError, match="--schedule"):
         emrl_ray.train(crystals="c", target="y", out="m", schedule="onecycle")
-    with pytest.raises(ConfigError, match=r"--epochs three: must be a whole number"):
+    with pytest.raises(UserError, match=r"--epochs three: must be a whole number"):
         emrl_ray.train(crystals="c", target="y", out="m", epochs="three")
-    with pytest.raises(ConfigError, match=r"epoch: no option of train; did you mean epochs\?"):
+    with pytest.raises(UserError, match=r"epoch: no option of train; did you mean epochs\?"):
         emrl_ray.train(crystals="c", target="y", out="m", epoch=3)
 
 

@@ -11,13 +11,13 @@ from emrl_ray.commands.screen.command import ranking_of, write_shortlist
 from emrl_ray.config import ScreenConfig
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
-from emrl_ray.runs.nightly_history import Night
-from emrl_ray.screening.duplicates import reach_on
-from emrl_ray.screening.merge_shortlists import best_of
+from emrl_ray.runs.nightly_history import NightlyRun
+from emrl_ray.screening.duplicates import map_tolerance
+from emrl_ray.screening.merge_shortlists import merge_shortlists
 from emrl_ray.screening.screener import NIGHT
-from emrl_ray.screening.shortlist_diff import Changes, changes
+from emrl_ray.screening.shortlist_diff import ShortlistDiff, shortlist_diff
 
 
 class Best(NamedTuple):
@@ -26,16 +26,16 @@ class Best(NamedTuple):
     folder: str
     """Path or URI of its folder."""
     table: pa.Table
-    before: Night | None
+    before: NightlyRun | None
     """The last night before that drew one."""
-    changes: Changes
+    diff: ShortlistDiff
     """What changed since that night; all of it is new on the first one."""
 
 
 def draw_best(
     config: ScreenConfig,
-    night: Night,
-    before: Night | None,
+    night: NightlyRun,
+    before: NightlyRun | None,
     model: Model,
     manifest: Mapping[str, Any],
 ) -> Best:
@@ -48,13 +48,13 @@ def draw_best(
     new = new.add_column(1, NIGHT, pa.repeat(night.name, new.num_rows))
     old = read_table(f"{before.best}/shortlist.parquet") if before else new.slice(0, 0)
     embed = model.embed if config.diverse else None
-    table = best_of(
-        [old, new], ranking_of(config), config.top, config.per_system, embed, reach_on(model)
+    table = merge_shortlists(
+        [old, new], ranking_of(config), config.top, config.per_system, embed, map_tolerance(model)
     )
-    folder = locate(night.best)
+    folder = resolve(night.best)
     write_shortlist(table, folder)
     kept = ("config", "objectives", "filters", "versions")
     prints = {name: one for name, one in manifest["fingerprints"].items() if name != "crystals"}
     content = {name: manifest[name] for name in kept} | {"fingerprints": prints}
     write_json({"night": night.name, **content}, folder / "manifest.json")
-    return Best(night.best, table, before, changes(old, table))
+    return Best(night.best, table, before, shortlist_diff(old, table))

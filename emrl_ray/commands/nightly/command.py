@@ -15,16 +15,23 @@ import pyarrow as pa
 
 from emrl_ray.commands.ingest import ingest_files
 from emrl_ray.commands.nightly.best import draw_best
-from emrl_ray.commands.nightly.plan import Steps, job_of, steps_of, tonight
+from emrl_ray.commands.nightly.plan import Steps, run_directory_of, steps_of, tonight
 from emrl_ray.commands.nightly.summary import Summary
 from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.screen.plan import check_models, objectives_of
-from emrl_ray.config import ConfigError, NightlyConfig
-from emrl_ray.crystals.counts import Counts
-from emrl_ray.io.paths import locate, read_json
-from emrl_ray.runs.nightly_history import ENDED, Night, Status, files_read, nights_of, statuses
+from emrl_ray.config import NightlyConfig, UserError
+from emrl_ray.crystals.counts import RowCounts
+from emrl_ray.io.paths import read_json, resolve
+from emrl_ray.runs.nightly_history import (
+    ENDED,
+    NightlyRun,
+    Status,
+    files_read,
+    nightly_runs,
+    statuses,
+)
 from emrl_ray.runs.run_directory import MANIFEST
-from emrl_ray.sources.files.changed_files import News, news, still_there
+from emrl_ray.sources.files.changed_files import ChangedFiles, changed_files, still_there
 from emrl_ray.sources.files.listing import Listing, joined, list_sources
 
 PATHS_SHOWN = 3
@@ -45,16 +52,16 @@ class NightlyResult(NamedTuple):
 def nightly(config: NightlyConfig) -> NightlyResult:
     """Screen what is new since the last night; called again it goes on where it stopped.
 
-    Nights that were cut short are finished first, in their order. Raises ConfigError, another
+    Nights that were cut short are finished first, in their order. Raises UserError, another
     ValueError or OSError, in one line, for options that cannot be met, models or options other than
     those of the nights before, and a folder that another call works in; and what a verb raises, after it
     is noted in summary.json.
     """
     night = tonight(config)
-    job = job_of(config, steps_of(config, night).screen)
+    job = run_directory_of(config, steps_of(config, night).screen)
     with job.held(False):
         job.open(False)
-        nights = nights_of(night.out)
+        nights = nightly_runs(night.out)
         if _had_nothing_new(night, nights):
             return _over(night)
         _check_order(night, nights)
@@ -66,28 +73,28 @@ def nightly(config: NightlyConfig) -> NightlyResult:
         return _told(config, night)
 
 
-def _check_order(night: Night, nights: Sequence[Night]) -> None:
-    """Raise ConfigError, in one line, for a night that has read nothing before one that is there."""
+def _check_order(night: NightlyRun, nights: Sequence[NightlyRun]) -> None:
+    """Raise UserError, in one line, for a night that has read nothing before one that is there."""
     last = max((each.name for each in nights), default=night.name)
     if night.name < last and night.files() is None:
-        raise ConfigError(
+        raise UserError(
             f"--night {night.name}: sorts before {last}, which is there; nights follow each other "
             "by their names"
         )
 
 
-def _had_nothing_new(night: Night, nights: Sequence[Night]) -> bool:
+def _had_nothing_new(night: NightlyRun, nights: Sequence[NightlyRun]) -> bool:
     """Return whether a night ended with nothing new, and another has followed, whose all later files are."""
     followed = any(each.name > night.name for each in nights)
     return followed and night.status == Status.NOTHING_NEW
 
 
-def _over(night: Night) -> NightlyResult:
+def _over(night: NightlyRun) -> NightlyResult:
     print(f"nightly: {night.name} is over; files that came since wait for the next night")
     return NightlyResult(night.summary() or {})
 
 
-def _told(config: NightlyConfig, night: Night) -> NightlyResult:
+def _told(config: NightlyConfig, night: NightlyRun) -> NightlyResult:
     """Do what a night has to do, if it has not ended, and say how it went in any case."""
     if night.status in ENDED:
         return _over(night)
@@ -101,10 +108,10 @@ def _told(config: NightlyConfig, night: Night) -> NightlyResult:
     return NightlyResult(summary.content)
 
 
-def _night(steps: Steps, night: Night, summary: Summary) -> None:
+def _night(steps: Steps, night: NightlyRun, summary: Summary) -> None:
     """Read, screen and rank the files of a night."""
     with summary.timed("list"):
-        before = [each for each in nights_of(night.out) if each.name < night.name]
+        before = [each for each in nightly_runs(night.out) if each.name < night.name]
         read = files_read(night.out, before)
         listing = _listing(steps, night, bool(read) or _is_read(night))
         found = _files(listing, night, read)
@@ -132,7 +139,7 @@ def _night(steps: Steps, night: Night, summary: Summary) -> None:
     summary.end(Status.SCREENED)
 
 
-def _listing(steps: Steps, night: Night, may_be_empty: bool) -> Listing:
+def _listing(steps: Steps, night: NightlyRun, may_be_empty: bool) -> Listing:
     """Return the files of the sources, whichever have some; none in all is an error unless it may be."""
     left_out = [night.out, *filter(None, [steps.ingest.targets])]
     listings: list[Listing] = []
@@ -149,16 +156,16 @@ def _listing(steps: Steps, night: Night, may_be_empty: bool) -> Listing:
     return joined(listings)
 
 
-def _files(listing: Listing, night: Night, read: Sequence[pa.Table]) -> News:
+def _files(listing: Listing, night: NightlyRun, read: Sequence[pa.Table]) -> ChangedFiles:
     """Return the files that a night reads, noted in its folder; `read` are those of the nights before.
 
     Of a night that goes on those are the ones it noted, as long as all of them are there as they were,
     or have been read.
     """
-    noted, found = night.files(), news(listing, read)
+    noted, found = night.files(), changed_files(listing, read)
     if noted is not None:
         if _is_read(night) or still_there(noted, listing):
-            return news(Listing(noted, listing.passed_over), read)
+            return changed_files(Listing(noted, listing.passed_over), read)
         print(f"nightly: files of {night.name} changed since it began: it begins anew", flush=True)
     night.note(found.listing.table)
     if found.changed:
@@ -172,19 +179,19 @@ def _files(listing: Listing, night: Night, read: Sequence[pa.Table]) -> News:
     return found
 
 
-def _is_read(night: Night) -> bool:
-    return (locate(night.crystals) / MANIFEST).exists()
+def _is_read(night: NightlyRun) -> bool:
+    return (resolve(night.crystals) / MANIFEST).exists()
 
 
-def _ingested(steps: Steps, night: Night, files: Listing) -> Counts:
+def _ingested(steps: Steps, night: NightlyRun, files: Listing) -> RowCounts:
     """Read the files of a night, unless that is done, and return what became of the crystals."""
     if _is_read(night):  # the files may be gone since
-        return Counts.of(read_json(locate(night.crystals) / MANIFEST)["counts"])
+        return RowCounts.of(read_json(resolve(night.crystals) / MANIFEST)["counts"])
     remedy = f"delete {night.crystals}, and the night is read anew"
     return ingest_files(steps.ingest, files, remedy).counts
 
 
-def _last_screened(before: Sequence[Night]) -> Night | None:
+def _last_screened(before: Sequence[NightlyRun]) -> NightlyRun | None:
     """Return the last of these nights that drew a shortlist."""
     for night in reversed(before):
         if night.status == Status.SCREENED:

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from emrl_ray.commands.screen.plan import TABLE, called, fingerprints, objectives_of
-from emrl_ray.config import ConfigError, IngestConfig, NightlyConfig, ScreenConfig
+from emrl_ray.config import IngestConfig, NightlyConfig, ScreenConfig, UserError
 from emrl_ray.config.parsing import parse
-from emrl_ray.io.paths import absolute, locate
-from emrl_ray.runs.nightly_history import Night
-from emrl_ray.runs.run_directory import Job, refuse_input_as_output
+from emrl_ray.io.paths import absolute_uri, resolve
+from emrl_ray.runs.nightly_history import NightlyRun
+from emrl_ray.runs.run_directory import RunDirectory, refuse_input_as_output
 from emrl_ray.screening.filters import Filters
 
 OF_A_NIGHT = {"crystals", "out", "run_id"}
@@ -26,8 +26,8 @@ class Steps(NamedTuple):
     screen: ScreenConfig
 
 
-def steps_of(config: NightlyConfig, night: Night) -> Steps:
-    """Return the options of both verbs; raises ConfigError, in one line, for those that they refuse."""
+def steps_of(config: NightlyConfig, night: NightlyRun) -> Steps:
+    """Return the options of both verbs; raises UserError, in one line, for those that they refuse."""
     ingest = _parsed(IngestConfig, "ingest", config.ingest, night, out=night.crystals)
     screen = _parsed(
         *(ScreenConfig, "screen", config.screen, night),
@@ -46,12 +46,12 @@ def steps_of(config: NightlyConfig, night: Night) -> Steps:
     return Steps(ingest, screen)
 
 
-def job_of(config: NightlyConfig, screen: ScreenConfig) -> Job:
+def run_directory_of(config: NightlyConfig, screen: ScreenConfig) -> RunDirectory:
     """Return the job whose folder holds all nights: what they screen for, and with which models."""
     kept = {name: value for name, value in asdict(screen).items() if name not in OF_A_NIGHT}
-    return Job(
+    return RunDirectory(
         "nightly",
-        locate(config.out),
+        resolve(config.out),
         kept,
         fingerprints(objectives_of(screen)),
         called=called(screen),
@@ -59,18 +59,20 @@ def job_of(config: NightlyConfig, screen: ScreenConfig) -> Job:
     )
 
 
-def tonight(config: NightlyConfig) -> Night:
+def tonight(config: NightlyConfig) -> NightlyRun:
     """Return the night that is called for."""
     assert config.night is not None  # set when the configuration was made
-    return Night(absolute(config.out).rstrip("/"), config.night)
+    return NightlyRun(absolute_uri(config.out).rstrip("/"), config.night)
 
 
-def _parsed(kind: Any, verb: str, section: Mapping[str, Any], night: Night, **places: str) -> Any:
+def _parsed(
+    kind: Any, verb: str, section: Mapping[str, Any], night: NightlyRun, **places: str
+) -> Any:
     """Return the options of a section, with the night's name filled in."""
     try:
         return parse(kind, [], {**_filled(section, night.name), **places}, name=verb)
-    except ConfigError as error:
-        raise ConfigError(f"section {verb}: {error}") from None
+    except UserError as error:
+        raise UserError(f"section {verb}: {error}") from None
 
 
 def _filled(value: Any, night: str) -> Any:

@@ -13,26 +13,26 @@ from emrl_ray.commands.nightly.best import Best
 from emrl_ray.commands.screen.command import ScreenResult
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.errors import one_line
-from emrl_ray.crystals.counts import Counts, duration
-from emrl_ray.io.runtime import versions
-from emrl_ray.runs.nightly_history import Night, Status
+from emrl_ray.crystals.counts import RowCounts, duration
+from emrl_ray.io.runtime import package_versions
+from emrl_ray.runs.nightly_history import NightlyRun, Status
 from emrl_ray.runs.output_files import plain
 from emrl_ray.runs.usage import timed
 from emrl_ray.screening.shortlist_diff import ENTERED, FOLLOWED, LEFT, MOVED
-from emrl_ray.sources.files.changed_files import News
+from emrl_ray.sources.files.changed_files import ChangedFiles
 from emrl_ray.sources.files.listing import Listing
 
 FORMAT = 1
-ROWS_TOLD = 10
+ROWS_SHOWN = 10
 """Best rows, and paths and ids of each kind, that a summary names."""
-TOLD = ("rank", "id", "formula", "night", "in_domain", "known_id", "duplicates")
+SHOWN = ("rank", "id", "formula", "night", "in_domain", "known_id", "duplicates")
 """Columns of the best rows that it tells, besides predictions and probabilities."""
 
 
 class Summary:
     """Gathers what is to be said of a night, and writes it."""
 
-    def __init__(self, night: Night) -> None:
+    def __init__(self, night: NightlyRun) -> None:
         self._night, self._began = night, time.monotonic()
         self.content: dict[str, Any] = {
             "format": FORMAT,
@@ -47,13 +47,13 @@ class Summary:
         """Context: the seconds that pass within it are those of `stage`."""
         return timed(self.content["seconds"], stage)
 
-    def files(self, listing: Listing, found: News) -> None:
+    def files(self, listing: Listing, found: ChangedFiles) -> None:
         """Note what lies in the sources and what of it is to be read."""
         self.content["files"] = {
             "listed": listing.table.num_rows,
             "new": found.listing.table.num_rows - len(found.changed),
             "changed": len(found.changed),
-            "changed_paths": found.changed[:ROWS_TOLD],
+            "changed_paths": found.changed[:ROWS_SHOWN],
             "passed_over": listing.passed_over.count,
         }
 
@@ -61,7 +61,7 @@ class Summary:
         """Say that the night is at work."""
         self._night.say(self.content)
 
-    def ingested(self, counts: Counts) -> None:
+    def ingested(self, counts: RowCounts) -> None:
         """Note what was read."""
         self.content["counts"] = {
             "rows_in": counts.rows_in,
@@ -86,16 +86,18 @@ class Summary:
     def best(self, best: Best) -> None:
         """Note the best of all nights, and what is new on it."""
         names = [
-            name for name in best.table.column_names if name in TOLD or re.fullmatch(FOLLOWED, name)
+            name
+            for name in best.table.column_names
+            if name in SHOWN or re.fullmatch(FOLLOWED, name)
         ]
-        rows = best.table.select(names).slice(0, ROWS_TOLD).to_pylist()
+        rows = best.table.select(names).slice(0, ROWS_SHOWN).to_pylist()
         self.content["best"] = {
             "folder": best.folder,
             "rows": best.table.num_rows,
             "since": best.before.name if best.before else None,
-            **{kind: best.changes.count(kind) for kind in (ENTERED, LEFT, MOVED)},
-            "entered_ids": best.changes.ids(ENTERED)[:ROWS_TOLD],
-            "left_ids": best.changes.ids(LEFT)[:ROWS_TOLD],
+            **{kind: best.diff.count(kind) for kind in (ENTERED, LEFT, MOVED)},
+            "entered_ids": best.diff.ids(ENTERED)[:ROWS_SHOWN],
+            "left_ids": best.diff.ids(LEFT)[:ROWS_SHOWN],
             "first": [plain(row) for row in rows],
         }
 
@@ -116,7 +118,7 @@ class Summary:
         """Write the summary, which ends the night, and print it."""
         self.content["date"] = _now()
         self.content["seconds"]["all"] = round(time.monotonic() - self._began, 3)
-        self.content["versions"] = versions()
+        self.content["versions"] = package_versions()
         self._night.say(self.content)
         for line in self._lines():
             print(f"nightly: {line}", flush=True)

@@ -14,27 +14,27 @@ import pyarrow as pa
 
 from emrl_ray.commands.engine import choose_engine, run_partitions, start
 from emrl_ray.commands.screen.manifest import describe, summarize
-from emrl_ray.commands.screen.plan import Plan, prepare
+from emrl_ray.commands.screen.plan import ScreenPlan, prepare
 from emrl_ray.config import ScreenConfig
-from emrl_ray.crystals.counts import Counts, account
+from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import GEOMETRY, check_crystal_schema
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_csv, write_json
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import Location, list_files, locate, read_json
+from emrl_ray.io.paths import Location, list_files, read_json, resolve
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.model import Model
 from emrl_ray.reports.screening.page import write_report
-from emrl_ray.runs.partitioned_output import COUNTS_KEY, Output
-from emrl_ray.runs.partitions import RowSlice, read_slice, rows_in
+from emrl_ray.runs.partitioned_output import COUNTS_KEY, PartitionedOutput
+from emrl_ray.runs.partitions import RowPartition, read_partition, rows_in
 from emrl_ray.runs.progress import Progress
-from emrl_ray.runs.usage import Usage
-from emrl_ray.screening.duplicates import reach_on
+from emrl_ray.runs.usage import ResourceUsage
+from emrl_ray.screening.duplicates import map_tolerance
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.screener import Screener
-from emrl_ray.screening.selection import Chooser
+from emrl_ray.screening.selection import Selector
 from emrl_ray.screening.shortlist import shortlist
 from emrl_ray.screening.supply_risk import with_supply_risk
 
@@ -60,10 +60,10 @@ def screen(config: ScreenConfig) -> ScreenResult:
 
     The unit is the row: rows with one id are predicted and ranked each on its own. The same call
     again goes on where a killed one stopped, and returns at once if the run is finished. Raises
-    ConfigError or another ValueError, in one line and before any work, for options that cannot be
+    UserError or another ValueError, in one line and before any work, for options that cannot be
     met, and for a run whose arguments, model or library were others.
     """
-    usage = Usage()
+    usage = ResourceUsage()
     with usage.timed("prepare"):
         plan = prepare(config)
     with plan.job.held(config.overwrite):
@@ -73,20 +73,20 @@ def screen(config: ScreenConfig) -> ScreenResult:
         return _screen(config, plan, usage)
 
 
-def _finished(config: ScreenConfig, plan: Plan) -> ScreenResult:
+def _finished(config: ScreenConfig, plan: ScreenPlan) -> ScreenResult:
     """Return what an earlier call left, with its report, which a kill may have kept from it.
 
     A Delta table that does not have it yet gets it.
     """
     run = plan.run
     _fill_table(config, plan)
-    if not locate(run.report).is_file():
+    if not resolve(run.report).is_file():
         write_report(config.out)
     print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
     return ScreenResult(run.shortlist, read_json(run.manifest), run.report)
 
 
-def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
+def _screen(config: ScreenConfig, plan: ScreenPlan, usage: ResourceUsage) -> ScreenResult:
     """Compute what the run's folder, which is ours, does not have yet."""
     run = plan.run
     engine = choose_engine("screen", config, rows_in(plan.pieces))
@@ -105,11 +105,11 @@ def _screen(config: ScreenConfig, plan: Plan, usage: Usage) -> ScreenResult:
         )
     _check_rows(counts, plan.pieces)
     with usage.timed("rank"):
-        files = list_files(locate(run.output.rows), ".parquet")
+        files = list_files(resolve(run.output.rows), ".parquet")
         ranking = ranking_of(config)
         embed = plan.first.embed if config.diverse else None
-        chooser = Chooser(config.per_system, embed)
-        reach = reach_on(plan.first)
+        chooser = Selector(config.per_system, embed)
+        reach = map_tolerance(plan.first)
         found = shortlist(files, config.crystals, ranking, config.top, chooser, reach)
     with usage.timed("write"):
         table = with_supply_risk(found.table) if config.supply else found.table
@@ -131,37 +131,37 @@ class ScreenWorker:
         config: ScreenConfig,
         objectives: Sequence[Objective],
         filters: Filters,
-        output: Output,
+        output: PartitionedOutput,
     ) -> None:
         self.output = output
         self.threads = config.cpus_per_worker
-        limits = Limits.of(config)
+        limits = ValidationLimits.of(config)
         with limited_threads(self.threads):
             models = [Model.load(objective.model, self.threads) for objective in objectives]
             self.screener = Screener(models, objectives, filters, limits, config.confidence)
 
-    def __call__(self, piece: RowSlice) -> Counts:
+    def __call__(self, piece: RowPartition) -> RowCounts:
         """Predict the crystals of a slice and commit what came of them."""
-        crystals = read_slice(piece)
+        crystals = read_partition(piece)
         check_crystal_schema(crystals.schema, piece.file)
         with limited_threads(self.threads):
             predictions, rejects = self.screener(crystals, piece.first_row, piece.file)
         return self.output.commit(piece.name, predictions, rejects, crystals.num_rows)
 
 
-def _check_rows(counts: Counts, pieces: list[RowSlice]) -> None:
+def _check_rows(counts: RowCounts, pieces: list[RowPartition]) -> None:
     rows = rows_in(pieces)
     if counts.rows_in != rows:
         raise RuntimeError(
-            f"rows were lost: {rows} in the library, but {account('screen', counts)}"
+            f"rows were lost: {rows} in the library, but {summary_line('screen', counts)}"
         )
 
 
-def _fill_table(config: ScreenConfig, plan: Plan) -> None:
+def _fill_table(config: ScreenConfig, plan: ScreenPlan) -> None:
     """Add the predictions to the Delta table that was asked for, if any, unless it has them."""
     if plan.table is None:
         return
-    files = list_files(locate(plan.run.output.rows), ".parquet")
+    files = list_files(resolve(plan.run.output.rows), ".parquet")
     added = plan.table.commit(files, config.overwrite)
     done = "added to" if added else "there already in"
     print(f"screen: {done} {plan.table.uri}, run_id {plan.table.run_id}", flush=True)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emrl_ray.commands.engine import Engine
-from emrl_ray.commands.screen.plan import Plan
+from emrl_ray.commands.screen.plan import ScreenPlan
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.base import window_text
-from emrl_ray.crystals.counts import Counts, account, duration
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.crystals.counts import RowCounts, duration, summary_line
+from emrl_ray.io.runtime import hardware_info, package_versions
 from emrl_ray.model import Card
-from emrl_ray.runs.usage import Usage
-from emrl_ray.screening.duplicates import MOST
+from emrl_ray.runs.usage import ResourceUsage
+from emrl_ray.screening.duplicates import MAX_NEIGHBORS
 from emrl_ray.screening.filters import DOMAIN, FILTERS, KNOWN
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.shortlist import DUPLICATES, Shortlist
@@ -25,10 +25,10 @@ MANIFEST_FORMAT = 1
 
 def describe(
     config: ScreenConfig,
-    plan: Plan,
+    plan: ScreenPlan,
     engine: Engine,
-    usage: Usage,
-    counts: Counts,
+    usage: ResourceUsage,
+    counts: RowCounts,
     found: Shortlist,
 ) -> dict[str, Any]:
     """Return what a run was asked, what it found, and what that took."""
@@ -63,8 +63,8 @@ def describe(
         "seconds": usage.seconds,
         "throughput": usage.throughput("predict"),
         "peak_memory_bytes": usage.peak_memory_bytes(),
-        "versions": versions(),
-        "machine": description(),
+        "versions": package_versions(),
+        "machine": hardware_info(),
     }
 
 
@@ -81,7 +81,7 @@ def _described(objectives: Sequence[Objective], cards: Sequence[Card]) -> list[d
     ]
 
 
-def _funnel(counts: Counts, found: Shortlist, filters: Sequence[str]) -> list[dict[str, Any]]:
+def _funnel(counts: RowCounts, found: Shortlist, filters: Sequence[str]) -> list[dict[str, Any]]:
     """Return what was left after each step, from the library to the shortlist."""
     left, steps = (
         counts.rows_out,
@@ -94,11 +94,11 @@ def _funnel(counts: Counts, found: Shortlist, filters: Sequence[str]) -> list[di
     return [{"step": step, "rows": rows} for step, rows in steps]
 
 
-def summarize(manifest: dict[str, Any], counts: Counts, out: str) -> None:
+def summarize(manifest: dict[str, Any], counts: RowCounts, out: str) -> None:
     """Print the last lines of a screen."""
     found, rate = manifest["counts"], manifest["throughput"]
     memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
-    print(account("screen", counts))
+    print(summary_line("screen", counts))
     kept_out = [
         f"{found[f'excluded_by_{name}']:,} {FILTERS[name].kept_out}" for name in manifest["filters"]
     ]
@@ -145,7 +145,7 @@ def _of_shortlist(found: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
     )
     if found["duplicates_cut"]:
         lines.append(
-            f"{found['duplicates_cut']:,} of the shortlist have more than {MOST} candidates for a "
+            f"{found['duplicates_cut']:,} of the shortlist have more than {MAX_NEIGHBORS} candidates for a "
             "duplicate, of which the first were compared"
         )
     if manifest["cut_short"]:

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
-from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.config.base import check_name
 from emrl_ray.crystals.schema import check_crystal_schema
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.parquet import table_schema
-from emrl_ray.io.paths import Location, absolute, locate
-from emrl_ray.io.preflight import check_folder_place
+from emrl_ray.io.paths import Location, absolute_uri, resolve
+from emrl_ray.io.preflight import check_output_folder
 from emrl_ray.model import Card, Model
 from emrl_ray.reports.screening.page import PAGE
-from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.runs.partitions import RowSlice, plan_rows, read_slice
-from emrl_ray.runs.run_directory import Job, refuse_input_as_output
-from emrl_ray.screening.delta_sink import RunsTable
+from emrl_ray.runs.partitioned_output import PartitionedOutput
+from emrl_ray.runs.partitions import RowPartition, plan_rows, read_partition
+from emrl_ray.runs.run_directory import RunDirectory, refuse_input_as_output
+from emrl_ray.screening.delta_sink import DeltaSink
 from emrl_ray.screening.filters import Filters
 from emrl_ray.screening.objectives import Objective, refuse_the_same
 from emrl_ray.screening.screener import Screener, own_columns
@@ -34,52 +34,52 @@ ATOMS_OF_A_SECOND = 400_000
 """Atoms in cells that a CPU predicts in about a second, with intervals, domain and neighbours."""
 
 
-class Run(NamedTuple):
+class RunFiles(NamedTuple):
     """The parts of a run's folder."""
 
     folder: Location
-    output: Output
+    output: PartitionedOutput
     manifest: Location
     shortlist: str
     report: str
 
     @classmethod
-    def at(cls, out: str) -> Run:
+    def at(cls, out: str) -> RunFiles:
         """Return the parts of the folder `out`."""
-        root, folder = absolute(out).rstrip("/"), locate(out)
+        root, folder = absolute_uri(out).rstrip("/"), resolve(out)
         return cls(
             folder,
-            Output(f"{root}/predictions", f"{root}/rejects"),
+            PartitionedOutput(f"{root}/predictions", f"{root}/rejects"),
             folder / "manifest.json",
             f"{root}/shortlist.parquet",
             f"{root}/{PAGE}",
         )
 
 
-class Plan(NamedTuple):
+class ScreenPlan(NamedTuple):
     """What is known before any work."""
 
-    job: Job
-    run: Run
-    pieces: list[RowSlice]
+    job: RunDirectory
+    run: RunFiles
+    pieces: list[RowPartition]
     objectives: list[Objective]
     filters: Filters
     first: Model
     """The model that ranks, or ranks first."""
     cards: list[Card]
     """Of the models of all objectives."""
-    table: RunsTable | None
+    table: DeltaSink | None
     """Delta table that gets the predictions."""
 
 
-def prepare(config: ScreenConfig) -> Plan:
+def prepare(config: ScreenConfig) -> ScreenPlan:
     """Return what is to be done.
 
-    Raises ConfigError or another ValueError, in one line, for options that cannot be met.
+    Raises UserError or another ValueError, in one line, for options that cannot be met.
     """
     wanted, objectives = config.wanted(), objectives_of(config)
-    run = Run.at(config.out)
-    check_folder_place(run.folder, config.out)
+    run = RunFiles.at(config.out)
+    check_output_folder(run.folder, config.out)
     refuse_input_as_output(config.out, crystals=config.crystals)
     for each in wanted:
         refuse_input_as_output(config.out, **{each.option: each.model})
@@ -89,15 +89,15 @@ def prepare(config: ScreenConfig) -> Plan:
     inputs = fingerprints(objectives)
     refuse_the_same(objectives, cards, list(inputs.values()))
     inputs["crystals"] = table_fingerprint(config.crystals)
-    job = Job("screen", run.folder, asdict(config), inputs, "run.json", called(config))
-    plan = Plan(job, run, pieces, objectives, Filters.of(config), models[0], cards, None)
+    job = RunDirectory("screen", run.folder, asdict(config), inputs, "run.json", called(config))
+    plan = ScreenPlan(job, run, pieces, objectives, Filters.of(config), models[0], cards, None)
     return plan._replace(table=_table(config, plan, models)) if config.format == "delta" else plan
 
 
 def objectives_of(config: ScreenConfig) -> list[Objective]:
     """Return what is asked for, that of --target-window, --maximize or --minimize first."""
     return [
-        Objective(absolute(model), head, window, config.maximize)
+        Objective(absolute_uri(model), head, window, config.maximize)
         for _, model, head, window in config.wanted()
     ]
 
@@ -118,32 +118,32 @@ def called(config: ScreenConfig) -> dict[str, str]:
     }
 
 
-def _table(config: ScreenConfig, plan: Plan, models: Sequence[Model]) -> RunsTable:
-    """Return the Delta table of a run with these models; raises ConfigError, in one line, if it cannot get the run's rows."""
-    root = absolute(config.out).rstrip("/")
+def _table(config: ScreenConfig, plan: ScreenPlan, models: Sequence[Model]) -> DeltaSink:
+    """Return the Delta table of a run with these models; raises UserError, in one line, if it cannot get the run's rows."""
+    root = absolute_uri(config.out).rstrip("/")
     run_id = config.run_id or plan.run.folder.name
     check_name("run_id", run_id)
-    table = RunsTable(
-        absolute(config.table or f"{root}/{TABLE}"),
+    table = DeltaSink(
+        absolute_uri(config.table or f"{root}/{TABLE}"),
         run_id,
         plan.job.fingerprint,
         [card.target for card in plan.cards],
     )
     piece = plan.pieces[0]
-    limits = Limits.of(config)
+    limits = ValidationLimits.of(config)
     screener = Screener(models, plan.objectives, plan.filters, limits, config.confidence)
-    first = read_slice(piece._replace(stop=piece.start + 1))
+    first = read_partition(piece._replace(stop=piece.start + 1))
     predictions, _ = screener(first, piece.first_row, piece.file)
     table.check(predictions.schema, config.overwrite)
     return table
 
 
-def _pieces(config: ScreenConfig) -> list[RowSlice]:
+def _pieces(config: ScreenConfig) -> list[RowPartition]:
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
     pieces = plan_rows(config.crystals, config.block_rows, ATOMS_OF_A_SECOND)
     if not pieces:
-        raise ConfigError(f"{config.crystals}: the table has no rows")
+        raise UserError(f"{config.crystals}: the table has no rows")
     if own := own_columns(schema):
         print(
             f"screen: {config.crystals}: columns with names of those that a screen writes are left "
@@ -168,18 +168,18 @@ def option_of(number: int) -> str:
 def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> list[Model]:
     """Return the models of the objectives, loaded.
 
-    Raises ConfigError, in one line, if one cannot do what is asked.
+    Raises UserError, in one line, if one cannot do what is asked.
     """
     models = [Model.load(objective.model) for objective in objectives]
     for model, objective in zip(models, objectives, strict=True):
         head = model.read_head(objective.head)
         if objective.window is not None and head not in model.calibrations:
-            raise ConfigError(
+            raise UserError(
                 f"target window {objective.window_text}: {objective.model} has no calibration; train "
                 "it with --calibration 0.1, or rank by one model with --maximize or --minimize"
             )
         if config.in_domain and model.trust.domain is None:
-            raise ConfigError(f"--in-domain: {objective.model} knows no domain; train it again")
+            raise UserError(f"--in-domain: {objective.model} knows no domain; train it again")
     if config.not_known and not models[0].card.keeps_structures:
-        raise ConfigError(f"--not-known: {config.model} keeps no structures; train it again")
+        raise UserError(f"--not-known: {config.model} keeps no structures; train it again")
     return models

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
-def repeated(columns: Sequence[pa.Array]) -> list[NDArray[np.bool_]]:
+def duplicated(columns: Sequence[pa.Array]) -> list[NDArray[np.bool_]]:
     """Return for each column of ids which of them occurred before, in it or in an earlier one."""
     if not columns:
         return []

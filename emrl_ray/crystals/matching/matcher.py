@@ -65,7 +65,7 @@ class Fingerprints(NamedTuple):
         return found
 
 
-class Known:
+class StructureIndex:
     """Crystals among which others are looked up."""
 
     def __init__(self, batch: CrystalBatch, contacts: Contacts) -> None:
@@ -135,7 +135,7 @@ class Known:
 
 def group_duplicates(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.int64]:
     """Return (B,) for each crystal of a valid batch the first one that is the same, itself if none is."""
-    return Known(batch, contacts).group()
+    return StructureIndex(batch, contacts).group()
 
 
 def _equal(one: CrystalBatch, two: CrystalBatch) -> bool:

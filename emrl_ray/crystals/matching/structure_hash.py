@@ -39,7 +39,7 @@ WEIGHTS = 1 + np.mod(np.arange(MAX_ATOMIC_NUMBER + 1) * 0.6180339887498949, 1)
 _CHANGES = [np.array(bits) for bits in product((False, True), repeat=NUMBERS) if any(bits)]
 
 
-class Keys(NamedTuple):
+class StructureHashes(NamedTuple):
     """The keys of B crystals."""
 
     own: NDArray[np.uint64]
@@ -50,7 +50,7 @@ class Keys(NamedTuple):
     """(S,) whose key each of them is."""
 
 
-def structure_keys(batch: CrystalBatch) -> Keys:
+def structure_hashes(batch: CrystalBatch) -> StructureHashes:
     """Return the keys of a valid batch."""
     scaled = np.log(shape_numbers(batch)) / GRID + 0.5
     cell = np.floor(scaled)
@@ -63,10 +63,12 @@ def structure_keys(batch: CrystalBatch) -> Keys:
         rows = np.flatnonzero(border[:, change].all(axis=1))
         second.append(_hashes(compositions[rows], np.where(change, neighbor, cell)[rows]))
         crystal.append(rows)
-    return Keys(_hashes(compositions, cell), np.concatenate(second), np.concatenate(crystal))
+    return StructureHashes(
+        _hashes(compositions, cell), np.concatenate(second), np.concatenate(crystal)
+    )
 
 
-def first_of_each(keys: Keys) -> NDArray[np.bool_]:
+def first_of_each(keys: StructureHashes) -> NDArray[np.bool_]:
     """Return (B,) whether no earlier crystal has one of the keys of a crystal.
 
     16 bytes a crystal are held. Two of 10⁶ different crystals have the same key by chance with a

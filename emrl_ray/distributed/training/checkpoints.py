@@ -44,7 +44,7 @@ class Session(Protocol):
         """Print a line on the driver."""
 
 
-def place_of(trainer: Trainer) -> str:
+def position_of(trainer: Trainer) -> str:
     """Return where a training is, in words."""
     step = f", step {len(trainer.losses)}" if trainer.losses else ""
     return f"epoch {trainer.epoch}{step}"
@@ -86,7 +86,7 @@ class Checkpoints:
             if self.trainer.communicator.rank == 0:
                 self.session.log(
                     "train: a node is about to be taken away, "
-                    f"checkpoint after {place_of(self.trainer)}"
+                    f"checkpoint after {position_of(self.trainer)}"
                 )
 
     def _register(self, metrics: dict[str, Any]) -> None:

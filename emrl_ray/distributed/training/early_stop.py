@@ -11,7 +11,7 @@ from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.training.trainer import Trainer
 
 
-class Scoring(NamedTuple):
+class TrialControl(NamedTuple):
     """How a network is scored at each checkpoint, by `tuning.validation.Validator`."""
 
     head: str
@@ -25,8 +25,8 @@ class Scoring(NamedTuple):
     def check(self, trainer: Trainer) -> None:
         """Raise Unwanted, on all workers or on none, if one of them hears that the training is to end."""
         if trainer.gathered(np.array([self.unwanted()], np.int64)).any():
-            raise Unwanted
+            raise TrialStopped
 
 
-class Unwanted(Exception):  # noqa: N818
+class TrialStopped(Exception):  # noqa: N818
     """The training was told to end before its last epoch; it is no error."""

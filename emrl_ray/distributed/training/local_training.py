@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from emrl_ray.config import ConfigError, TrainConfig
+from emrl_ray.config import TrainConfig, UserError
 from emrl_ray.distributed.training.checkpoints import (
     from_bytes,
     steps_done,
@@ -19,7 +19,7 @@ from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.training.train_loop import train_on_worker
 from emrl_ray.io.atomic import write_bytes
 from emrl_ray.io.console import print_line
-from emrl_ray.io.paths import absolute, locate, read_json
+from emrl_ray.io.paths import absolute_uri, read_json, resolve
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.networks.layers.collectives import SingleProcess
 from emrl_ray.training.trainer import TrainedNetwork
@@ -49,7 +49,9 @@ class _LocalSession:
     def report(self, metrics: Mapping[str, Any], content: dict[str, Any] | None = None) -> None:
         """Write a checkpoint in place of the one before."""
         if content is not None:
-            write_bytes(to_bytes(content), locate(f"{absolute(self.work)}/{LOCAL_FOLDER}/{STATE}"))
+            write_bytes(
+                to_bytes(content), resolve(f"{absolute_uri(self.work)}/{LOCAL_FOLDER}/{STATE}")
+            )
 
     def node_leaves(self) -> bool:
         """Return False: nobody announces the end of this process."""
@@ -60,7 +62,7 @@ class _LocalSession:
         print_line(text)
 
 
-def train_here(config: TrainConfig, rows: TrainingRows, work: str) -> TrainedNetwork:
+def train_locally(config: TrainConfig, rows: TrainingRows, work: str) -> TrainedNetwork:
     """Train the network in this process.
 
     Checkpoints go below `work`; where some are there already, training goes on from the last. Raises
@@ -81,16 +83,16 @@ def train_here(config: TrainConfig, rows: TrainingRows, work: str) -> TrainedNet
 
 def read_local(work: str) -> dict[str, Any] | None:
     """Return the checkpoint that a training in one process left below `work`, if there is one."""
-    place = locate(f"{absolute(work)}/{LOCAL_FOLDER}/{STATE}")
+    place = resolve(f"{absolute_uri(work)}/{LOCAL_FOLDER}/{STATE}")
     return from_bytes(place.read_bytes()) if place.is_file() else None
 
 
 def _read_registered(work: str) -> dict[str, Any] | None:
     """Return the last checkpoint that Ray Train registered below `work`, if there is one.
 
-    Raises ConfigError, in one line, if its record is not as this version knows it.
+    Raises UserError, in one line, if its record is not as this version knows it.
     """
-    folder = locate(f"{absolute(work)}/{RAY_FOLDER}")
+    folder = resolve(f"{absolute_uri(work)}/{RAY_FOLDER}")
     if not (folder / SNAPSHOT).is_file():
         return None
     try:
@@ -99,7 +101,7 @@ def _read_registered(work: str) -> dict[str, Any] | None:
             return None
         return from_bytes((folder / last["checkpoint_dir_name"] / STATE).read_bytes())
     except (json.JSONDecodeError, KeyError, TypeError, FileNotFoundError) as error:
-        raise ConfigError(
+        raise UserError(
             f"{folder.path}: holds checkpoints of Ray Train that cannot be read here "
             f"({type(error).__name__}: {error}); use --engine ray, or --overwrite"
         ) from None

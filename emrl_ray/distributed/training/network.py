@@ -16,18 +16,18 @@ from ray.train import UserCallback
 from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.distributed.log_relay import Say, relayed_lines
+from emrl_ray.distributed.log_relay import LogSink, relay_worker_logs
 from emrl_ray.distributed.training.checkpoints import (
     from_bytes,
     steps_done,
     to_bytes,
     trained_network,
 )
-from emrl_ray.distributed.training.early_stop import Scoring
+from emrl_ray.distributed.training.early_stop import TrialControl
 from emrl_ray.distributed.training.local_training import RAY_FOLDER, STATE, read_local
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.training.train_loop import train_on_worker
-from emrl_ray.io.paths import absolute
+from emrl_ray.io.paths import absolute_uri
 from emrl_ray.networks.layers.collectives import Communicator, ProcessGroup, SingleProcess
 from emrl_ray.training.trainer import TrainedNetwork
 
@@ -43,7 +43,7 @@ def train_with_ray(config: TrainConfig, rows: TrainingRows, work: str) -> Traine
     Checkpoints go below `work`; where some are there already, training goes on from the last. Raises
     ValueError, in one line, if the loss diverges.
     """
-    with relayed_lines() as say:
+    with relay_worker_logs() as say:
         return trained_network(read_checkpoint(train_on_rows(config, rows, work, say)))
 
 
@@ -51,8 +51,8 @@ def train_on_rows(
     config: TrainConfig,
     rows: TrainingRows,
     work: str,
-    say: Say,
-    scoring: Scoring | None = None,
+    say: LogSink,
+    scoring: TrialControl | None = None,
     callbacks: Sequence[UserCallback] = (),
 ) -> ray.train.Checkpoint:
     """Train a network as Ray Train workers, and return the last checkpoint.
@@ -94,8 +94,8 @@ def _make_trainer(
     config: TrainConfig,
     rows: TrainingRows,
     work: str,
-    say: Say,
-    scoring: Scoring | None,
+    say: LogSink,
+    scoring: TrialControl | None,
     callbacks: Sequence[UserCallback],
 ) -> TorchTrainer:
     told: list[Any] = list(callbacks)
@@ -108,7 +108,7 @@ def _make_trainer(
         train_loop_config={
             "config": config,
             "rows": rows,
-            "work": absolute(work),
+            "work": absolute_uri(work),
             "say": say,
             "scoring": scoring,
         },
@@ -119,7 +119,7 @@ def _make_trainer(
         ),
         run_config=ray.train.RunConfig(
             name=RAY_FOLDER,
-            storage_path=absolute(work),
+            storage_path=absolute_uri(work),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             callbacks=told,
@@ -130,7 +130,7 @@ def _make_trainer(
 class _RaySession:
     """One worker of Ray Train."""
 
-    def __init__(self, config: TrainConfig, work: str, say: Say) -> None:
+    def __init__(self, config: TrainConfig, work: str, say: LogSink) -> None:
         alone = ray.train.get_context().get_world_size() == 1
         self.communicator: Communicator = SingleProcess() if alone else ProcessGroup()
         self.device = get_device() if config.gpu else "cpu"

@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.features.graph_store import GraphsJoiner
+from emrl_ray.features.graph_store import GraphStore
 from emrl_ray.features.graphs import GRAPH_COLUMNS, Graphs
 from emrl_ray.io.parquet import ROW_GROUP_ROWS, ROWS_AT_ONCE, rows_within
 from emrl_ray.model.labels import Labels
-from emrl_ray.runs.partitions import RowSlice, iter_slice, plan_rows
+from emrl_ray.runs.partitions import RowPartition, iter_partition, plan_rows
 from emrl_ray.training.trainer import Shard
 
 
 class TrainingRows(NamedTuple):
     """Rows of a graphs table with their targets."""
 
-    pieces: list[RowSlice]
+    pieces: list[RowPartition]
     """The whole table."""
     rows: NDArray[np.int64]
     """(n,) their positions in the table, ascending."""
@@ -46,15 +46,15 @@ def read_shard(
 ) -> Shard:
     """Return the run of worker `rank`, its pairs up to `cutoff` (Å) as `select` leaves them.
 
-    Graphs of more than `most_bytes` are not held in memory but read from a file (`GraphsJoiner`).
+    Graphs of more than `most_bytes` are not held in memory but read from a file (`GraphStore`).
     """
     first, last = training.share(rank, world_size)
     rows = training.rows[first:last]
-    graphs = GraphsJoiner(most_bytes)
+    graphs = GraphStore(most_bytes)
     for piece in training.pieces:
         if not len(rows_within(rows, piece.first_row, piece.stop - piece.start)):
             continue
-        for start, table in iter_slice(piece, GRAPH_COLUMNS, ROWS_AT_ONCE):
+        for start, table in iter_partition(piece, GRAPH_COLUMNS, ROWS_AT_ONCE):
             chosen = table.take(rows_within(rows, start, table.num_rows))
             graphs.append(select(Graphs.from_table(chosen, cutoff)))
     return Shard(graphs.joined(), training.targets[first:last], first)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.distributed.training.checkpoints import Checkpoints, Progress, Session, place_of
-from emrl_ray.distributed.training.early_stop import Scoring, Unwanted
+from emrl_ray.distributed.training.checkpoints import Checkpoints, Progress, Session, position_of
+from emrl_ray.distributed.training.early_stop import TrialControl, TrialStopped
 from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
@@ -20,7 +20,7 @@ GIB = 1 << 30
 
 
 def train_on_worker(
-    config: TrainConfig, rows: TrainingRows, session: Session, scoring: Scoring | None = None
+    config: TrainConfig, rows: TrainingRows, session: Session, scoring: TrialControl | None = None
 ) -> str | None:
     """Train on one worker of several: hold a shard, take part in every step, write checkpoints.
 
@@ -50,7 +50,7 @@ def train_on_worker(
         trainer.load_state_dict(saved["trainer"])
         curve = saved["curve"]
         if communicator.rank == 0:
-            session.log(f"train: goes on after {place_of(trainer)}, {_workers(communicator)}")
+            session.log(f"train: goes on after {position_of(trainer)}, {_workers(communicator)}")
         if scoring is not None:
             _report_again(curve, scoring.reported, session)
     checkpoints = Checkpoints(trainer, curve, config.checkpoint_every, session, validator)
@@ -66,7 +66,7 @@ def train_on_worker(
 
     try:
         trainer.run(after_epoch, checkpoints.after_step)
-    except Unwanted:
+    except TrialStopped:
         return None
     except FloatingPointError as error:  # on every worker, as all have the same loss
         return str(error)

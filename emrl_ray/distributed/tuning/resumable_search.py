@@ -12,16 +12,16 @@ from ray.tune.search.optuna import OptunaSearch
 
 from emrl_ray.config import TuneConfig
 from emrl_ray.experiments.tuning.optuna_study import distributions, sampler_seed, trial_error
-from emrl_ray.experiments.tuning.trial_store import Records, TrialState
+from emrl_ray.experiments.tuning.trial_store import TrialState, TrialStore
 
 METRIC, EPOCH = "validation_mae", "epoch"
 """Keys of a report that trials are judged by."""
 
 
-class RecordedSearch(Searcher):
+class ResumableSearch(Searcher):
     """Optuna's sampler, which is told of the recorded trials; those that were running come first."""
 
-    def __init__(self, config: TuneConfig, records: Records) -> None:
+    def __init__(self, config: TuneConfig, records: TrialStore) -> None:
         super().__init__(metric=METRIC, mode="min")
         self.records = records
         running = records.of_state(TrialState.RUNNING)
@@ -64,11 +64,11 @@ class RecordedSearch(Searcher):
         """Keep nothing: the records are the state."""
 
 
-def _first_new(records: Records) -> int:
+def _first_new(records: TrialStore) -> int:
     return max(records.trials, default=-1) + 1
 
 
-class RecordedASHA(ASHAScheduler):
+class ResumableASHA(ASHAScheduler):
     """ASHA, told of what a trial had reported before this call; it tells a trial to end and lets it."""
 
     def __init__(
@@ -94,11 +94,11 @@ class RecordedASHA(ASHAScheduler):
         return self.CONTINUE
 
 
-def recorded_scheduler(
-    config: TuneConfig, records: Records, tell: Callable[[int], object]
-) -> RecordedASHA:
+def resumable_scheduler(
+    config: TuneConfig, records: TrialStore, tell: Callable[[int], object]
+) -> ResumableASHA:
     """Return ASHA as it was when the last call ended; it calls `tell` with the number of a trial to end."""
-    scheduler = RecordedASHA(
+    scheduler = ResumableASHA(
         {number: trial.reports for number, trial in records.trials.items()},
         tell,
         max_t=config.epochs,

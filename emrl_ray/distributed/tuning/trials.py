@@ -22,18 +22,18 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from emrl_ray.config import TuneConfig
-from emrl_ray.distributed.training.early_stop import Scoring
+from emrl_ray.distributed.training.early_stop import TrialControl
 from emrl_ray.distributed.training.network import train_on_rows
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.tuning.resumable_search import (
     EPOCH,
     METRIC,
-    RecordedSearch,
-    recorded_scheduler,
+    ResumableSearch,
+    resumable_scheduler,
 )
-from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState, trial_name
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState, TrialStore, trial_name
 from emrl_ray.io.console import print_line
-from emrl_ray.io.paths import absolute, locate, remove
+from emrl_ray.io.paths import absolute_uri, remove, resolve
 
 FAILED = "failed"
 """Key of the reason in what a trial that failed reports."""
@@ -52,7 +52,7 @@ ENVIRONMENT = {
 }
 
 
-class Plan(NamedTuple):
+class TrialPlan(NamedTuple):
     """What all trials share."""
 
     config: TuneConfig
@@ -94,7 +94,7 @@ def run_trials(
     learned: TrainingRows,
     held_out: TrainingRows,
     work: str,
-    records: Records,
+    records: TrialStore,
     at_once: int,
 ) -> None:
     """Run the trials that are not over, at most `at_once` at a time, and record what comes of them.
@@ -106,18 +106,18 @@ def run_trials(
     os.environ.update(ENVIRONMENT)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # our lines show where it is
-    missing, storage = config.trials - len(records.over), f"{absolute(work)}/tune"
+    missing, storage = config.trials - len(records.over), f"{absolute_uri(work)}/tune"
     stops: Any = ray.remote(num_cpus=0)(_Stops).remote()
-    plan = Plan(config, learned, held_out, work, stops)
-    scheduler = recorded_scheduler(config, records, stops.add.remote)
-    remove(locate(storage))
+    plan = TrialPlan(config, learned, held_out, work, stops)
+    scheduler = resumable_scheduler(config, records, stops.add.remote)
+    remove(resolve(storage))
     trainable = tune.with_resources(
         tune.with_parameters(_run_trial, plan=plan), tune.PlacementGroupFactory([WAITING])
     )
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=RecordedSearch(config, records),
+            search_alg=ResumableSearch(config, records),
             scheduler=scheduler,
             num_samples=missing,
             max_concurrent_trials=at_once,
@@ -133,7 +133,7 @@ def run_trials(
     ).fit()
 
 
-def _run_trial(suggested: dict[str, Any], plan: Plan) -> None:
+def _run_trial(suggested: dict[str, Any], plan: TrialPlan) -> None:
     """Train with the suggested values; whatever goes wrong is reported, and the other trials go on."""
     config, number = plan.config, suggested["number"]
     work = f"{plan.work}/{trial_name(number)}"
@@ -143,7 +143,7 @@ def _run_trial(suggested: dict[str, Any], plan: Plan) -> None:
             plan.learned,
             work,
             _say_nothing,
-            Scoring(
+            TrialControl(
                 config.head,
                 plan.held_out,
                 suggested["reported"],
@@ -172,7 +172,7 @@ def _folder_of(trial: TuneTrial) -> str:
 class _Recorder(tune.Callback):
     """Writes what trials report into their records, and a line about each validation."""
 
-    def __init__(self, config: TuneConfig, records: Records, stopped: Set[int]) -> None:
+    def __init__(self, config: TuneConfig, records: TrialStore, stopped: Set[int]) -> None:
         self.epochs, self.total = config.epochs, config.trials
         self.records, self.stopped = records, stopped
 

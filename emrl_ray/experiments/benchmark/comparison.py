@@ -12,15 +12,15 @@ import numpy as np
 
 from emrl_ray.experiments.benchmark.datasets import DATASETS
 from emrl_ray.experiments.benchmark.methods import METHODS
-from emrl_ray.experiments.benchmark.published import PaperScores, paper_scores
+from emrl_ray.experiments.benchmark.published import PublishedScores, published_scores
 from emrl_ray.experiments.benchmark.results import Result
 from emrl_ray.experiments.benchmark.statistics import (
-    LEAST_SPLITS,
+    MIN_SPLITS,
     PairedTest,
     corrected_resampled_t_test,
     holm,
 )
-from emrl_ray.training.evaluation import Floors, Scores
+from emrl_ray.training.evaluation import Baselines, Scores
 
 SPLITS = ("random", "formula")
 REFERENCE = "EMRL-GB"
@@ -40,7 +40,7 @@ class Spread(NamedTuple):
     n: int
 
 
-class FloorSpread(NamedTuple):
+class BaselineSpread(NamedTuple):
     """Scores of a predictor that sees no structure."""
 
     mae: Spread
@@ -63,7 +63,7 @@ class MethodScores(NamedTuple):
     """Median over the repeats, crystals a second."""
     mixed: tuple[str, ...]
     """What the repeats do not have in common: a line a setting, with the seeds of each value."""
-    paper: PaperScores | None
+    paper: PublishedScores | None
     worse_mae: bool
     """Whether the mean is above the paper's by more than two of the paper's sd."""
     worse_r2: bool
@@ -84,9 +84,9 @@ class Comparison(NamedTuple):
     methods: tuple[MethodScores, ...]
     best: str
     """The method of the lowest mean MAE, among those with splits enough to be tested if any has."""
-    floor_mean: FloorSpread | None
+    floor_mean: BaselineSpread | None
     """Predicting the mean of the training targets."""
-    floor_composition: FloorSpread | None
+    floor_composition: BaselineSpread | None
     """Predicting the mean of the training rows of the same formula."""
     error_reduction: Spread | None
     """(MAE_CGCNN - MAE_EMRL-GB) / MAE_CGCNN, of mean MAEs over the splits that both have.
@@ -106,12 +106,12 @@ def compare(results: Sequence[Result]) -> list[Comparison]:
     for result in results:
         groups[result.dataset, result.target, result.unit, result.split].append(result)
     keys = sorted(
-        groups, key=lambda key: (place(key[0], DATASETS), *key[1:3], place(key[3], SPLITS))
+        groups, key=lambda key: (rank_of(key[0], DATASETS), *key[1:3], rank_of(key[3], SPLITS))
     )
     return [_compare(groups[key]) for key in keys]
 
 
-def place(name: str, order: Iterable[str]) -> tuple[int, str]:
+def rank_of(name: str, order: Iterable[str]) -> tuple[int, str]:
     """Return a key that sorts by the given order; what is not in it comes last, by name."""
     known = list(order)
     return (known.index(name) if name in known else len(known), name)
@@ -129,9 +129,9 @@ def _compare(results: list[Result]) -> Comparison:
     by_method: dict[str, list[Result]] = defaultdict(list)
     for result in sorted(results, key=lambda result: result.seed):
         by_method[result.method].append(result)
-    names = sorted(by_method, key=lambda name: place(name, METHODS))
+    names = sorted(by_method, key=lambda name: rank_of(name, METHODS))
     maes = {name: spread(result.mae for result in by_method[name]) for name in names}
-    tested = [name for name in names if maes[name].n >= LEAST_SPLITS] or names
+    tested = [name for name in names if maes[name].n >= MIN_SPLITS] or names
     best = min(tested, key=lambda name: maes[name].mean)
     tests = _tests(by_method, names, best)
     first = results[0]
@@ -167,7 +167,9 @@ def _method_scores(
     against_best: PairedTest | None,
 ) -> MethodScores:
     r2 = spread(result.r2 for result in results)
-    paper = paper_scores(results[0].dataset, method) if results[0].split == PAPER_SPLIT else None
+    paper = (
+        published_scores(results[0].dataset, method) if results[0].split == PAPER_SPLIT else None
+    )
     return MethodScores(
         method=method,
         results=tuple(results),
@@ -206,7 +208,7 @@ def _paired_test(mine: list[Result], others: list[Result]) -> PairedTest:
     pairs = _same_splits(mine, others)
     differences = np.array([one.mae - other.mae for one, other in pairs])
     p = None
-    if len(pairs) >= LEAST_SPLITS:
+    if len(pairs) >= MIN_SPLITS:
         n_train, n_test = np.mean([(one.n_train, one.n_test) for one, _ in pairs], axis=0)
         p = corrected_resampled_t_test(differences, n_train, n_test)
     difference = float(differences.mean()) if len(pairs) else math.nan
@@ -232,7 +234,7 @@ def _error_reduction(by_method: dict[str, list[Result]]) -> Spread | None:
 
 
 def _paper_error_reduction(dataset: str, split: str) -> float | None:
-    base, mine = paper_scores(dataset, BASELINE), paper_scores(dataset, REFERENCE)
+    base, mine = published_scores(dataset, BASELINE), published_scores(dataset, REFERENCE)
     if base is None or mine is None or split != PAPER_SPLIT:
         return None
     return (base.mae_mean - mine.mae_mean) / base.mae_mean
@@ -258,11 +260,15 @@ def _mixed_settings(results: list[Result]) -> Iterable[str]:
             )
 
 
-def _floor(every: Iterable[Floors], which: Callable[[Floors], Scores]) -> FloorSpread | None:
+def _floor(
+    every: Iterable[Baselines], which: Callable[[Baselines], Scores]
+) -> BaselineSpread | None:
     scores = [which(floors) for floors in every]
     if not scores:
         return None
-    return FloorSpread(spread(score.mae for score in scores), spread(score.r2 for score in scores))
+    return BaselineSpread(
+        spread(score.mae for score in scores), spread(score.r2 for score in scores)
+    )
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.config import BenchmarkConfig, ConfigError, CrystalLimits
+from emrl_ray.config import BenchmarkConfig, CrystalLimits, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import (
     GEOMETRY,
@@ -21,15 +21,15 @@ from emrl_ray.crystals.schema import (
     check_target,
     float_column,
 )
-from emrl_ray.crystals.units import origin_of
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.units import column_metadata
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.features.pairs import reject_lonely, within
+from emrl_ray.features.pairs import filter_cutoff, reject_without_pairs
 from emrl_ray.io.parquet import read_table, table_schema
-from emrl_ray.io.paths import absolute
+from emrl_ray.io.paths import absolute_uri
 from emrl_ray.model.labels import count_labels
 from emrl_ray.sources.files.targets import reject_unlabelled
-from emrl_ray.training.evaluation import LEAST_ROWS
+from emrl_ray.training.evaluation import MIN_ROWS
 
 DATA_VARIABLE = "EMRL_RAY_DATA"
 MADE_OF_CRYSTALS = "crystals"
@@ -60,7 +60,7 @@ DATASETS: dict[str, Source] = {
 unknown; NLHM is not among the files."""
 
 
-class LabelledCrystals(NamedTuple):
+class LabeledCrystals(NamedTuple):
     """n crystals that have a target and a pair of atoms within the cutoff."""
 
     ids: pa.Array
@@ -76,9 +76,9 @@ class LabelledCrystals(NamedTuple):
     """(n,) in `unit`."""
     unit: str | None
 
-    def take(self, rows: NDArray[np.int64]) -> LabelledCrystals:
+    def take(self, rows: NDArray[np.int64]) -> LabeledCrystals:
         """Return the given rows, in that order."""
-        return LabelledCrystals(
+        return LabeledCrystals(
             self.ids.take(rows),
             self.formulas.take(rows),
             self.batch.take(rows),
@@ -92,10 +92,10 @@ class LabelledCrystals(NamedTuple):
 def named_source(name: str, folder: str, option: str = "--dataset") -> Source:
     """Return the data set `name` with its place in `folder`.
 
-    Raises ConfigError, in one line, if what `option` gave is none.
+    Raises UserError, in one line, if what `option` gave is none.
     """
     if name not in DATASETS:
-        raise ConfigError(f"{option} {name}: choose from {', '.join(DATASETS)}")
+        raise UserError(f"{option} {name}: choose from {', '.join(DATASETS)}")
     return DATASETS[name]._replace(table=f"{folder.rstrip('/')}/{DATASETS[name].table}")
 
 
@@ -105,51 +105,51 @@ def check_source(source: Source) -> None:
     check_crystal_schema(schema, source.table)
     check_target(schema, source.target, source.table)
     labelled = count_labels(source.table, source.target)
-    if labelled < LEAST_ROWS:
+    if labelled < MIN_ROWS:
         raise _too_few(source, labelled)
 
 
-def read_labelled(
+def read_labeled(
     source: Source, cutoff: float, reach: float
-) -> tuple[LabelledCrystals, list[Reject]]:
+) -> tuple[LabeledCrystals, list[Reject]]:
     """Return the rows of a table that `check_source` passes, and a reject for what cannot be learned from.
 
     They have a target, and a pair of atoms within `cutoff` (Å). Their graphs have the pairs up to
-    `reach` (Å), which is at least that. Raises ConfigError, in one line, if they are fewer than 10.
+    `reach` (Å), which is at least that. Raises UserError, in one line, if they are fewer than 10.
     """
     table = read_table(source.table, columns=["id", "formula", *GEOMETRY, source.target])
     field = table.schema.field(source.target)
     values = float_column(table, source.target)
     rejects = reject_unlabelled(table.column("id"), values, source.target, source.table)
     labelled = table.take(np.flatnonzero(np.isfinite(values)))
-    limits = Limits.of(CrystalLimits(), cutoff)
+    limits = ValidationLimits.of(CrystalLimits(), cutoff)
     good, invalid = validate(labelled, limits, source.table)
     graphs = _graphs(CrystalBatch.from_arrow(good), reach)
-    lonely = within(graphs.pairs, cutoff).n_pairs == 0
-    kept, without_pairs = reject_lonely(good, lonely, cutoff, source.table, Stage.FEATURIZE)
-    if kept.num_rows < LEAST_ROWS:
+    lonely = filter_cutoff(graphs.pairs, cutoff).n_pairs == 0
+    kept, without_pairs = reject_without_pairs(good, lonely, cutoff, source.table, Stage.FEATURIZE)
+    if kept.num_rows < MIN_ROWS:
         raise _too_few(source, kept.num_rows)
     if without_pairs:
         graphs = graphs.take(np.flatnonzero(~lonely))
-    crystals = LabelledCrystals(
+    crystals = LabeledCrystals(
         kept.column("id").combine_chunks(),
         kept.column("formula").combine_chunks(),
         CrystalBatch.from_arrow(kept),
         graphs,
         source.target,
         float_column(kept, source.target),
-        origin_of(field).unit,
+        column_metadata(field).unit,
     )
     return crystals, [*rejects, *invalid, *without_pairs]
 
 
-def _too_few(source: Source, rows: int) -> ConfigError:
-    return ConfigError(
-        f"{source.table}: {rows} rows with a {source.target}, at least {LEAST_ROWS} are needed"
+def _too_few(source: Source, rows: int) -> UserError:
+    return UserError(
+        f"{source.table}: {rows} rows with a {source.target}, at least {MIN_ROWS} are needed"
     )
 
 
-def at_cutoff(crystals: LabelledCrystals, cutoff: float) -> LabelledCrystals:
+def at_cutoff(crystals: LabeledCrystals, cutoff: float) -> LabeledCrystals:
     """Return the crystals that have a pair within `cutoff` (Å), with all pairs within it."""
     graphs = _graphs(crystals.batch, cutoff)
     return crystals._replace(graphs=graphs).take(np.flatnonzero(graphs.pairs.n_pairs))
@@ -162,7 +162,7 @@ def _graphs(batch: CrystalBatch, cutoff: float) -> Graphs:
     return graphs._replace(pairs=graphs.pairs._replace(distance=distance))
 
 
-def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> LabelledCrystals:
+def without_ids(crystals: LabeledCrystals, ids: Sequence[str] | pa.Array) -> LabeledCrystals:
     """Return the crystals whose ids are not among `ids`."""
     known = pc.is_in(crystals.ids, value_set=pa.array(ids, crystals.ids.type))
     return crystals.take(np.flatnonzero(~known.to_numpy(zero_copy_only=False)))
@@ -171,18 +171,18 @@ def without_ids(crystals: LabelledCrystals, ids: Sequence[str] | pa.Array) -> La
 def sources_of(config: BenchmarkConfig) -> dict[str, Source]:
     """Return the data sets of a configuration by name, that of `--transfer` with them.
 
-    Raises ConfigError, in one line, for one that is unknown.
+    Raises UserError, in one line, for one that is unknown.
     """
     if config.crystals is not None:
         assert config.target is not None
         preset = config.preset or DEFAULT_PRESET
-        return {MADE_OF_CRYSTALS: Source(absolute(config.crystals), config.target, preset)}
+        return {MADE_OF_CRYSTALS: Source(absolute_uri(config.crystals), config.target, preset)}
     folder = config.data
     if folder is None:
         if DATA_VARIABLE not in os.environ:
-            raise ConfigError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
+            raise UserError(f"--data: name the folder of the data sets, or set {DATA_VARIABLE}")
         folder = f"{os.environ[DATA_VARIABLE]}/data"
-    folder = absolute(folder)
+    folder = absolute_uri(folder)
     sources = {name: named_source(name, folder) for name in config.dataset}
     if config.transfer is not None:
         sources[config.transfer] = named_source(config.transfer, folder, "--transfer")

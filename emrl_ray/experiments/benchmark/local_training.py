@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
+from emrl_ray.experiments.benchmark.datasets import LabeledCrystals
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.inference.compiled_tgnn import State
-from emrl_ray.features.pairs import within
+from emrl_ray.features.pairs import filter_cutoff
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.io.runtime import keep_freed_memory
 from emrl_ray.networks import open_trained
@@ -24,7 +24,7 @@ LINES = 10
 """Lines about where a training is."""
 
 
-class Place(NamedTuple):
+class Device(NamedTuple):
     """Where a training runs, and to whom it says how far it is."""
 
     threads: int
@@ -64,24 +64,24 @@ class Stopwatch:
         return Cost(time.perf_counter() - self.began[0], time.process_time() - self.began[1])
 
 
-def make_trainer(config: TrainConfig, rows: LabelledCrystals, place: Place) -> Trainer:
+def make_trainer(config: TrainConfig, rows: LabeledCrystals, place: Device) -> Trainer:
     """Return what trains a new network on all of the rows."""
     torch.set_num_threads(place.threads)
     keep_freed_memory()
     assert config.cutoff is not None
-    graphs = rows.graphs._replace(pairs=within(rows.graphs.pairs, config.cutoff))
+    graphs = rows.graphs._replace(pairs=filter_cutoff(rows.graphs.pairs, config.cutoff))
     network = make_network(config, default_csv(), config.seed)
     shard = Shard(network.select(graphs), rows.targets, 0)
     return Trainer(network, shard, config, SingleProcess(), place.device)
 
 
-def untrained(config: TrainConfig, rows: LabelledCrystals, place: Place) -> TrainedNetwork:
+def untrained(config: TrainConfig, rows: LabeledCrystals, place: Device) -> TrainedNetwork:
     """Return the network as it begins."""
     return make_trainer(config, rows, place).trained([])
 
 
 def train_on(
-    config: TrainConfig, rows: LabelledCrystals, place: Place, start: State | None = None
+    config: TrainConfig, rows: LabeledCrystals, place: Device, start: State | None = None
 ) -> TrainedNetwork:
     """Train a network on all of the rows, new or from the weights `start`."""
     trainer = make_trainer(config, rows, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.presets import Preset
 
 
@@ -74,13 +74,13 @@ def longest_cutoff(preset: Preset) -> float:
 
 
 def check_methods(names: list[str], folds: int) -> None:
-    """Raise ConfigError, in one line, for a name that is none, or that cannot use `folds`."""
+    """Raise UserError, in one line, for a name that is none, or that cannot use `folds`."""
     for name in names:
         if name not in METHODS:
-            raise ConfigError(f"--methods {name}: choose from {', '.join(METHODS)}")
+            raise UserError(f"--methods {name}: choose from {', '.join(METHODS)}")
         recipe, head = METHODS[name]
         if folds and (head == READOUT or recipe in (CLASSICAL, UNTRAINED)):
-            raise ConfigError(f"--out-of-fold {folds}: {name} fits no head on a trained network")
+            raise UserError(f"--out-of-fold {folds}: {name} fits no head on a trained network")
 
 
 def by_recipe(names: list[str]) -> dict[str, list[str]]:

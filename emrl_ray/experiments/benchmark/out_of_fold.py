@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
-from emrl_ray.experiments.benchmark.local_training import Place, opened, train_on
+from emrl_ray.experiments.benchmark.datasets import LabeledCrystals
+from emrl_ray.experiments.benchmark.local_training import Device, opened, train_on
 
 
 def out_of_fold_embeddings(
     config: TrainConfig,
-    training: LabelledCrystals,
+    training: LabeledCrystals,
     embeddings: NDArray[np.float32],
     folds: int,
-    place: Place,
+    place: Device,
 ) -> NDArray[np.float32]:
     """Return embeddings (n, m) of the training rows, each by a network trained without it.
 

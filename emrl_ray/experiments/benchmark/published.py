@@ -8,7 +8,7 @@ from importlib import resources
 from typing import NamedTuple
 
 
-class PaperScores(NamedTuple):
+class PublishedScores(NamedTuple):
     """Test scores over the paper's ten random 80/20 splits."""
 
     mae_mean: float
@@ -18,7 +18,7 @@ class PaperScores(NamedTuple):
     r2_sd: float
 
 
-def paper_scores(dataset: str, method: str) -> PaperScores | None:
+def published_scores(dataset: str, method: str) -> PublishedScores | None:
     """Return the paper's scores of a method on a data set; None where it gives none.
 
     Names are as in the paper, capitals included: HOIP, MPS-FE, ... and GCN, EMRL-GB, ... The
@@ -28,15 +28,15 @@ def paper_scores(dataset: str, method: str) -> PaperScores | None:
 
 
 @cache
-def _tables() -> dict[tuple[str, str], PaperScores]:
+def _tables() -> dict[tuple[str, str], PublishedScores]:
     text = (
         resources.files("emrl_ray.experiments.benchmark")
         .joinpath("data/paper_tables.csv")
         .read_text()
     )
     return {
-        (row["dataset"], row["method"]): PaperScores(
-            *(float(row[name]) for name in PaperScores._fields)
+        (row["dataset"], row["method"]): PublishedScores(
+            *(float(row[name]) for name in PublishedScores._fields)
         )
         for row in csv.DictReader(text.splitlines())
         if row["mae_mean"]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.experiments.benchmark.runs import Record
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import Location, locate, read_json
+from emrl_ray.io.paths import Location, read_json, resolve
 
 
 def write_records(records: Iterator[Record], out: str) -> list[str]:
     """Write each record as soon as it is there; return a line about each."""
     lines = []
     for name, content in records:
-        write_json(content, locate(out) / "/".join(name))
+        write_json(content, resolve(out) / "/".join(name))
         lines.append(
             f"{content['method']}: MAE {content['mae']:.4f}, R² {content['r2']:.4f}, "
             f"{content['n_train']:,} rows, {content['train_seconds']:.0f} s"
@@ -26,17 +26,17 @@ def write_records(records: Iterator[Record], out: str) -> list[str]:
 def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
     """Return whether there is a result at `place`, made with the settings that are meant now.
 
-    Raises ConfigError, in one line, if it was made with others or is damaged.
+    Raises UserError, in one line, if it was made with others or is damaged.
     """
     if not place.is_file():
         return False
     try:
         found = _settings(read_json(place))
     except ValueError:
-        raise ConfigError(f"{place.path}: a damaged result; delete it to make it again") from None
+        raise UserError(f"{place.path}: a damaged result; delete it to make it again") from None
     for name, value in _settings(meant).items():
         if found.get(name) != value:
-            raise ConfigError(
+            raise UserError(
                 f"{place.path}: made with {name} {found.get(name)}, it is {value} now: "
                 "use another --out"
             )

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from pyarrow import fs
 
-from emrl_ray.io.concurrent import read_each
-from emrl_ray.io.paths import Location, locate, read_json
-from emrl_ray.training.evaluation import Floors, Scores
+from emrl_ray.io.concurrent import map_concurrently
+from emrl_ray.io.paths import Location, read_json, resolve
+from emrl_ray.training.evaluation import Baselines, Scores
 
 DEPTH = 2
 """Folders above a result: data set and method."""
@@ -33,7 +33,7 @@ class Result(NamedTuple):
     n_test: int
     mae: float
     r2: float
-    floors: Floors | None
+    floors: Baselines | None
     epochs: int | None
     """None where nothing was trained by epochs."""
     train_seconds: float | None
@@ -62,9 +62,9 @@ def read_results(uri: str) -> Results:
 
     What lies elsewhere in the folder is none of the benchmark's and is passed over. Raises FileNotFoundError, in one line, if there are none.
     """
-    folder = locate(uri)
+    folder = resolve(uri)
     files = _json_files(folder)
-    contents = list(read_each(_read, files, folder.filesystem))
+    contents = list(map_concurrently(_read, files, folder.filesystem))
     found: list[Result] = []
     skipped = []
     for file, content in zip(files, contents, strict=True):
@@ -147,17 +147,17 @@ def _parse(content: Any) -> Result:
     )
 
 
-def _floors(content: Any) -> Floors | None:
+def _floors(content: Any) -> Baselines | None:
     if content is None:
         return None
     if not isinstance(content, dict) or not all(
-        isinstance(content.get(name), dict) for name in Floors._fields
+        isinstance(content.get(name), dict) for name in Baselines._fields
     ):
-        raise ValueError(f"floors must hold {' and '.join(Floors._fields)}")
-    return Floors(
+        raise ValueError(f"floors must hold {' and '.join(Baselines._fields)}")
+    return Baselines(
         *(
             Scores(_number(content[name], "mae"), _number(content[name], "r2"))
-            for name in Floors._fields
+            for name in Baselines._fields
         )
     )
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.experiments.benchmark.datasets import LabelledCrystals
+from emrl_ray.experiments.benchmark.datasets import LabeledCrystals
 from emrl_ray.experiments.benchmark.local_training import (
     Cost,
-    Place,
+    Device,
     Stopwatch,
     opened,
     train_on,
@@ -25,9 +25,9 @@ from emrl_ray.experiments.benchmark.methods import CLASSICAL, METHODS, READOUT, 
 from emrl_ray.experiments.benchmark.out_of_fold import out_of_fold_embeddings
 from emrl_ray.features.classical_descriptor import ClassicalFeatures
 from emrl_ray.features.representation import Representation
-from emrl_ray.io.runtime import description, versions
+from emrl_ray.io.runtime import hardware_info, package_versions
 from emrl_ray.model.heads import HEADS, Head, ReadoutHead
-from emrl_ray.training.evaluation import floors, score, split_rows
+from emrl_ray.training.evaluation import baselines, score, split_rows
 from emrl_ray.training.trainer import Readout
 
 TEST = 0.2
@@ -36,7 +36,7 @@ WARM_UP = 8
 """Crystals embedded before the time of embedding counts: the first ones compile."""
 
 
-class Cell(NamedTuple):
+class BenchmarkRun(NamedTuple):
     """A training on a split; its methods share it."""
 
     dataset: str
@@ -115,7 +115,7 @@ class Learned(NamedTuple):
     """Options of the training, for the record."""
 
 
-def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> Iterator[Record]:
+def run_benchmark(cell: BenchmarkRun, crystals: LabeledCrystals, place: Device) -> Iterator[Record]:
     """Train on 80 % of the rows, score the others; yield each method's record when it is there."""
     rows = len(crystals.targets) if cell.split == "random" else crystals.formulas
     split = split_rows(rows, TEST, kind=cell.split, seed=cell.seed)
@@ -143,7 +143,7 @@ def run_cell(cell: Cell, crystals: LabelledCrystals, place: Place) -> Iterator[R
 
 
 def _known(
-    cell: Cell, learned: Learned, training: LabelledCrystals, place: Place
+    cell: BenchmarkRun, learned: Learned, training: LabeledCrystals, place: Device
 ) -> tuple[NDArray[np.float32], Cost]:
     """Return the embeddings (n, m) that heads are fitted on, none where no method fits one."""
     watch = Stopwatch()
@@ -155,7 +155,7 @@ def _known(
     return known, watch.read()
 
 
-def learn(cell: Cell, training: LabelledCrystals, place: Place) -> Learned:
+def learn(cell: BenchmarkRun, training: LabeledCrystals, place: Device) -> Learned:
     """Return the representation that a cell's recipe learns from the training rows."""
     watch = Stopwatch()
     if cell.recipe == CLASSICAL:
@@ -182,12 +182,12 @@ def options_of(
 
 
 def scored(
-    learned: Learned, head: Head, training: LabelledCrystals, tested: LabelledCrystals
+    learned: Learned, head: Head, training: LabeledCrystals, tested: LabeledCrystals
 ) -> dict[str, Any]:
     """Return what a record says of data, accuracy, speed and settings."""
     predictions, pace = _timed_predictions(learned.representation, head, tested.batch)
     scores = score(predictions, tested.targets)
-    blind = floors(training.targets, training.formulas, tested.targets, tested.formulas)
+    blind = baselines(training.targets, training.formulas, tested.targets, tested.formulas)
     return {
         "target": tested.target,
         "unit": tested.unit,
@@ -201,8 +201,8 @@ def scored(
         "head": head.chosen,
         "hyperparameters": learned.options,
         "learning_curve": [round(loss, 5) for loss in learned.curve],
-        "machine": description(),
-        "versions": versions(),
+        "machine": hardware_info(),
+        "versions": package_versions(),
     }
 
 

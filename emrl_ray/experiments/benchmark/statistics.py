@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-LEAST_SPLITS = 3
+MIN_SPLITS = 3
 """Splits below which nothing is tested."""
 
 

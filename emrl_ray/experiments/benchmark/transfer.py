@@ -17,11 +17,11 @@ from emrl_ray.config import NetworkConfig, TrainConfig
 from emrl_ray.config.presets import PRESETS
 from emrl_ray.experiments.benchmark.datasets import (
     DATASETS,
-    LabelledCrystals,
+    LabeledCrystals,
     at_cutoff,
     without_ids,
 )
-from emrl_ray.experiments.benchmark.local_training import Place, Stopwatch, opened, train_on
+from emrl_ray.experiments.benchmark.local_training import Device, Stopwatch, opened, train_on
 from emrl_ray.experiments.benchmark.runs import TEST, Learned, Record, options_of, scored
 from emrl_ray.features.inference.compiled_tgnn import State
 from emrl_ray.model.heads import HEADS
@@ -34,7 +34,7 @@ SCRATCH, FROZEN, TUNED = STARTS = ("scratch", "frozen", "tuned")
 HEADS_COMPARED = ("linear", "boosted")
 
 
-class TransferCell(NamedTuple):
+class TransferRun(NamedTuple):
     """A start on a share of the training rows of a split."""
 
     source: str
@@ -93,10 +93,10 @@ class TransferCell(NamedTuple):
 
 
 def pretrain(
-    cell: TransferCell,
-    source: LabelledCrystals,
-    crystals: LabelledCrystals,
-    place: Place,
+    cell: TransferRun,
+    source: LabeledCrystals,
+    crystals: LabeledCrystals,
+    place: Device,
 ) -> TrainedNetwork:
     """Train on a cell's source, with the cutoff of its data set, which is what it will embed.
 
@@ -110,16 +110,16 @@ def pretrain(
 
 
 def _without_tested(
-    cell: TransferCell, source: LabelledCrystals, crystals: LabelledCrystals
-) -> LabelledCrystals:
+    cell: TransferRun, source: LabeledCrystals, crystals: LabeledCrystals
+) -> LabeledCrystals:
     shared = crystals.ids
     if source.target != crystals.target:
         shared = shared.take(_split(crystals, cell.seed)[1])
     return without_ids(source, shared)
 
 
-def run_transfer_cell(
-    cell: TransferCell, crystals: LabelledCrystals, start: State, place: Place
+def run_transfer(
+    cell: TransferRun, crystals: LabeledCrystals, start: State, place: Device
 ) -> Iterator[Record]:
     """Yield each head's record, as soon as it is scored."""
     train, test = _split(crystals, cell.seed)
@@ -149,7 +149,7 @@ def run_transfer_cell(
         yield Record(cell.result_name(name), {**identity, **scores, **cost.record()})
 
 
-def _learned(cell: TransferCell, training: LabelledCrystals, start: State, place: Place) -> Learned:
+def _learned(cell: TransferRun, training: LabeledCrystals, start: State, place: Device) -> Learned:
     watch, config = Stopwatch(), cell.config()
     if cell.start == FROZEN:
         trained = TrainedNetwork(start, None, [])
@@ -181,6 +181,6 @@ def _emrl(
     )
 
 
-def _split(crystals: LabelledCrystals, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _split(crystals: LabeledCrystals, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     split = split_rows(len(crystals.targets), TEST, seed=seed)
     return split.train, split.test

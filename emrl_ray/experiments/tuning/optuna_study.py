@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emrl_ray.config.search_space import Choice, Domain
+from emrl_ray.config.search_space import ChoiceDomain, SearchDomain
 from emrl_ray.experiments.tuning.trial_store import Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-LEAST_TRIALS = 4
+MIN_TRIALS = 4
 """Fewer say nothing of what mattered."""
 
 
-def distributions(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
+def distributions(space: Mapping[str, SearchDomain]) -> dict[str, BaseDistribution]:
     """Return the domains as Optuna's distributions."""
     return {name: _distribution(domain) for name, domain in space.items()}
 
 
-def _distribution(domain: Domain) -> BaseDistribution:
+def _distribution(domain: SearchDomain) -> BaseDistribution:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,
     )
 
-    if isinstance(domain, Choice):
+    if isinstance(domain, ChoiceDomain):
         return CategoricalDistribution(domain.values)
     if isinstance(domain.low, int):
         return IntDistribution(domain.low, int(domain.high), log=domain.log)
@@ -48,7 +48,7 @@ def sampler_seed(seed: int, known: int) -> int:
 
 
 def importances(
-    trials: Sequence[Trial], space: Mapping[str, Domain], seed: int
+    trials: Sequence[Trial], space: Mapping[str, SearchDomain], seed: int
 ) -> dict[str, float]:
     """Return the share of the variance of the last validation error by option (fANOVA), largest first.
 
@@ -58,7 +58,7 @@ def importances(
     import optuna
 
     scored = [trial for trial in trials if math.isfinite(trial_error(trial))]
-    if len(scored) < LEAST_TRIALS or len({trial.mae for trial in scored}) == 1:
+    if len(scored) < MIN_TRIALS or len({trial.mae for trial in scored}) == 1:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")

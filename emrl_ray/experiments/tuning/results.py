@@ -11,10 +11,10 @@ import yaml
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig, TuneConfig
 from emrl_ray.config.base import CrystalLimits
-from emrl_ray.config.search_space import Domain
+from emrl_ray.config.search_space import SearchDomain
 from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
 
-FURTHER = ("test", "calibration", "split", "gpu")
+EXTRA = ("test", "calibration", "split", "gpu")
 """Options of `train`, beside those of network, optimization and limits, that the best configuration holds."""
 TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 
@@ -56,7 +56,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial | None:
 
 
 def trials_table(
-    trials: Sequence[Trial], space: Mapping[str, Domain], unit: str | None
+    trials: Sequence[Trial], space: Mapping[str, SearchDomain], unit: str | None
 ) -> pa.Table:
     """Return a row a trial: number, state, epochs, validation_mae, what it tried, seconds, reason."""
     marked = {"unit": unit} if unit else None
@@ -89,7 +89,7 @@ def best_options(config: TuneConfig, trial: Trial, graphs: str) -> dict[str, Any
     kinds = (NetworkConfig, OptimizationConfig, CrystalLimits)
     names = ["crystals", "target", "graphs"]
     names += [entry.name for kind in kinds for entry in fields(kind)]
-    named: dict[str, Any] = {name: getattr(training, name) for name in (*names, *FURTHER)}
+    named: dict[str, Any] = {name: getattr(training, name) for name in (*names, *EXTRA)}
     defaults = {entry.name: entry.default for entry in fields(TrainConfig)}
     optional = ("batch_pairs", "gpu")
     return {

@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError, TuneConfig
+from emrl_ray.config import TuneConfig, UserError
 from emrl_ray.crystals.schema import Reject, Stage
-from emrl_ray.features.graphs import lonely_rows
-from emrl_ray.features.pairs import reject_lonely
+from emrl_ray.features.graphs import rows_without_pairs
+from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.parquet import table_files
-from emrl_ray.io.paths import Location, locate
+from emrl_ray.io.paths import Location, resolve
 from emrl_ray.model.labels import Labels, split_labels
-from emrl_ray.runs.partitioned_output import Output
-from emrl_ray.training.evaluation import LEAST_ROWS, Split, split_rows
+from emrl_ray.runs.partitioned_output import PartitionedOutput
+from emrl_ray.training.evaluation import MIN_ROWS, Split, split_rows
 
 
 class SearchRows(NamedTuple):
@@ -40,19 +40,19 @@ class SearchRows(NamedTuple):
 def split_search(labels: Labels, config: TuneConfig) -> SearchRows:
     """Return the rows of a search; calibration and test rows are those of `train` with the same seed.
 
-    Raises ConfigError, in one line, if too few are left to learn from.
+    Raises UserError, in one line, if too few are left to learn from.
     """
     split = split_labels(labels, config.training(config.first_values(), out=config.out))
     rows = len(split.train)
-    if rows >= LEAST_ROWS:
+    if rows >= MIN_ROWS:
         of_train = rows if config.split == "random" else labels.formulas.take(split.train)
         inner = split_rows(of_train, test=config.validation, kind=config.split, seed=config.seed)
-        if len(inner.train) >= LEAST_ROWS:
+        if len(inner.train) >= MIN_ROWS:
             return SearchRows(split.train[inner.train], split.train[inner.test], split)
         rows = len(inner.train)
-    raise ConfigError(
+    raise UserError(
         f"--test {config.test} --calibration {config.calibration} --validation {config.validation}: "
-        f"leave {rows} rows for training, at least {LEAST_ROWS} are needed"
+        f"leave {rows} rows for training, at least {MIN_ROWS} are needed"
     )
 
 
@@ -63,15 +63,15 @@ def keep_rows_with_pairs(graphs: str, cutoff: float, source: str) -> None:
     such rows is committed anew: rejects, then rows. Done twice, or killed between, it comes to the same.
     `source` is where the crystals come from, for the rejects.
     """
-    output = Output(graphs, f"{graphs}/_rejects")
+    output = PartitionedOutput(graphs, f"{graphs}/_rejects")
     counts = output.done()
     for file in table_files(graphs):
         table = pq.read_table(file.path, filesystem=file.filesystem)
-        lonely = lonely_rows(table, cutoff)
-        kept, rejects = reject_lonely(table, lonely, cutoff, source, Stage.FEATURIZE)
+        lonely = rows_without_pairs(table, cutoff)
+        kept, rejects = reject_without_pairs(table, lonely, cutoff, source, Stage.FEATURIZE)
         if rejects:
             name = file.name.removesuffix(".parquet")
-            together = _with_earlier(rejects, locate(output.rejects) / file.name)
+            together = _with_earlier(rejects, resolve(output.rejects) / file.name)
             output.commit(name, kept, together, counts[name].rows_in)
 
 

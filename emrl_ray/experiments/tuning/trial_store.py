@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from emrl_ray.config.search_space import Value
 from emrl_ray.io.atomic import write_json
-from emrl_ray.io.paths import list_files, locate, read_json
+from emrl_ray.io.paths import list_files, read_json, resolve
 
 
 class TrialState(StrEnum):
@@ -81,13 +81,13 @@ def trial_name(number: int) -> str:
     return f"trial-{number:04d}"
 
 
-class Records:
+class TrialStore:
     """The records of a search, in a folder of their own."""
 
     def __init__(self, folder: str) -> None:
         """Read what an earlier call left in `folder`, a path or URI."""
         self.folder = folder
-        found = [_read(read_json(file)) for file in list_files(locate(folder), ".json")]
+        found = [_read(read_json(file)) for file in list_files(resolve(folder), ".json")]
         self.trials = {trial.number: trial for trial in found}
 
     def of_state(self, *states: TrialState) -> list[Trial]:
@@ -109,7 +109,7 @@ class Records:
         """Record a trial as it is now."""
         self.trials[trial.number] = trial
         content = {**trial._asdict(), "seconds": round(trial.seconds, 3)}
-        write_json(content, locate(self.folder) / f"{trial.name}.json")
+        write_json(content, resolve(self.folder) / f"{trial.name}.json")
 
 
 def _read(content: Mapping[str, Any]) -> Trial:

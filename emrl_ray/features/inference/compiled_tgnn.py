@@ -25,7 +25,7 @@ KNOT_SPACING = 5.0 / 4096
 """Å. Embeddings of the published network move by less than 5e-6; each doubling of it triples that."""
 CRYSTALS_AT_ONCE = 8192
 """Crystals whose hidden vectors, 2 kB each, `embed` holds at a time."""
-LEAST_ROOM = 16_384
+MIN_ROOM = 16_384
 """Pairs of a crystal that the first call of the loops has memory for."""
 NORM_EPS = 1e-5
 State = Mapping[str, NDArray]
@@ -102,7 +102,7 @@ class CompiledTGNN:
         pooled = self._empty(batch.n_crystals)
 
         def compute(start: int, stop: int) -> None:
-            room = LEAST_ROOM
+            room = MIN_ROOM
             while start < stop:
                 start = inference_kernels.pool_crystals(
                     self.tables,

@@ -25,10 +25,10 @@ BINS = 64
 """Histogram bins a feature. The paper gives neither this nor the rate: on the published embeddings of
 HOIP, XGBoost's own 256 bins and 0.3 gave 0.100 ± 0.005 eV over six splits and took 1.6 times as long,
 these 0.096 ± 0.002."""
-LEAST_ROWS = 10
+MIN_ROWS = 10
 
 
-class Choice(NamedTuple):
+class BoostedSettings(NamedTuple):
     """Size of a model: depth of each tree, and their number."""
 
     depth: int
@@ -46,27 +46,33 @@ class BoostedHead:
 
     def fit(self, embeddings: NDArray[np.float32], targets: NDArray[np.float64]) -> None:
         """Choose depth and trees on 20 % of the rows, then fit to all n ≥ 10 of them."""
-        check_rows("boosted", embeddings, targets, LEAST_ROWS)
+        check_rows("boosted", embeddings, targets, MIN_ROWS)
         choice = self._choose(embeddings, targets)
         self._booster = self._train(embeddings, targets, choice)
         self._booster.set_attr(depth=str(choice.depth), trees=str(choice.trees))
 
-    def _choose(self, embeddings: NDArray[np.float32], targets: NDArray[np.float64]) -> Choice:
+    def _choose(
+        self, embeddings: NDArray[np.float32], targets: NDArray[np.float64]
+    ) -> BoostedSettings:
         """Return the choice with the least MAE on held out rows.
 
         One fit a depth: its first k trees are the fit with k trees.
         """
         kept, held = hold_out(len(targets), VALIDATION, self._seed)
-        errors: dict[Choice, float] = {}
+        errors: dict[BoostedSettings, float] = {}
         for depth in DEPTHS:
-            booster = self._train(embeddings[kept], targets[kept], Choice(depth, max(TREES)))
+            booster = self._train(
+                embeddings[kept], targets[kept], BoostedSettings(depth, max(TREES))
+            )
             for trees in TREES:
                 predictions = booster.inplace_predict(embeddings[held], iteration_range=(0, trees))
-                errors[Choice(depth, trees)] = float(np.abs(predictions - targets[held]).mean())
+                errors[BoostedSettings(depth, trees)] = float(
+                    np.abs(predictions - targets[held]).mean()
+                )
         return min(errors, key=errors.__getitem__)
 
     def _train(
-        self, embeddings: NDArray[np.float32], targets: NDArray[np.float64], choice: Choice
+        self, embeddings: NDArray[np.float32], targets: NDArray[np.float64], choice: BoostedSettings
     ) -> Booster:
         import xgboost
 
@@ -95,7 +101,7 @@ class BoostedHead:
     def chosen(self) -> dict[str, int]:
         """The depth and the number of trees."""
         assert self._booster is not None, "fit or load the head first"
-        return {name: int(self._booster.attr(name) or 0) for name in Choice._fields}
+        return {name: int(self._booster.attr(name) or 0) for name in BoostedSettings._fields}
 
     def save(self, folder: pathlib.Path) -> None:
         """Write `head_boosted.ubj`, XGBoost's own format."""

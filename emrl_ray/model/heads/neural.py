@@ -23,11 +23,11 @@ EPOCHS = 500
 BATCH_SIZE = 32
 LEARNING_RATE = 5e-4
 L2 = 1e-5
-EPSILON = 1e-5
+ADAM_EPSILON = 1e-5
 """Of the batch norms."""
 VALIDATION = 0.2
 """Share of the rows that choose the epoch."""
-LEAST_ROWS = 10
+MIN_ROWS = 10
 ROWS_AT_ONCE = 512
 """Rows whose first layer, 2 kB each, is held at a time: in a cache of the CPU."""
 
@@ -86,7 +86,7 @@ class NeuralHead:
 
     def fit(self, embeddings: NDArray[np.float32], targets: NDArray[np.float64]) -> None:
         """Fit to embeddings (n, m) and targets (n,), n ≥ 10; 20 % of the rows choose the epoch."""
-        check_rows("neural", embeddings, targets, LEAST_ROWS)
+        check_rows("neural", embeddings, targets, MIN_ROWS)
         mean, scale = targets.mean(), targets.std()
         standardised = (targets - mean) / (scale or 1.0)
         kept, held = hold_out(len(targets), VALIDATION, self._seed)
@@ -184,10 +184,10 @@ def _build(width: int) -> nn.Sequential:
     first, second = HIDDEN
     layers = nn.Sequential(
         nn.Linear(width, first),
-        nn.BatchNorm1d(first, eps=EPSILON),
+        nn.BatchNorm1d(first, eps=ADAM_EPSILON),
         nn.ReLU(),
         nn.Linear(first, second),
-        nn.BatchNorm1d(second, eps=EPSILON),
+        nn.BatchNorm1d(second, eps=ADAM_EPSILON),
         nn.ReLU(),
         nn.Linear(second, 1),
     )
@@ -223,7 +223,7 @@ def _fold_norm(
     state: dict[str, NDArray[np.float64]], layer: int, norm: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return weight (in, out) and bias (out,) of `norm(layer(x))`, given by their positions."""
-    gain = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + EPSILON)
+    gain = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + ADAM_EPSILON)
     shift = state[f"{layer}.bias"] - state[f"{norm}.running_mean"]
     weight = np.ascontiguousarray(state[f"{layer}.weight"].T * gain)
     return weight.astype(np.float32), (shift * gain + state[f"{norm}.bias"]).astype(np.float32)

@@ -1,17 +1,17 @@
 """Fitted objects that say how far to believe a prediction."""
 
-from emrl_ray.model.uncertainty.applicability_domain import Domain
-from emrl_ray.model.uncertainty.conformal import Calibration, residuals_of_best
-from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown, several_nearest
-from emrl_ray.model.uncertainty.pca_map import Plane
-from emrl_ray.model.uncertainty.uncertainty import Trust
+from emrl_ray.model.uncertainty.applicability_domain import ApplicabilityDomain
+from emrl_ray.model.uncertainty.conformal import ConformalCalibration, residuals_of_best
+from emrl_ray.model.uncertainty.nearest_neighbor import NearestNeighborIndex, several_nearest
+from emrl_ray.model.uncertainty.pca_map import PcaMap
+from emrl_ray.model.uncertainty.uncertainty import Uncertainty
 
 __all__ = [
-    "Calibration",
-    "Domain",
-    "NearestKnown",
-    "Plane",
-    "Trust",
+    "ApplicabilityDomain",
+    "ConformalCalibration",
+    "NearestNeighborIndex",
+    "PcaMap",
+    "Uncertainty",
     "residuals_of_best",
     "several_nearest",
 ]

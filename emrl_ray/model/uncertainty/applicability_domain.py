@@ -65,7 +65,7 @@ class PairRanges(NamedTuple):
         return unseen, ~unseen & (below | (contacts.distance > self.high[place] * room))
 
 
-class Domain(NamedTuple):
+class ApplicabilityDomain(NamedTuple):
     """What is asked of a crystal, fitted to the training set."""
 
     elements: NDArray[np.bool_]

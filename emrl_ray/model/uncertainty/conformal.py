@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 METHOD, FIRST_METHOD = "split conformal", "constant split conformal"
 FOLDS = 10
-LEAST_SCALED = 30
+MIN_SCALED = 30
 """Rows below which residuals are too few to learn a scale from."""
 
 
@@ -21,7 +21,7 @@ class IntervalScores(NamedTuple):
     scaled: float
 
 
-class Calibration:
+class ConformalCalibration:
     """Residuals (target - prediction) of rows that neither network nor head was fitted to.
 
     Split conformal prediction, with intervals that are equally wide everywhere or grow with a
@@ -43,11 +43,11 @@ class Calibration:
             raise ValueError(f"calibration needs finite residuals, got {len(values)} rows")
         self.scale, self.scores = CONSTANT, None
         scales = np.ones(len(values))
-        if distances is not None and len(values) >= LEAST_SCALED:
+        if distances is not None and len(values) >= MIN_SCALED:
             far = np.asarray(distances, np.float64)
             self.scores = _left_out_scores(values, far)
             if self.scores.scaled < self.scores.constant:
-                self.scale, scales = fit_scale(values, far), _left_out_scales(values, far)
+                self.scale, scales = fit_residual_scale(values, far), _left_out_scales(values, far)
         self.ratios = np.sort(values / scales)
         """(n,) residuals in units of σ, ascending."""
 
@@ -113,7 +113,7 @@ class Calibration:
         if method != METHOD:
             raise ValueError(f"calibration method {method!r}: must be {METHOD!r}")
         made = cls(values["ratios"])
-        made.scale = Scale(**values["scale"])
+        made.scale = ResidualScale(**values["scale"])
         if values["interval_scores"] is not None:
             made.scores = IntervalScores(**values["interval_scores"])
         return made
@@ -160,7 +160,7 @@ def _left_out_scales(
     folds, scales = _folds(len(residuals)), np.empty(len(residuals))
     for fold in range(FOLDS):
         out = folds == fold
-        scales[out] = fit_scale(residuals[~out], distances[~out]).of(distances[out])
+        scales[out] = fit_residual_scale(residuals[~out], distances[~out]).of(distances[out])
     return scales
 
 
@@ -175,13 +175,13 @@ def _left_out_scores(
         rest, far = residuals[~out], distances[~out]
         constant = np.full(int(out.sum()), _quantile(np.abs(rest), 0.9))
         ratios = np.abs(rest) / _left_out_scales(rest, far)
-        scaled = _quantile(ratios, 0.9) * fit_scale(rest, far).of(distances[out])
+        scaled = _quantile(ratios, 0.9) * fit_residual_scale(rest, far).of(distances[out])
         for form, half in enumerate((constant, scaled)):
             scores[form, out] = interval_score(-half, half, residuals[out])
     return IntervalScores(*scores.mean(axis=1).tolist())
 
 
-NEARLY_NONE = 0.05
+NEARLY_ZERO = 0.05
 """Added to |residual|, in means of it, so that a residual that happens to be tiny does not count for much."""
 SHORTEST = 1e-3
 """Added to a distance, in medians of it: a known crystal has the distance 0."""
@@ -191,7 +191,7 @@ STEEPEST = 1.5
 """σ lies within a factor e^±1.5 of its middle: beyond what was seen it does not go on growing."""
 
 
-class Scale(NamedTuple):
+class ResidualScale(NamedTuple):
     """σ of a distance d: ln σ = slope · (ln (d + shortest) - middle), within ±`STEEPEST`."""
 
     slope: float
@@ -206,10 +206,12 @@ class Scale(NamedTuple):
         return np.exp(np.nan_to_num(exponent, nan=0.0).clip(-STEEPEST, STEEPEST))
 
 
-CONSTANT = Scale(slope=0.0, middle=0.0, shortest=1.0)
+CONSTANT = ResidualScale(slope=0.0, middle=0.0, shortest=1.0)
 
 
-def fit_scale(residuals: NDArray[np.float64], distances: NDArray[np.float64]) -> Scale:
+def fit_residual_scale(
+    residuals: NDArray[np.float64], distances: NDArray[np.float64]
+) -> ResidualScale:
     """Return the scale of residuals (n,) at distances (n,): a line through their logarithms.
 
     Residuals that get smaller with the distance are taken for chance: the slope is at least 0.
@@ -221,7 +223,7 @@ def fit_scale(residuals: NDArray[np.float64], distances: NDArray[np.float64]) ->
     shortest = SHORTEST * float(np.median(far)) or float(far.max())
     along = np.log(far + shortest)
     middle = float(along.mean())
-    growth = np.log(sizes + NEARLY_NONE * sizes.mean())
+    growth = np.log(sizes + NEARLY_ZERO * sizes.mean())
     spread = float(((along - middle) ** 2).sum()) * (1 + SHRINKAGE / len(sizes))
     slope = float((along - middle) @ growth) / spread if spread else 0.0
-    return Scale(max(slope, 0.0), middle, shortest)
+    return ResidualScale(max(slope, 0.0), middle, shortest)

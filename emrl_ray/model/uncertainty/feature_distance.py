@@ -9,15 +9,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.model.uncertainty.nearest_neighbor import NearestKnown, several_nearest
+from emrl_ray.model.uncertainty.nearest_neighbor import NearestNeighborIndex, several_nearest
 
 SHARE = 0.01
 """Of the training crystals are beyond a limit that the others set."""
 AXES = 32
 """Principal axes on which features are compared."""
-LEAST_UNIT = 0.1
+MIN_UNIT = 0.1
 """Least unit of a feature, in medians of the others': one that no training crystal shows counts too."""
-MOST_REFERENCES = 4096
+MAX_REFERENCES = 4096
 """Training crystals that stand for all: of more, as many, evenly spread, do."""
 
 
@@ -43,10 +43,10 @@ class FeatureSpace:
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         varying = deviation[deviation > 0]
         usual = float(np.median(varying)) if len(varying) else 1.0
-        unit = np.maximum(deviation, LEAST_UNIT * usual)
+        unit = np.maximum(deviation, MIN_UNIT * usual)
         values = (values - mean) / unit
         axes = np.linalg.eigh(values.T @ values).eigenvectors[:, ::-1][:, :AXES]
-        references = _place(values[:: -(-len(values) // MOST_REFERENCES)], axes)
+        references = _place(values[:: -(-len(values) // MAX_REFERENCES)], axes)
         return cls(mean, unit, axes, references, limit(distances_apart(references)))
 
     def far(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -55,8 +55,8 @@ class FeatureSpace:
         return distance > self.limit
 
     @cached_property
-    def _search(self) -> NearestKnown:
-        return NearestKnown(self.references)
+    def _search(self) -> NearestNeighborIndex:
+        return NearestNeighborIndex(self.references)
 
 
 def limit(scores: NDArray[np.floating]) -> float:
@@ -67,9 +67,9 @@ def limit(scores: NDArray[np.floating]) -> float:
 def distances_apart(places: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the distance of each of n ≥ 2 places (n, q) to the nearest other one; exact.
 
-    Of more than `MOST_REFERENCES` only as many, evenly spread, are asked.
+    Of more than `MAX_REFERENCES` only as many, evenly spread, are asked.
     """
-    asked = places[:: -(-len(places) // MOST_REFERENCES)]
+    asked = places[:: -(-len(places) // MAX_REFERENCES)]
     _, distance = several_nearest(places, asked, 2)
     return distance[:, 1]  # the nearest is the place itself, or one like it
 

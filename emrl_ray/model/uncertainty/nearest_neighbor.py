@@ -27,7 +27,7 @@ difference, so an error of 1e-13 in the difference counts in full where the rest
 FAST = {"reassoc", "contract"}
 
 
-class NearestKnown:
+class NearestNeighborIndex:
     """The nearest of n reference embeddings for any number of others; exact at any n."""
 
     def __init__(self, embeddings: NDArray[np.float32]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Plane(NamedTuple):
+class PcaMap(NamedTuple):
     """Mean and first two principal axes of n reference embeddings."""
 
     mean: NDArray[np.float64]

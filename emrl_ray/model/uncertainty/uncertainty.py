@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emrl_ray.model.uncertainty.applicability_domain import Domain
-from emrl_ray.model.uncertainty.conformal import Calibration
+from emrl_ray.model.uncertainty.applicability_domain import ApplicabilityDomain
+from emrl_ray.model.uncertainty.conformal import ConformalCalibration
 
 
-class Trust(NamedTuple):
+class Uncertainty(NamedTuple):
     """Fitted objects of one model."""
 
-    calibrations: Mapping[str, Calibration]
+    calibrations: Mapping[str, ConformalCalibration]
     """By head; empty for a model without calibration rows."""
-    domain: Domain | None
+    domain: ApplicabilityDomain | None
     """None for a model of the first format, which kept none."""

@@ -12,7 +12,7 @@ from emrl_ray.experiments.benchmark.comparison import Comparison, MethodScores, 
 from emrl_ray.experiments.benchmark.results import read_results
 from emrl_ray.experiments.benchmark.statistics import PairedTest
 from emrl_ray.io.atomic import write_bytes, write_csv
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.reports.benchmark.page import page
 from emrl_ray.reports.benchmark.text import PREFACE, Section, section
 
@@ -29,7 +29,7 @@ def write_tables(results: str, out: str) -> None:
     for line in skipped:
         print(f"benchmark: {line}", flush=True)
     comparisons = compare(found)
-    folder = locate(out)
+    folder = resolve(out)
     write_bytes(markdown(comparisons).encode(), folder / "benchmark.md")
     write_csv(tidy(comparisons), folder / "benchmark.csv")
     write_bytes(page(comparisons).encode(), folder / "benchmark.html")

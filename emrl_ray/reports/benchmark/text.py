@@ -12,12 +12,12 @@ from emrl_ray.experiments.benchmark.comparison import (
     BASELINE,
     PAPER_SPLIT,
     REFERENCE,
+    BaselineSpread,
     Comparison,
-    FloorSpread,
     MethodScores,
     Spread,
 )
-from emrl_ray.experiments.benchmark.statistics import LEAST_SPLITS, PairedTest
+from emrl_ray.experiments.benchmark.statistics import MIN_SPLITS, PairedTest
 
 SIGNIFICANT = 0.05
 NOTHING = "–"
@@ -30,7 +30,7 @@ PREFACE = (
     f"The method of a row is better or worse than another where p < {SIGNIFICANT:g}, by the corrected "
     "resampled t-test on the differences of MAE on the same splits (Nadeau and Bengio 2003), "
     "two-sided, with Holm's correction over the comparisons of a table; it needs "
-    f"{LEAST_SPLITS} common splits or more. The best is chosen by the same "
+    f"{MIN_SPLITS} common splits or more. The best is chosen by the same "
     "errors, so that p against it is somewhat too small.",
 )
 
@@ -166,7 +166,7 @@ def _notes(comparison: Comparison, beside_paper: bool) -> Iterable[str]:
     yield from _machines(comparison.methods)
 
 
-def _floor(floor: FloorSpread, unit: str) -> str:
+def _floor(floor: BaselineSpread, unit: str) -> str:
     mae = f"{plus_minus(floor.mae)} {unit}".rstrip()
     return f"MAE {mae}, R² {plus_minus(floor.r2)}"
 

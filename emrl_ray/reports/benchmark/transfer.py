@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, STARTS
 from emrl_ray.io.atomic import write_bytes
-from emrl_ray.io.paths import Location, list_files, locate, names_in, read_json
+from emrl_ray.io.paths import Location, list_files, names_in, read_json, resolve
 from emrl_ray.reports.svg import style, svg
 
 FOLDER = "transfer"
@@ -41,7 +41,7 @@ def write_transfer(results: str, out: str) -> None:
 
     Raises ImportError, with the line that installs it, without matplotlib.
     """
-    place, folder = locate(results) / FOLDER, locate(out)
+    place, folder = resolve(results) / FOLDER, resolve(out)
     parts = [PREFACE]
     for pair in sorted(names_in(place)):
         curves = _read(place / pair)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.composition import CLASSES
 from emrl_ray.crystals.schema import float_column
-from emrl_ray.crystals.units import origin_of
+from emrl_ray.crystals.units import column_metadata
 
 NO_VALUE = "#d0d0d0"
 """Colour of rows without a value."""
@@ -31,7 +31,7 @@ LABELS = {
 """What is written beside the columns that are computed here; others go by name and unit."""
 
 
-class Scale(NamedTuple):
+class ColorScale(NamedTuple):
     """Rows coloured by a number."""
 
     label: str
@@ -46,7 +46,7 @@ class Scale(NamedTuple):
     """Name of a colour map that matplotlib and plotly share, readable by the colour-blind."""
 
 
-class Kinds(NamedTuple):
+class Categories(NamedTuple):
     """Rows coloured by what they are."""
 
     label: str
@@ -58,10 +58,10 @@ class Kinds(NamedTuple):
     """A colour a kind."""
 
 
-def coloring(table: pa.Table, column: str) -> Scale | Kinds:
+def coloring(table: pa.Table, column: str) -> ColorScale | Categories:
     """Return how `column` (numbers, text or true and false) colours the rows of a table."""
     field = table.schema.field(column)
-    unit = origin_of(field).unit
+    unit = column_metadata(field).unit
     label = LABELS.get(column) or column.replace("_", " ") + (f" ({unit})" if unit else "")
     if not is_number(field.type):
         texts = table.column(column).cast(pa.string()).to_pylist()
@@ -73,7 +73,7 @@ def coloring(table: pa.Table, column: str) -> Scale | Kinds:
     if low == high:
         low, high = known.min(), max(known.max(), low + 1)
     colors = "Cividis" if column == "metal_content" else "Viridis"
-    return Scale(label, values, float(low), float(high), colors)
+    return ColorScale(label, values, float(low), float(high), colors)
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -81,7 +81,7 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
-def _kinds(label: str, texts: list[str | None], order: tuple[str, ...] | None) -> Kinds:
+def _kinds(label: str, texts: list[str | None], order: tuple[str, ...] | None) -> Categories:
     """Return rows coloured by a text each; in `order`, else the most frequent first.
 
     An order has a colour for each of its names, present or not; without one, what does not fit
@@ -100,4 +100,4 @@ def _kinds(label: str, texts: list[str | None], order: tuple[str, ...] | None) -
     colors = {**shown, OTHERS: PALETTE[-1], NONE: NO_VALUE}
     present = [name for name in colors if name in set(names)]
     codes = np.array([present.index(name) for name in names], np.int64)
-    return Kinds(label, codes, present, [colors[name] for name in present])
+    return Categories(label, codes, present, [colors[name] for name in present])

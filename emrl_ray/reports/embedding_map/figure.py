@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emrl_ray.reports.embedding_map.colorings import NO_VALUE, Kinds, Scale
+from emrl_ray.reports.embedding_map.colorings import NO_VALUE, Categories, ColorScale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ class Panel(NamedTuple):
         return (x - half, x + half), (y - half, y + half)
 
 
-def draw(panels: Sequence[Panel], colorings: Sequence[Scale | Kinds]) -> bytes:
+def draw(panels: Sequence[Panel], colorings: Sequence[ColorScale | Categories]) -> bytes:
     """Return the picture of one or more panels in one or more colourings, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def draw(panels: Sequence[Panel], colorings: Sequence[Scale | Kinds]) -> bytes:
                     fontsize=8,
                 )
         left = MARGIN + len(panels) * (PANEL + GAP)
-        if isinstance(coloring, Kinds):
+        if isinstance(coloring, Categories):
             place = (left / wide, bottom / high, (KEY - GAP) / wide, PANEL / high)
             _legend(figure.add_axes(place), coloring)
         elif mappable is not None:
@@ -88,13 +88,13 @@ def draw(panels: Sequence[Panel], colorings: Sequence[Scale | Kinds]) -> bytes:
 def _scatter(
     axes: Axes,
     points: NDArray[np.float64],
-    coloring: Scale | Kinds,
+    coloring: ColorScale | Categories,
     order: NDArray[np.int64],
     area: float,
 ) -> ScalarMappable | None:
     """Draw the points and return what a colour bar needs; rows without a value lie below."""
     style: dict[str, Any] = {"s": area, "linewidths": 0, "rasterized": True}
-    if isinstance(coloring, Kinds):
+    if isinstance(coloring, Categories):
         colors = np.array(coloring.colors)[coloring.codes[order]]
         axes.scatter(points[:, 0], points[:, 1], c=colors.tolist(), **style)
         return None
@@ -121,7 +121,7 @@ def _frame(axes: Axes, panel: Panel, *, first: bool, last: bool) -> None:
         spine.set(linewidth=0.6, color="#666666")
 
 
-def _legend(axes: Axes, kinds: Kinds) -> None:
+def _legend(axes: Axes, kinds: Categories) -> None:
     from matplotlib.lines import Line2D
 
     axes.set_axis_off()
@@ -143,7 +143,7 @@ def _legend(axes: Axes, kinds: Kinds) -> None:
     legend.set_alignment("left")
 
 
-def _ends(scale: Scale) -> str:
+def _ends(scale: ColorScale) -> str:
     """Return at which ends of a scale there are values beyond it, in matplotlib's words."""
     known = scale.values[~np.isnan(scale.values)]
     below, above = bool((known < scale.low).any()), bool((known > scale.high).any())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emrl_ray.reports.embedding_map.colorings import NO_VALUE, Kinds, Scale
+from emrl_ray.reports.embedding_map.colorings import NO_VALUE, Categories, ColorScale
 from emrl_ray.reports.embedding_map.figure import Panel
 
 PANEL, KEY, TOP, MARGIN = 460, 240, 110, 30
@@ -21,7 +21,7 @@ GAP = 20
 def page(
     title: str,
     panels: Sequence[Panel],
-    colorings: Sequence[Scale | Kinds],
+    colorings: Sequence[ColorScale | Categories],
     hover: Sequence[Sequence[str]],
 ) -> str:
     """Return the HTML page of one or more panels; a menu chooses the colouring.
@@ -81,7 +81,7 @@ def page(
 
 
 def _traces(
-    panels: Sequence[Panel], coloring: Scale | Kinds, texts: Sequence[str]
+    panels: Sequence[Panel], coloring: ColorScale | Categories, texts: Sequence[str]
 ) -> list[tuple[int, Any]]:
     """Return the traces of one colouring, each with the number of its panel."""
     return [
@@ -89,13 +89,13 @@ def _traces(
         for column, panel in enumerate(panels)
         for trace in (
             _of_kinds(panel, coloring, texts, first=column == 0)
-            if isinstance(coloring, Kinds)
+            if isinstance(coloring, Categories)
             else [_of_scale(panel, coloring, texts, first=column == 0)]
         )
     ]
 
 
-def _of_kinds(panel: Panel, kinds: Kinds, texts: Sequence[str], *, first: bool) -> list[Any]:
+def _of_kinds(panel: Panel, kinds: Categories, texts: Sequence[str], *, first: bool) -> list[Any]:
     """Return a trace a kind; a click in the legend hides the kind in every panel."""
     traces = []
     for code, (name, color) in enumerate(zip(kinds.names, kinds.colors, strict=True)):
@@ -108,7 +108,7 @@ def _of_kinds(panel: Panel, kinds: Kinds, texts: Sequence[str], *, first: bool) 
     return traces
 
 
-def _of_scale(panel: Panel, scale: Scale, texts: Sequence[str], *, first: bool) -> Any:
+def _of_scale(panel: Panel, scale: ColorScale, texts: Sequence[str], *, first: bool) -> Any:
     """Return the trace of a scale; the first panel's has the colour bar of all."""
     known = ~np.isnan(scale.values)
     marker: dict[str, Any] = {"colorscale": scale.colors, "cmin": scale.low, "cmax": scale.high}
@@ -135,7 +135,7 @@ def _points(panel: Panel, rows: np.ndarray, texts: Sequence[str], marker: dict[s
     )
 
 
-def _menu(colorings: Sequence[Scale | Kinds], sizes: Sequence[int]) -> dict[str, Any]:
+def _menu(colorings: Sequence[ColorScale | Categories], sizes: Sequence[int]) -> dict[str, Any]:
     """Return the menu that shows the traces of one colouring and hides those of the others."""
     ends = list(accumulate(sizes))
     return {

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
-from emrl_ray.io.parquet import TableRows
+from emrl_ray.io.parquet import ParquetTable
 from emrl_ray.reports.embedding_map.colorings import is_number
 
 TARGET = "target"
@@ -22,7 +22,7 @@ COMPUTED = ("class", "metal_content", "anion")
 
 
 def check_colors(colors: Sequence[str], schema: pa.Schema, source: str) -> None:
-    """Raise ConfigError, in one line, at a colouring that is none and no column of the table."""
+    """Raise UserError, in one line, at a colouring that is none and no column of the table."""
     own = [
         field.name
         for field in schema
@@ -32,7 +32,7 @@ def check_colors(colors: Sequence[str], schema: pa.Schema, source: str) -> None:
     for color in colors:
         if color not in (TARGET, *COMPUTED, *own):
             further = f"or a column of {source}: {', '.join(own)}" if own else "as it has no others"
-            raise ConfigError(f"--color {color}: give {TARGET}, {', '.join(COMPUTED)}, {further}")
+            raise UserError(f"--color {color}: give {TARGET}, {', '.join(COMPUTED)}, {further}")
 
 
 def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.Table:
@@ -40,7 +40,7 @@ def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.T
 
     One row group at a time is in memory.
     """
-    table = TableRows.of(crystals)
+    table = ParquetTable.of(crystals)
     drawn = np.arange(table.num_rows)
     if len(drawn) > rows:
         drawn = np.sort(np.random.default_rng(seed).choice(len(drawn), rows, replace=False))

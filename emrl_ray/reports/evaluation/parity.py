@@ -17,9 +17,9 @@ SIZE, KEY = 4.6, 0.8
 """Width and height, and what the scale of counts adds to the width; inches."""
 DPI = 200
 COLOR, LINE = "#1b5e9b", "#888888"
-MOST_INTERVALS = 150
+MAX_INTERVALS = 150
 """With more rows the intervals would hide the points."""
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 """With more rows points would hide each other, and hexagons show how many there are."""
 HEXAGONS = 55
 """Hexagons along the horizontal axis."""
@@ -47,11 +47,11 @@ def parity(
     with style():
         from matplotlib.figure import Figure
 
-        many = len(true) > MOST_POINTS
+        many = len(true) > MAX_POINTS
         figure = Figure(figsize=(SIZE + KEY * many, SIZE), layout="constrained")
         axes = figure.add_subplot()
         bars = intervals
-        if bars is not None and (len(true) > MOST_INTERVALS or not np.isfinite(bars).all()):
+        if bars is not None and (len(true) > MAX_INTERVALS or not np.isfinite(bars).all()):
             bars = None
         limits = _limits(true, predicted, *(bars or ()))
         axes.plot(limits, limits, color=LINE, linewidth=0.8, zorder=0)

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import KNOWN_ID
-from emrl_ray.training.evaluation import floors, score, within
+from emrl_ray.training.evaluation import baselines, fraction_within, score
 
 WORST = 5
 """Elements that are named."""
-LEAST_ROWS = 10
+MIN_ROWS = 10
 """Rows that an element needs to be named: an error of fewer is an accident."""
 DOMAIN = "in_domain"
 SEEN = {
@@ -32,7 +32,7 @@ def measured(
 
     `reference` are the model's training rows (id, formula, true_value), `calibration` the ids of its
     calibration rows; rows are found among them by id, and in any cell by known_id. Of the result,
-    `floors` is None without reference rows, `intervals`, which are to hold with `confidence`,
+    `baselines` is None without reference rows, `intervals`, which are to hold with `confidence`,
     without any, `domain` where the model knows of none (no column in_domain, or nulls);
     `mean_width` is None where it is infinite.
     """
@@ -66,7 +66,7 @@ def _floors(
 ) -> dict[str, dict[str, float]] | None:
     if reference.num_rows == 0:
         return None
-    found = floors(
+    found = baselines(
         reference.column("true_value").to_numpy(),
         reference.column("formula"),
         true,
@@ -91,7 +91,7 @@ def _intervals(
 def _covered(rows: pa.Table, true: NDArray[np.float64]) -> NDArray[np.bool_] | None:
     """Return whether each interval holds the true value; None without intervals."""
     lower, upper = rows.column("lower"), rows.column("upper")
-    return None if lower.null_count else within(lower.to_numpy(), upper.to_numpy(), true)
+    return None if lower.null_count else fraction_within(lower.to_numpy(), upper.to_numpy(), true)
 
 
 def _domain(
@@ -184,6 +184,6 @@ def sentences(metrics: dict[str, Any], by_element: pa.Table, unit: str | None) -
 
 def _worst(by_element: pa.Table, value: Any) -> str:
     """Return the elements with the largest errors, of those that enough crystals have."""
-    often = by_element.filter(pc.field("rows") >= LEAST_ROWS).slice(0, WORST).to_pylist()
+    often = by_element.filter(pc.field("rows") >= MIN_ROWS).slice(0, WORST).to_pylist()
     named = [f"{row['element']} {row['mae']:.4f} ({row['rows']:,})" for row in often]
     return ", ".join(named)

@@ -23,8 +23,8 @@ from emrl_ray.reports.screening.cells import (
     text_cell,
 )
 from emrl_ray.reports.screening.interval_scale import IntervalScale
-from emrl_ray.reports.screening.run_folder import Run
-from emrl_ray.reports.screening.sought import Sought, names
+from emrl_ray.reports.screening.run_folder import ScreeningRun
+from emrl_ray.reports.screening.sought import ReportedObjective, names
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
 from emrl_ray.screening.supply_risk import COST, HAZARDS
 
@@ -42,7 +42,7 @@ class Column(NamedTuple):
     """Ends of the scale on which its cells are drawn, if they are."""
 
 
-def columns_of(run: Run, scales: Sequence[IntervalScale]) -> list[Column]:
+def columns_of(run: ScreeningRun, scales: Sequence[IntervalScale]) -> list[Column]:
     """Return the columns for which a run has values, in their order; a scale for each objective."""
     rows = run.shortlist
     columns = [
@@ -71,7 +71,9 @@ def columns_of(run: Run, scales: Sequence[IntervalScale]) -> list[Column]:
     return columns
 
 
-def _of_objective(run: Run, made: Sought, name: str, scale: IntervalScale) -> Iterator[Column]:
+def _of_objective(
+    run: ScreeningRun, made: ReportedObjective, name: str, scale: IntervalScale
+) -> Iterator[Column]:
     """Yield prediction, interval and probability of an objective; `name` is empty for the only one."""
     rows, unit = run.shortlist, f", {made.unit}" if made.unit else ""
     kind = f"{made.number + 1}" if made.number else ""
@@ -90,7 +92,7 @@ def _of_objective(run: Run, made: Sought, name: str, scale: IntervalScale) -> It
         yield Column(title, f"p{kind}", partial(number_cell, name=p_name, decimals=3))
 
 
-def _of_nearest(run: Run, decimals: int) -> Iterator[Column]:
+def _of_nearest(run: ScreeningRun, decimals: int) -> Iterator[Column]:
     """Yield the columns of the nearest known crystal, which is the first model's."""
     rows, made = run.shortlist, run.first
     if not has_any(rows, "nearest_id"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from emrl_ray.reports.markup import NONE_PREDICTED, bars, counted, paragraph, section, share
-from emrl_ray.reports.screening.run_folder import Run
+from emrl_ray.reports.screening.run_folder import ScreeningRun
 from emrl_ray.screening.domain_counts import DomainCounts, reason_words
 from emrl_ray.screening.statistics import LibrarySummary
 
@@ -13,7 +13,7 @@ DETAILS_SHOWN = 8
 """Elements and pairs that are named as unseen."""
 
 
-def domain_section(run: Run, library: LibrarySummary | None) -> str:
+def domain_section(run: ScreeningRun, library: LibrarySummary | None) -> str:
     """Return how many rows are out of the domain of each model, and for which reason."""
     title = "Out of domain"
     if library is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emrl_ray.reports.markup import bars, counted, paragraph, section
-from emrl_ray.reports.screening.run_folder import Run
+from emrl_ray.reports.screening.run_folder import ScreeningRun
 
 SHORTLISTED = "on the shortlist"
 
@@ -21,7 +21,7 @@ class Step(NamedTuple):
     """What became of the others, in words."""
 
 
-def funnel_section(run: Run) -> str:
+def funnel_section(run: ScreeningRun) -> str:
     """Return how many rows were left after each filter and choice."""
     title = "From the library to the shortlist"
     steps = funnel(run.manifest)

@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import float_column
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.model.uncertainty import ConformalCalibration
 from emrl_ray.reports.screening.model_folder import sampled
-from emrl_ray.training.evaluation import within
+from emrl_ray.training.evaluation import fraction_within
 
 STORED = 0.9
 """Confidence of the intervals that a model keeps."""
 CONFIDENCES = np.arange(0.05, 1.0, 0.05)
 """Nominal confidences at which coverage is measured."""
-LEAST_ROWS = 20
+MIN_ROWS = 20
 """Calibration rows below which no coverage by confidence is drawn."""
 
 
@@ -34,7 +34,7 @@ class HeldOut(NamedTuple):
     @property
     def covered(self) -> int:
         """Rows whose target lies in the interval."""
-        return int(within(self.lower, self.upper, self.target).sum())
+        return int(fraction_within(self.lower, self.upper, self.target).sum())
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -60,7 +60,7 @@ def held_out_parts(held_out: pa.Table | None) -> dict[str, HeldOut]:
     return found
 
 
-def stretch(calibration: Calibration | None, confidence: float) -> float | None:
+def stretch(calibration: ConformalCalibration | None, confidence: float) -> float | None:
     """Return by what the half widths of the stored intervals grow for another confidence.
 
     None where a calibration that tells it is lacking; infinite where its rows are too few.
@@ -94,12 +94,14 @@ def median_half_width(parts: dict[str, HeldOut]) -> float:
     return float(np.median(halves)) if len(halves) else math.inf
 
 
-def coverage(test: HeldOut | None, calibration: Calibration | None) -> NDArray[np.float64] | None:
+def coverage(
+    test: HeldOut | None, calibration: ConformalCalibration | None
+) -> NDArray[np.float64] | None:
     """Return (2, n) nominal confidences and the shares of test rows that are covered at these.
 
-    None without test rows with finite intervals, or with fewer than `LEAST_ROWS` calibration rows.
+    None without test rows with finite intervals, or with fewer than `MIN_ROWS` calibration rows.
     """
-    if test is None or calibration is None or len(calibration.ratios) < LEAST_ROWS:
+    if test is None or calibration is None or len(calibration.ratios) < MIN_ROWS:
         return None
     factors = [stretch(calibration, float(confidence)) for confidence in CONFIDENCES]
     held = [float((test.scores <= factor).mean()) for factor in factors if factor is not None]

@@ -22,14 +22,14 @@ from emrl_ray.reports.markup import (
     text,
 )
 from emrl_ray.reports.screening.axes import Axes, with_window
-from emrl_ray.reports.screening.run_folder import Run, count_rejects
+from emrl_ray.reports.screening.run_folder import ScreeningRun, count_rejects
 from emrl_ray.screening.statistics import LibrarySummary
 
 LEVELS = 7
 """Shades of the density on the map."""
 
 
-def predictions_section(run: Run, library: LibrarySummary | None) -> str:
+def predictions_section(run: ScreeningRun, library: LibrarySummary | None) -> str:
     """Return the histogram of all predictions."""
     what = f"Predictions of {run.first.target}" if run.several else "Predictions"
     title = f"{what} over the whole library"
@@ -72,7 +72,7 @@ def _columns(
     return f'<path class="{kind}" d="{path}"/>' if path else ""
 
 
-def _about_histogram(run: Run, library: LibrarySummary) -> str:
+def _about_histogram(run: ScreeningRun, library: LibrarySummary) -> str:
     said = []
     if run.first.window:
         within, trusted = library.in_window
@@ -108,7 +108,7 @@ def _window_beyond(window: tuple[float, float], library: LibrarySummary) -> str:
     return "The window lies to the left, beyond what is drawn." if window[1] < left else ""
 
 
-def map_section(run: Run, library: LibrarySummary | None) -> str:
+def map_section(run: ScreeningRun, library: LibrarySummary | None) -> str:
     """Return the map of the embedding space: library, training set and shortlist."""
     title = "Map of the embedding space"
     if library is None:
@@ -203,7 +203,7 @@ def _marks(axes: Axes, rows: pa.Table) -> Iterator[str]:
         )
 
 
-def rejects_section(run: Run) -> str:
+def rejects_section(run: ScreeningRun) -> str:
     """Return what was rejected, by reason."""
     title = "Rejects"
     if run.rejects is None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from emrl_ray.crystals.counts import duration
 from emrl_ray.reports.markup import counted, facts, paragraph, plain, section, table, text
-from emrl_ray.reports.screening.run_folder import Run
+from emrl_ray.reports.screening.run_folder import ScreeningRun
 
 
-def machine_section(run: Run) -> str:
+def machine_section(run: ScreeningRun) -> str:
     """Return versions, seconds a stage, machine, and cost if it is known."""
     manifest = run.manifest
     seconds = manifest.get("seconds") or {}
@@ -27,7 +27,7 @@ def machine_section(run: Run) -> str:
     return section("machine", "Versions, times and machine", _beside(parts), _options(run))
 
 
-def _costs(run: Run) -> Iterator[tuple[str, object]]:
+def _costs(run: ScreeningRun) -> Iterator[tuple[str, object]]:
     manifest = run.manifest
     rate = manifest.get("throughput") or {}
     if "crystals_per_second" in rate:
@@ -60,7 +60,7 @@ def _beside(parts: list[str]) -> str:
     return f'<div class="beside">{"".join(parts)}</div>'
 
 
-def _options(run: Run) -> str:
+def _options(run: ScreeningRun) -> str:
     """Return all options of the run, folded away."""
     if not run.config:
         return ""

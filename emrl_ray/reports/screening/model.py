@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.model import Card
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.model.uncertainty import ConformalCalibration
 from emrl_ray.reports.markup import (
     counted,
     decimals_for,
@@ -35,8 +35,8 @@ from emrl_ray.reports.screening.held_out import (
     stretched,
     thinned,
 )
-from emrl_ray.reports.screening.run_folder import Run
-from emrl_ray.reports.screening.sought import Sought
+from emrl_ray.reports.screening.run_folder import ScreeningRun
+from emrl_ray.reports.screening.sought import ReportedObjective
 
 CONFORMAL = (
     "Split conformal intervals hold their confidence on average over crystals that are exchangeable "
@@ -48,7 +48,7 @@ NO_STABILITY = (
 )
 
 
-def model_section(run: Run) -> str:
+def model_section(run: ScreeningRun) -> str:
     """Return parity and coverage of each model, its errors, and what intervals do not promise."""
     several = len(run.models) > 1
     title = "How good the models are" if several else "How good the model is"
@@ -60,7 +60,7 @@ def model_section(run: Run) -> str:
     return section("model", title, *parts)
 
 
-def _model(run: Run, made: Sought) -> Iterator[str]:
+def _model(run: ScreeningRun, made: ReportedObjective) -> Iterator[str]:
     """Yield what is said of one model."""
     card = made.model.card
     if card is None:
@@ -79,7 +79,9 @@ def _model(run: Run, made: Sought) -> Iterator[str]:
     yield _errors(card)
 
 
-def _untold(run: Run, made: Sought, parts: dict[str, HeldOut], factor: float | None) -> str:
+def _untold(
+    run: ScreeningRun, made: ReportedObjective, parts: dict[str, HeldOut], factor: float | None
+) -> str:
     """Return what the figures are not of, in sentences."""
     assert made.model.card is not None
     if not parts:
@@ -104,7 +106,7 @@ def _untold(run: Run, made: Sought, parts: dict[str, HeldOut], factor: float | N
     return " ".join(said)
 
 
-def _parity(made: Sought, parts: dict[str, HeldOut], confidence: float) -> str:
+def _parity(made: ReportedObjective, parts: dict[str, HeldOut], confidence: float) -> str:
     """Return predictions over targets, with the stored intervals' typical width as a band."""
     values = np.concatenate([np.concatenate(rows[:2]) for rows in parts.values()])
     low, high = float(values.min()), float(values.max())
@@ -160,7 +162,7 @@ def _covered(parts: dict[str, HeldOut], confidence: float) -> str:
     )
 
 
-def _coverage(test: HeldOut | None, calibration: Calibration | None) -> str:
+def _coverage(test: HeldOut | None, calibration: ConformalCalibration | None) -> str:
     """Return how much of the test rows intervals hold by the confidence that they are made for.
 
     Intervals of other confidences are those stored, stretched as the calibration rows ask for.

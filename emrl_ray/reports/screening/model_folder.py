@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.config.errors import one_line
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import absolute, locate
+from emrl_ray.io.paths import absolute_uri, resolve
 from emrl_ray.model import HELD_OUT, REFERENCE, Card, read_card
-from emrl_ray.model.errors import damage_reported
+from emrl_ray.model.errors import corruption_reported
 from emrl_ray.model.files import read_calibrations
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.model.uncertainty import ConformalCalibration
 
-MOST_POINTS = 3000
+MAX_POINTS = 3000
 """Rows of the training set on the map, and of either part on a parity plot."""
-PLACES = ["map_x", "map_y"]
+COORDINATES = ["map_x", "map_y"]
 HELD_OUT_COLUMNS = ["part", "target", "prediction", "lower", "upper"]
 
 
@@ -36,7 +36,7 @@ class ModelFolder(NamedTuple):
     """Some rows of the training set, with map_x and map_y; None if the model has no map."""
     held_out: pa.Table | None = None
     """`HELD_OUT_COLUMNS` of rows that the best head was not fitted to."""
-    calibration: Calibration | None = None
+    calibration: ConformalCalibration | None = None
     """Of the best head; None if the model has none that can be read."""
 
 
@@ -53,13 +53,13 @@ def find_model(place: str, used: str | None) -> ModelFolder:
 
 
 def named_model(place: str, used: str | None) -> ModelFolder:
-    """Return the model that a user names; raises ConfigError, in one line, if it is none or another."""
+    """Return the model that a user names; raises UserError, in one line, if it is none or another."""
     try:
         found = _read(place, used)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"--model {one_line(error)}") from None
+        raise UserError(f"--model {one_line(error)}") from None
     if found is None:
-        raise ConfigError(f"--model {place}: not, or no longer, the model that this run used")
+        raise UserError(f"--model {place}: not, or no longer, the model that this run used")
     return found
 
 
@@ -77,31 +77,31 @@ def _read(place: str, used: str | None) -> ModelFolder | None:
 
 
 def _reference(model: str) -> pa.Table | None:
-    """Return the places of at most `MOST_POINTS` rows of the training set on the map."""
-    place = locate(model) / REFERENCE
+    """Return the places of at most `MAX_POINTS` rows of the training set on the map."""
+    place = resolve(model) / REFERENCE
     with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
-        there = set(PLACES) <= set(parquet.schema_arrow.names)
-        return sampled(parquet.read(PLACES)) if there else None
+        there = set(COORDINATES) <= set(parquet.schema_arrow.names)
+        return sampled(parquet.read(COORDINATES)) if there else None
 
 
 def _held_out(model: str) -> pa.Table | None:
-    place = locate(model) / HELD_OUT
+    place = resolve(model) / HELD_OUT
     if not place.is_file():
         return None
-    return read_table(f"{absolute(model).rstrip('/')}/{HELD_OUT}", HELD_OUT_COLUMNS)
+    return read_table(f"{absolute_uri(model).rstrip('/')}/{HELD_OUT}", HELD_OUT_COLUMNS)
 
 
-def _calibration(model: str, head: str) -> Calibration | None:
+def _calibration(model: str, head: str) -> ConformalCalibration | None:
     try:
-        with damage_reported(model):
-            return read_calibrations(locate(model)).get(head)
+        with corruption_reported(model):
+            return read_calibrations(resolve(model)).get(head)
     except ValueError:
         return None
 
 
 def sampled(table: pa.Table) -> pa.Table:
-    """Return a table, or of a larger one `MOST_POINTS` rows at random, always the same."""
-    if table.num_rows <= MOST_POINTS:
+    """Return a table, or of a larger one `MAX_POINTS` rows at random, always the same."""
+    if table.num_rows <= MAX_POINTS:
         return table
-    rows = np.random.default_rng(0).choice(table.num_rows, MOST_POINTS, replace=False)
+    rows = np.random.default_rng(0).choice(table.num_rows, MAX_POINTS, replace=False)
     return table.take(np.sort(rows))

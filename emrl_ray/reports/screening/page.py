@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.io.atomic import write_bytes
-from emrl_ray.io.paths import absolute, locate
+from emrl_ray.io.paths import absolute_uri, resolve
 from emrl_ray.reports.markup import document, text
 from emrl_ray.reports.screening.domain import domain_section
 from emrl_ray.reports.screening.funnel import funnel_section
@@ -16,7 +16,7 @@ from emrl_ray.reports.screening.library import map_section, predictions_section,
 from emrl_ray.reports.screening.machine import machine_section
 from emrl_ray.reports.screening.model import model_section
 from emrl_ray.reports.screening.question import problems, question_section
-from emrl_ray.reports.screening.run_folder import Run, read_run
+from emrl_ray.reports.screening.run_folder import ScreeningRun, read_run
 from emrl_ray.reports.screening.table import shortlist_section
 from emrl_ray.screening.statistics import LibrarySummary, summarize_library
 
@@ -62,25 +62,25 @@ class _Written(NamedTuple):
     """A page and what it was made of."""
 
     place: str
-    run: Run
+    run: ScreeningRun
     library: LibrarySummary | None
 
 
 def _write(uri: str, model: str | None) -> _Written:
     run = read_run(uri, model)
     library = summarize_library(run.predictions, run.first.window, run.endings)
-    write_bytes(page(run, library).encode(), locate(uri) / PAGE)
-    return _Written(f"{absolute(uri).rstrip('/')}/{PAGE}", run, library)
+    write_bytes(page(run, library).encode(), resolve(uri) / PAGE)
+    return _Written(f"{absolute_uri(uri).rstrip('/')}/{PAGE}", run, library)
 
 
-def _rows_missing(run: Run, library: LibrarySummary | None) -> Iterator[str]:
+def _rows_missing(run: ScreeningRun, library: LibrarySummary | None) -> Iterator[str]:
     """Yield that a run's files have not the rows that its manifest counts, in a sentence."""
     predicted, found = run.counts.get("predicted"), library.rows if library else 0
     if predicted is not None and predicted != found:
         yield f"predictions/ has {found:,} rows, the manifest counts {predicted:,}"
 
 
-def page(run: Run, library: LibrarySummary | None) -> str:
+def page(run: ScreeningRun, library: LibrarySummary | None) -> str:
     """Return the page of a run with the counts of its predictions."""
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in CONTENTS.items())
     parts = [

@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.schema import float_column
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.reports.markup import facts, paragraph, per_cent, section, table
 from emrl_ray.reports.screening.columns import has_any
 from emrl_ray.reports.screening.funnel import cut_short
-from emrl_ray.reports.screening.run_folder import Run
-from emrl_ray.reports.screening.sought import Sought, names
+from emrl_ray.reports.screening.run_folder import ScreeningRun
+from emrl_ray.reports.screening.sought import ReportedObjective, names
 from emrl_ray.screening.domain_counts import verdict
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
 from emrl_ray.screening.shortlist import LIKELY
 
 
-def question_section(run: Run) -> str:
+def question_section(run: ScreeningRun) -> str:
     """Return the question in a sentence, the answer, and what belongs to them as a list."""
     return section(
         "question",
@@ -34,17 +34,17 @@ def question_section(run: Run) -> str:
     )
 
 
-def problems(run: Run) -> list[str]:
+def problems(run: ScreeningRun) -> list[str]:
     """Return what is wrong with the models of a run, a sentence each."""
     return list(dict.fromkeys(made.model.problem for made in run.sought if made.model.problem))
 
 
-def question(run: Run) -> str:
+def question(run: ScreeningRun) -> str:
     """Return what the run was asked."""
     asked = ("target_window", "maximize", "minimize")
     if not any(run.config.get(name) for name in asked):
         return "This run does not tell what it was asked."
-    library = locate(str(run.config["crystals"])).name if run.config.get("crystals") else ""
+    library = resolve(str(run.config["crystals"])).name if run.config.get("crystals") else ""
     rows = run.counts.get("rows_in")
     of_library = f" of {library}" if library else ""
     if rows == 1:
@@ -53,7 +53,7 @@ def question(run: Run) -> str:
     return f"{which}{of_library} have {_sought(run)}?"
 
 
-def _answer(run: Run) -> str:
+def _answer(run: ScreeningRun) -> str:
     """Return how many candidates are on the shortlist and which is the first, in a sentence."""
     rows = run.shortlist
     if run.counts.get("predicted") == 0:
@@ -67,7 +67,7 @@ def _answer(run: Run) -> str:
     return f"{rows.num_rows:,} candidates are on the shortlist; the first is {name}."
 
 
-def likely(run: Run) -> str:
+def likely(run: ScreeningRun) -> str:
     """Return how many of the shortlist are likelier than not to be what is sought, in a sentence."""
     rows, name = run.shortlist, P_ALL if run.several else P_IN_WINDOW
     if run.first.window is None or not has_any(rows, name):
@@ -86,7 +86,7 @@ def likely(run: Run) -> str:
     return f"{said}; the best has a probability of {best}."
 
 
-def _trusted(run: Run, found: NDArray[np.bool_]) -> str:
+def _trusted(run: ScreeningRun, found: NDArray[np.bool_]) -> str:
     """Return how many of the rows `found` are in the domain, after a comma; empty if that is not told."""
     inside, outside = verdict(run.shortlist, run.endings)
     if not (inside | outside).any():
@@ -96,7 +96,7 @@ def _trusted(run: Run, found: NDArray[np.bool_]) -> str:
     return f", {trusted} of them in the domain of {whose}"
 
 
-def _sought(run: Run) -> str:
+def _sought(run: ScreeningRun) -> str:
     if run.first.window is None:
         largest = "largest" if run.config.get("maximize") else "smallest"
         return f"the {largest} {run.first.target}"
@@ -105,7 +105,7 @@ def _sought(run: Run) -> str:
     )
 
 
-def _facts(run: Run) -> Iterator[tuple[str, object]]:
+def _facts(run: ScreeningRun) -> Iterator[tuple[str, object]]:
     config, card = run.config, run.first.model.card
     if not run.several:
         yield "Target", run.first.label if card else None
@@ -131,12 +131,12 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
         yield "Finished", run.finished.strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
-def _trained_on(made: Sought) -> str | None:
+def _trained_on(made: ReportedObjective) -> str | None:
     card = made.model.card
     return f"{card.rows['train']:,} crystals" if card and "train" in card.rows else None
 
 
-def _models(run: Run) -> str:
+def _models(run: ScreeningRun) -> str:
     """Return the objectives and their models, a row each."""
     head = ("Objective", "Wanted", "Model", "Regressor", "Trained on", "Level of theory")
     rows = []
@@ -148,7 +148,7 @@ def _models(run: Run) -> str:
     return table("The objectives of the run; all are to be met.", head, rows)
 
 
-def _ranked_by(run: Run) -> str | None:
+def _ranked_by(run: ScreeningRun) -> str | None:
     if run.first.window is None:
         if run.config.get("maximize"):
             return "largest prediction"

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import Location, absolute, list_files, locate, read_json
-from emrl_ray.reports.screening.sought import Sought, judges, read_sought
+from emrl_ray.io.paths import Location, absolute_uri, list_files, read_json, resolve
+from emrl_ray.reports.screening.sought import ReportedObjective, judges, read_objectives
 from emrl_ray.runs.result_folder import finished_manifest
 from emrl_ray.screening.prediction_files import batches, damage_named
 
@@ -26,7 +26,7 @@ class RejectKind(NamedTuple):
     reason: str
 
 
-class Run(NamedTuple):
+class ScreeningRun(NamedTuple):
     """A finished run and its models."""
 
     name: str
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     shortlist: pa.Table
     rejects: list[Location] | None
     """None if the run has no folder of rejects."""
-    sought: list[Sought]
+    sought: list[ReportedObjective]
     """The objectives, one or more."""
 
     @property
@@ -51,7 +51,7 @@ class Run(NamedTuple):
         return self.manifest.get("counts") or {}
 
     @property
-    def first(self) -> Sought:
+    def first(self) -> ReportedObjective:
         """The first objective."""
         return self.sought[0]
 
@@ -61,7 +61,7 @@ class Run(NamedTuple):
         return len(self.sought) > 1
 
     @property
-    def models(self) -> dict[str, Sought]:
+    def models(self) -> dict[str, ReportedObjective]:
         """Each model's first objective, by a short name of the model."""
         return judges(self.sought)
 
@@ -76,13 +76,13 @@ class Run(NamedTuple):
         return float(self.config.get("confidence") or 0.9)
 
 
-def read_run(uri: str, model: str | None = None) -> Run:
+def read_run(uri: str, model: str | None = None) -> ScreeningRun:
     """Return the run in a folder; `model` is its first model's folder if that was moved.
 
     Raises FileNotFoundError or ValueError, in one line, if there is no finished run or a file of it
-    is damaged, and ConfigError if `model` is given and is none or another.
+    is damaged, and UserError if `model` is given and is none or another.
     """
-    folder, place = locate(uri), finished_manifest(uri)
+    folder, place = resolve(uri), finished_manifest(uri)
     manifest = _mapping(place, uri)
     predictions = list_files(folder / "predictions", ".parquet")
     predicted = (manifest.get("counts") or {}).get("predicted") or 0
@@ -92,19 +92,19 @@ def read_run(uri: str, model: str | None = None) -> Run:
         )
     shortlist = _shortlist(uri)
     rejects = folder / "rejects"
-    return Run(
+    return ScreeningRun(
         folder.name,
         manifest,
         _date(manifest, place),
         predictions,
         shortlist,
         list_files(rejects, ".parquet") if rejects.exists() else None,
-        read_sought(manifest, shortlist.schema, model),
+        read_objectives(manifest, shortlist.schema, model),
     )
 
 
 def _shortlist(uri: str) -> pa.Table:
-    place = f"{absolute(uri).rstrip('/')}/shortlist.parquet"
+    place = f"{absolute_uri(uri).rstrip('/')}/shortlist.parquet"
     with damage_named(place):
         rows = read_table(place)
     if "id" not in rows.column_names:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from emrl_ray.config.base import number_text, window_of
-from emrl_ray.crystals.units import origin_of
-from emrl_ray.io.paths import locate
+from emrl_ray.crystals.units import column_metadata
+from emrl_ray.io.paths import resolve
 from emrl_ray.reports.screening.model_folder import ModelFolder, find_model, named_model
 from emrl_ray.screening.objectives import suffix
 
 
-class Sought(NamedTuple):
+class ReportedObjective(NamedTuple):
     """An objective of a run."""
 
     number: int
@@ -55,12 +55,12 @@ class Sought(NamedTuple):
         return f"between {number_text(low)} and {number_text(high)}{unit}"
 
 
-def read_sought(
+def read_objectives(
     manifest: Mapping[str, Any], shortlist: pa.Schema, model: str | None
-) -> list[Sought]:
+) -> list[ReportedObjective]:
     """Return the objectives of a run, one or more.
 
-    `model` is the folder of the first one's model if that was moved: raises ConfigError, in one line,
+    `model` is the folder of the first one's model if that was moved: raises UserError, in one line,
     if it is none or another.
     """
     config = manifest.get("config") or {}
@@ -81,14 +81,14 @@ def read_sought(
         text = str(made["window"]) if made.get("window") else None
         window = window_of("target-window", text)
         words = str(target).replace("_", " ")
-        found.append(Sought(number, words, unit or "", window, head, models[place]))
+        found.append(ReportedObjective(number, words, unit or "", window, head, models[place]))
     return found
 
 
 def _unit(shortlist: pa.Schema, number: int) -> str | None:
     """Return the unit in which a shortlist has the predictions of an objective."""
     place = shortlist.get_field_index(f"prediction{suffix(number)}")
-    return origin_of(shortlist.field(place)).unit if place >= 0 else None
+    return column_metadata(shortlist.field(place)).unit if place >= 0 else None
 
 
 def _heads(config: Mapping[str, Any], count: int) -> list[str | None]:
@@ -98,7 +98,7 @@ def _heads(config: Mapping[str, Any], count: int) -> list[str | None]:
     return (heads + [None] * count)[:count]
 
 
-def names(sought: Sequence[Sought]) -> list[str]:
+def names(sought: Sequence[ReportedObjective]) -> list[str]:
     """Return a short name of each objective, unlike the others': target, regressor, model."""
     found = [each.target for each in sought]
     found = _told_apart(found, (f"({each.head})" if each.head else "" for each in sought))
@@ -106,9 +106,9 @@ def names(sought: Sequence[Sought]) -> list[str]:
     return _told_apart(found, (f"({each.number + 1})" for each in sought))
 
 
-def judges(sought: Sequence[Sought]) -> dict[str, Sought]:
+def judges(sought: Sequence[ReportedObjective]) -> dict[str, ReportedObjective]:
     """Return one objective for each model, by a short name of the model."""
-    found: dict[str, Sought] = {}
+    found: dict[str, ReportedObjective] = {}
     for each in sought:
         found.setdefault(each.model.place or str(each.number), each)
     each_once = list(found.values())
@@ -128,4 +128,4 @@ def _told_apart(names: Sequence[str], words: Iterable[str]) -> list[str]:
 
 
 def _folder(model: ModelFolder) -> str:
-    return locate(model.place).name if model.place else ""
+    return resolve(model.place).name if model.place else ""

@@ -15,7 +15,7 @@ from emrl_ray.reports.markup import text
 
 SIZE, MARGIN = 120, 4
 """Side of a picture and its margin, pixels."""
-MOST_ATOMS = 90
+MAX_ATOMS = 90
 """Atoms of a picture; of more, those nearest to the eye are drawn."""
 JUDGED_ATOMS = 200
 """Atoms that decide from where a cell is looked at."""
@@ -74,7 +74,7 @@ class StructurePictures:
         picture = _Picture(_upright(rows), *_with_images(numbers, fractions % 1), self._radii)
         words = f"Unit cell of {name}, {len(numbers)} atoms"
         if picture.hidden:
-            words += f"; the {MOST_ATOMS} nearest to the eye are drawn"
+            words += f"; the {MAX_ATOMS} nearest to the eye are drawn"
         return picture.svg(words) + _key(numbers)
 
     def definitions(self) -> str:
@@ -121,7 +121,7 @@ class _Picture:
         )
         self.scale = (SIZE - 2 * MARGIN) / float((high - low).max())
         self.center = (low + high) / 2
-        order = np.argsort(seen[:, 2], kind="stable")[-MOST_ATOMS:]
+        order = np.argsort(seen[:, 2], kind="stable")[-MAX_ATOMS:]
         self.hidden = len(seen) - len(order)
         self.numbers, self.radius = numbers[order], radius[order] * self.scale
         self.atoms, self.corners = self._pixels(seen[order]), self._pixels(seen_corners)
@@ -199,7 +199,7 @@ def _with_images(
         for shift in np.array(list(product((0, 1), repeat=3)))
         for atoms in [((wrapped < ON_FACE) | (shift == 0)).all(axis=1)]
     ]
-    if sum(len(found) for _, found in images) > MOST_ATOMS:
+    if sum(len(found) for _, found in images) > MAX_ATOMS:
         return numbers, wrapped
     return np.concatenate([found for _, found in images]), np.concatenate(
         [places for places, _ in images]

@@ -13,12 +13,12 @@ from emrl_ray.reports.markup import NOTHING, counted, paragraph, section, text
 from emrl_ray.reports.screening.cells import Cell, Row, written
 from emrl_ray.reports.screening.columns import Column, columns_of, has_any
 from emrl_ray.reports.screening.interval_scale import IntervalScale
-from emrl_ray.reports.screening.run_folder import Run
+from emrl_ray.reports.screening.run_folder import ScreeningRun
 from emrl_ray.reports.screening.structure_picture import StructurePictures
 from emrl_ray.screening.domain_counts import verdict
 from emrl_ray.screening.supply_risk import COST, HAZARDS
 
-MOST_PICTURES = 100
+MAX_PICTURES = 100
 OF_COST = (
     "Cost is that of the pure elements by mass, at prices from Wolfram Alpha and Wikipedia, nearly all of "
     "September 2013 (pymatgen); fluorine's, 1,900 USD/kg, is that of the pure gas, and fluorides "
@@ -32,7 +32,7 @@ OF_HAZARDS = (
 )
 
 
-def shortlist_section(run: Run) -> str:
+def shortlist_section(run: ScreeningRun) -> str:
     """Return the table of the shortlist, its pictures, and how to read them."""
     rows = run.shortlist
     if rows.num_rows == 0:
@@ -63,7 +63,7 @@ def _pictures(rows: pa.Table) -> _Drawn:
     if not set(GEOMETRY) <= set(rows.column_names):
         return _Drawn([], "")
     draw = StructurePictures()
-    first = rows.slice(0, MOST_PICTURES)
+    first = rows.slice(0, MAX_PICTURES)
     named = [name for name in ("id", "formula", *GEOMETRY) if name in rows.column_names]
     drawn = [
         ""
@@ -134,7 +134,7 @@ def _tools(columns: Sequence[Column], count: int) -> str:
     )
 
 
-def _counts(run: Run) -> str:
+def _counts(run: ScreeningRun) -> str:
     """Return how many rows are in domain, known and duplicated, in a sentence each."""
     rows, said = run.shortlist, []
     listed = rows.num_rows
@@ -151,7 +151,7 @@ def _counts(run: Run) -> str:
     return " ".join(said)
 
 
-def _duplicates(run: Run) -> str:
+def _duplicates(run: ScreeningRun) -> str:
     """Return how many candidates are the same crystal as one of the shortlist, and as another."""
     found = pc.sum(pc.list_value_length(run.shortlist.column("duplicates"))).as_py() or 0
     examined, repeated = run.counts.get("examined"), run.counts.get("repeated")
@@ -192,7 +192,7 @@ def _missing(rows: pa.Table) -> str:
     return f"This run does not tell: {', '.join(untold)}." if untold else ""
 
 
-def _how_to_read(run: Run, scales: Sequence[IntervalScale], pictures: int) -> str:
+def _how_to_read(run: ScreeningRun, scales: Sequence[IntervalScale], pictures: int) -> str:
     """Return what the columns mean, for `pictures` rows with a picture."""
     rows, said = run.shortlist, []
     if has_any(rows, "lower"):

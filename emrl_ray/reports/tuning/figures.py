@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrl_ray.config.search_space import Choice, Domain, Value
+from emrl_ray.config.search_space import ChoiceDomain, SearchDomain, Value
 from emrl_ray.experiments.tuning.results import Search
 from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
 from emrl_ray.reports.svg import style, svg
@@ -103,13 +103,13 @@ def _draw_errors(axes: Axes, search: Search, name: str) -> None:
 class _Places:
     """Where the values of an option lie on an axis from 0 to 1."""
 
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, domain: SearchDomain) -> None:
         self.domain = domain
-        self.log = not isinstance(domain, Choice) and domain.log
+        self.log = not isinstance(domain, ChoiceDomain) and domain.log
 
     def of(self, value: Value) -> float:
         """Return the place of a value."""
-        if isinstance(self.domain, Choice):
+        if isinstance(self.domain, ChoiceDomain):
             return (self.domain.values.index(value) + 0.5) / len(self.domain.values)
         low, high, here = (
             self._scaled(one) for one in (self.domain.low, self.domain.high, float(value))
@@ -121,7 +121,7 @@ class _Places:
 
     def ticks(self) -> dict[float, str]:
         """Return labels by their places: all values of a choice, five numbers of a range."""
-        if isinstance(self.domain, Choice):
+        if isinstance(self.domain, ChoiceDomain):
             return {self.of(value): f"{value}" for value in self.domain.values}
         low, high = self._scaled(self.domain.low), self._scaled(self.domain.high)
         shares = [step / 4 for step in range(5)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emrl_ray.config.search_space import Choice, Domain
+from emrl_ray.config.search_space import ChoiceDomain, SearchDomain
 from emrl_ray.crystals.counts import duration
 from emrl_ray.experiments.tuning.results import Search
 from emrl_ray.experiments.tuning.trial_store import Trial, TrialState
@@ -185,8 +185,8 @@ def _conditions(search: Search, manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _domain(domain: Domain) -> str:
-    if isinstance(domain, Choice):
+def _domain(domain: SearchDomain) -> str:
+    if isinstance(domain, ChoiceDomain):
         return ", ".join(_value(value) for value in domain.values)
     scale = ", logarithmic" if domain.log else ""
     return f"{_value(domain.low)} to {_value(domain.high)}{scale}"

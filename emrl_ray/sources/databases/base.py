@@ -8,35 +8,37 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.io.text import printable
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 ORIGIN_KEY = b"emrl_ray.origin"
 """Key of a table's metadata: where its rows come from, JSON."""
 
-Plan = Mapping[str, Any]
+FetchPlan = Mapping[str, Any]
 """What a server said of itself and of the query when a fetch began, as JSON holds it; a later call
 that goes on finds it again. `origin` is where the rows come from: source, version, query."""
-Progress = Callable[[int, int, Counts], None]
+Progress = Callable[[int, int, RowCounts], None]
 """Called with slices done, slices in all and counts: at the start and after each slice."""
 
 
-class Source(Protocol):
+class DatabaseSource(Protocol):
     """A database with one query of it."""
 
-    def plan(self, earlier: Plan | None) -> Plan:
+    def plan(self, earlier: FetchPlan | None) -> FetchPlan:
         """Return what the server says of itself and of the query.
 
-        `earlier` is the plan of the call that began the fetch. Raises ConfigError, in one line, if the
+        `earlier` is the plan of the call that began the fetch. Raises UserError, in one line, if the
         server is no longer what it was then.
         """
 
-    def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
+    def fetch(
+        self, plan: FetchPlan, output: PartitionedOutput, progress: Progress
+    ) -> Sequence[Named]:
         """Commit the slices that `output` does not hold yet; return all, in order."""
 
 
-def with_origin(table: pa.Table, plan: Plan, **more: str) -> pa.Table:
+def with_origin(table: pa.Table, plan: FetchPlan, **more: str) -> pa.Table:
     """Return a table that says in its metadata where its rows come from, and `more` texts."""
     notes = {key.encode(): value.encode() for key, value in more.items()}
     origin = printable(json.dumps(plan["origin"], ensure_ascii=False)).encode()

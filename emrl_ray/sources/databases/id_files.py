@@ -7,8 +7,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from emrl_ray.config import ConfigError
-from emrl_ray.io.paths import Location, locate
+from emrl_ray.config import UserError
+from emrl_ray.io.paths import Location, resolve
 from emrl_ray.sources.files.formats.csv import check_header
 
 NAMES = ("material_id", "mp_id", "mpid", "id")
@@ -21,7 +21,7 @@ def read_ids(uri: str, column: str | None = None) -> list[str]:
 
     The first row is a header if `column` is given or if it has one of `NAMES`; without a header the
     first column is that of the ids. Empty lines and lines that begin with # are none. Raises
-    ConfigError or FileNotFoundError, in one line, for a file that is something else.
+    UserError or FileNotFoundError, in one line, for a file that is something else.
     """
     rows = _rows(uri)
     header = [name.strip() for name in rows[0]]
@@ -32,13 +32,13 @@ def read_ids(uri: str, column: str | None = None) -> list[str]:
     index = header.index(known[0]) if known else 0
     ids = [row[index].strip() if len(row) > index else "" for row in rows[1 if known else 0 :]]
     if not any(ids):
-        raise ConfigError(f"--ids {uri}: no ids there")
+        raise UserError(f"--ids {uri}: no ids there")
     return ids
 
 
 def ids_file(uri: str) -> Location:
     """Return where a file of ids is; raises FileNotFoundError, in one line, if it is not there."""
-    place = locate(uri)
+    place = resolve(uri)
     if not place.is_file():
         raise FileNotFoundError(f"--ids {uri}: no such file")
     return place
@@ -54,8 +54,8 @@ def _rows(uri: str) -> Sequence[list[str]]:
         text = ids_file(uri).read_bytes().decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if "".join(row).strip()]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"--ids {uri}: no list of ids in UTF-8 ({error})") from None
+        raise UserError(f"--ids {uri}: no list of ids in UTF-8 ({error})") from None
     rows = [row for row in rows if not row[0].lstrip().startswith("#")]
     if not rows:
-        raise ConfigError(f"--ids {uri}: no ids there")
+        raise UserError(f"--ids {uri}: no ids there")
     return rows

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.config import FetchConfig, UserError
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.elements import named_elements
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.runs.partitioned_output import Named, Output
-from emrl_ray.sources.databases.base import Plan, Progress, with_origin
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
+from emrl_ray.sources.databases.base import FetchPlan, Progress, with_origin
 from emrl_ray.sources.databases.http_session import TransientError
 from emrl_ray.sources.databases.id_files import is_id, read_ids
 from emrl_ray.sources.databases.mp_client import Client, Query, canonical, connect
 from emrl_ray.sources.databases.mp_properties import DEFAULTS, column_name, summary_columns
-from emrl_ray.sources.databases.parallel import fetch_side_by_side
+from emrl_ray.sources.databases.parallel import fetch_in_parallel
 from emrl_ray.sources.databases.records import Entry, tabulate
-from emrl_ray.sources.databases.retry import Asker
+from emrl_ray.sources.databases.retry import RetryPolicy
 from emrl_ray.sources.files.formats.structure_json import read_structure
-from emrl_ray.sources.files.parsed import Flaw, attempt
+from emrl_ray.sources.files.parsed import ParseFailure, attempt
 
 NAME = "Materials Project"
 Document = dict[str, Any]
@@ -44,7 +44,7 @@ class Line(NamedTuple):
     text: str
     id: str | None
     """In the client's form; None if it is not asked for."""
-    flaw: Flaw | None = None
+    flaw: ParseFailure | None = None
     """Why it is not."""
 
 
@@ -58,25 +58,25 @@ class Lines(NamedTuple):
 class MaterialsProject:
     """The Materials Project, with the query or the ids of the options."""
 
-    def __init__(self, config: FetchConfig, asker: Asker) -> None:
-        """Check the options before anything is asked for; ConfigError, in one line, for a wrong one."""
+    def __init__(self, config: FetchConfig, asker: RetryPolicy) -> None:
+        """Check the options before anything is asked for; UserError, in one line, for a wrong one."""
         named_elements(config.elements, "elements")
         named_elements(config.exclude_elements, "exclude-elements")
         self.config, self.asker = config, asker
         self.fields = config.fields or list(DEFAULTS)
         self.columns = summary_columns(self.fields, config.theory)
-        self.limits = Limits.of(config, config.cutoff)
+        self.limits = ValidationLimits.of(config, config.cutoff)
         self.query = Query.of(config)
         self.texts = None if config.ids is None else read_ids(config.ids, config.id_column)
         self.client: Client = connect(config, asker)
 
-    def plan(self, earlier: Plan | None) -> Plan:
+    def plan(self, earlier: FetchPlan | None) -> FetchPlan:
         """Return origin and number of materials; see `Source`."""
         version = self.client.version
         if earlier is not None:
             before = earlier["origin"]["database_version"]
             if before != version:
-                raise ConfigError(
+                raise UserError(
                     f"{self.config.out} was begun with version {before} of the database, which is "
                     f"now {version}: use --overwrite or another --out"
                 )
@@ -86,7 +86,7 @@ class MaterialsProject:
         else:
             total = len(self.texts)
         if not total:
-            raise ConfigError(f"no material of the database (version {version}) is like that")
+            raise UserError(f"no material of the database (version {version}) is like that")
         origin = {
             "source": NAME,
             "endpoint": self.client.endpoint,
@@ -96,16 +96,18 @@ class MaterialsProject:
         }
         return {"origin": origin, "total": total}
 
-    def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
+    def fetch(
+        self, plan: FetchPlan, output: PartitionedOutput, progress: Progress
+    ) -> Sequence[Named]:
         """Commit what is missing; see `Source`."""
         threads = self.config.parallel
         if self.texts is None:
             pages = _pages(plan["total"], self.config.block_rows)
             work = partial(self._fetch_page, plan, output)
-            fetch_side_by_side(pages, output, work, threads, self.asker, progress)
+            fetch_in_parallel(pages, output, work, threads, self.asker, progress)
             return pages
         lists = _lists(self.texts, self.config.block_rows)
-        fetch_side_by_side(
+        fetch_in_parallel(
             lists, output, partial(self._fetch_ids, plan, output), threads, self.asker, progress
         )
         return lists
@@ -116,16 +118,18 @@ class MaterialsProject:
             return {"ids": self.config.ids}
         return self.query.criteria()
 
-    def _fetch_page(self, plan: Plan, output: Output, page: Page) -> Counts:
+    def _fetch_page(self, plan: FetchPlan, output: PartitionedOutput, page: Page) -> RowCounts:
         documents = self.asker(lambda: self._page(page))
         return self._commit(plan, output, page.name, documents, [])
 
-    def _fetch_ids(self, plan: Plan, output: Output, lines: Lines) -> Counts:
+    def _fetch_ids(self, plan: FetchPlan, output: PartitionedOutput, lines: Lines) -> RowCounts:
         wanted = [line.id for line in lines.lines if line.id is not None]
         found = self.asker(lambda: self._materials(wanted)) if wanted else {}
         documents = [found[each] for each in wanted if each in found]
         version = plan["origin"]["database_version"]
-        unknown = Flaw(RejectReason.UNKNOWN_ID, f"version {version} of the database has no such id")
+        unknown = ParseFailure(
+            RejectReason.UNKNOWN_ID, f"version {version} of the database has no such id"
+        )
         rejects = [
             (line.flaw or unknown).reject(line.text, str(self.config.ids), Stage.READ)
             for line in lines.lines
@@ -153,12 +157,12 @@ class MaterialsProject:
 
     def _commit(
         self,
-        plan: Plan,
-        output: Output,
+        plan: FetchPlan,
+        output: PartitionedOutput,
         name: str,
         documents: Sequence[Document],
         rejects: list[Reject],
-    ) -> Counts:
+    ) -> RowCounts:
         entries = [_entry(document, self.fields) for document in documents]
         table, further = tabulate(entries, self.columns, self.limits, self.client.endpoint)
         rows_in = len(entries) + len(rejects)
@@ -185,9 +189,11 @@ def _line(text: str, seen: set[str]) -> Line:
     """Return a line of a file of ids; `seen` are the ids so far, to which its own is added."""
     found = canonical(text) if is_id(text) else None
     if found is None:
-        return Line(text, None, Flaw(RejectReason.UNKNOWN_ID, "not an id such as mp-149"))
+        return Line(text, None, ParseFailure(RejectReason.UNKNOWN_ID, "not an id such as mp-149"))
     if found in seen:
-        return Line(text, None, Flaw(RejectReason.DUPLICATE_ID, "an earlier line has this id"))
+        return Line(
+            text, None, ParseFailure(RejectReason.DUPLICATE_ID, "an earlier line has this id")
+        )
     seen.add(found)
     return Line(text, found)
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import requests
 
-from emrl_ray.config import ConfigError, FetchConfig
+from emrl_ray.config import FetchConfig, UserError
 from emrl_ray.config.errors import one_line
 from emrl_ray.config.fetch import Range
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.sources.databases.http_session import Session, TransientError
-from emrl_ray.sources.databases.retry import Asker
+from emrl_ray.sources.databases.retry import RetryPolicy
 
 KEYS_AT = "https://next-gen.materialsproject.org/api"
 SPLIT = frozenset({414, 422})
@@ -122,10 +122,10 @@ class Client:
         raise ConnectionError(message)
 
 
-def connect(config: FetchConfig, asker: Asker) -> Client:
+def connect(config: FetchConfig, asker: RetryPolicy) -> Client:
     """Return a client of the server that the options name.
 
-    Raises ImportError, ConfigError (no key), PermissionError or ConnectionError, in one line.
+    Raises ImportError, UserError (no key), PermissionError or ConnectionError, in one line.
     """
     summaries = _summaries()
     key = find_key()
@@ -143,7 +143,7 @@ def connect(config: FetchConfig, asker: Asker) -> Client:
 
 
 def find_key() -> str:
-    """Return the key in MP_API_KEY or in pymatgen's settings; raises ConfigError if there is none."""
+    """Return the key in MP_API_KEY or in pymatgen's settings; raises UserError if there is none."""
     from mp_api.client.core.exceptions import MPRestError
     from mp_api.client.core.utils import validate_api_key
 
@@ -152,11 +152,9 @@ def find_key() -> str:
         with warnings.catch_warnings(action="ignore"):
             key = validate_api_key()
     except MPRestError:
-        raise ConfigError(
-            f"the Materials Project key is not one of 32 characters: {where}"
-        ) from None
+        raise UserError(f"the Materials Project key is not one of 32 characters: {where}") from None
     if not key:
-        raise ConfigError(f"no Materials Project key: {where}")
+        raise UserError(f"no Materials Project key: {where}")
     return key
 
 
@@ -191,7 +189,7 @@ def _endpoint(given: str | None) -> str:
     from mp_api.client.core.utils import validate_endpoint
 
     if given is not None and not given.startswith(("http://", "https://")):
-        raise ConfigError(f"--endpoint {given}: must begin with http:// or https://")
+        raise UserError(f"--endpoint {given}: must begin with http:// or https://")
     return validate_endpoint(given)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.units import annotated, number_field
 
 THEORY = "GGA, GGA+U or r2SCAN (Materials Project)"
@@ -52,7 +52,7 @@ TRUTHS = ("is_stable", "is_metal", "is_gap_direct", "is_magnetic", "theoretical"
 def summary_columns(names: Sequence[str], theory: str | None) -> pa.Schema:
     """Return the columns of the properties `names`, a dot in a name as an underscore.
 
-    Raises ConfigError, in one line, for a name that is none of them.
+    Raises UserError, in one line, for a name that is none of them.
     """
     return annotated(pa.schema([_field(name) for name in names]), None, theory or THEORY)
 
@@ -66,5 +66,5 @@ def _field(name: str) -> pa.Field:
     if name in TRUTHS:
         return pa.field(name, pa.bool_())
     if name not in UNITS:
-        raise ConfigError(f"--fields {name}: choose from {', '.join([*UNITS, *TRUTHS])}")
+        raise UserError(f"--fields {name}: choose from {', '.join([*UNITS, *TRUTHS])}")
     return number_field(column_name(name), UNITS[name])

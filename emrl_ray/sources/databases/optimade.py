@@ -14,17 +14,17 @@ from urllib.parse import urlencode, urljoin
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emrl_ray.config import ConfigError, FetchConfig
-from emrl_ray.crystals.counts import Counts
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.paths import locate
+from emrl_ray.config import FetchConfig, UserError
+from emrl_ray.crystals.counts import RowCounts
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.text import printable
-from emrl_ray.runs.partitioned_output import Named, Output
-from emrl_ray.sources.databases.base import Plan, Progress, with_origin
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
+from emrl_ray.sources.databases.base import FetchPlan, Progress, with_origin
 from emrl_ray.sources.databases.http_session import Session, TransientError
 from emrl_ray.sources.databases.optimade_schema import read_entry, structure_columns
 from emrl_ray.sources.databases.records import tabulate
-from emrl_ray.sources.databases.retry import Asker
+from emrl_ray.sources.databases.retry import RetryPolicy
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 
 NEXT = "emrl_ray.next"
@@ -49,23 +49,23 @@ class Answer(NamedTuple):
 class Optimade:
     """An OPTIMADE server, with the filter of the options."""
 
-    def __init__(self, config: FetchConfig, asker: Asker) -> None:
-        """Take the options; nothing is asked for yet. ConfigError, in one line, for a wrong URL."""
+    def __init__(self, config: FetchConfig, asker: RetryPolicy) -> None:
+        """Take the options; nothing is asked for yet. UserError, in one line, for a wrong URL."""
         self.config, self.asker = config, asker
         self.url = structures_url(config.optimade or "")
-        self.limits = Limits.of(config, config.cutoff)
+        self.limits = ValidationLimits.of(config, config.cutoff)
         denied = "the server does not let us in"
         self.session = Session(1, config.request_timeout, {}, denied)
 
-    def plan(self, earlier: Plan | None) -> Plan:
+    def plan(self, earlier: FetchPlan | None) -> FetchPlan:
         """Return origin, number of structures and properties; see `Source`."""
         if earlier is not None:
             return earlier
         answer = self.asker(lambda: self._get(self._query(1, ["nelements"])))
         if not answer.data:
             if self.config.filter is None:
-                raise ConfigError(f"--all: {self.url} has no structures")
-            raise ConfigError(
+                raise UserError(f"--all: {self.url} has no structures")
+            raise UserError(
                 f"--filter {self.config.filter}: no structure of {self.url} is like that"
             )
         properties = self._properties() if self.config.fields else {}
@@ -84,7 +84,9 @@ class Optimade:
             "properties": {name: properties[name] for name in self.config.fields},
         }
 
-    def fetch(self, plan: Plan, output: Output, progress: Progress) -> Sequence[Named]:
+    def fetch(
+        self, plan: FetchPlan, output: PartitionedOutput, progress: Progress
+    ) -> Sequence[Named]:
         """Commit one page after another; see `Source`."""
         columns = structure_columns(self.config.fields, plan["properties"], self.config.theory)
         pages, counts = _pages_there(output)
@@ -107,14 +109,21 @@ class Optimade:
         return pages
 
     def _commit(
-        self, plan: Plan, output: Output, page: Page, answer: Answer, columns: pa.Schema
-    ) -> Counts:
+        self,
+        plan: FetchPlan,
+        output: PartitionedOutput,
+        page: Page,
+        answer: Answer,
+        columns: pa.Schema,
+    ) -> RowCounts:
         entries = [read_entry(resource, self.config.fields) for resource in answer.data]
         table, rejects = tabulate(entries, columns, self.limits, self.url)
         rows = with_origin(table, plan, **{NEXT: answer.next})
         return output.commit(page.name, rows, rejects, len(entries))
 
-    def _expected(self, plan: Plan, pages: Sequence[Page], counts: Counts, link: str) -> int:
+    def _expected(
+        self, plan: FetchPlan, pages: Sequence[Page], counts: RowCounts, link: str
+    ) -> int:
         """Return how many pages there will be, as far as one can tell."""
         if not link:
             return len(pages)
@@ -157,7 +166,7 @@ class Optimade:
 def structures_url(base: str) -> str:
     """Return the URL of the structures of a server, of version 1 unless the base URL names one."""
     if not base.startswith(("http://", "https://")):
-        raise ConfigError(f"--optimade {base}: must begin with http:// or https://")
+        raise UserError(f"--optimade {base}: must begin with http:// or https://")
     base = base.rstrip("/").removesuffix("/structures")
     versioned = re.search(r"/v\d+(\.\d+)*$", base)
     return f"{base}/structures" if versioned else f"{base}/v1/structures"
@@ -178,17 +187,17 @@ def _told(meta: dict[str, Any], part: str, name: str) -> str | None:
     return printable(text) if isinstance(text, str) else None
 
 
-def _pages_there(output: Output) -> tuple[list[Page], Counts]:
+def _pages_there(output: PartitionedOutput) -> tuple[list[Page], RowCounts]:
     """Return the pages that were committed without a gap from the first on, and their counts."""
     done = output.done()
     pages: list[Page] = []
     while (page := Page(f"slice-{len(pages):06d}")).name in done:
         pages.append(page)
-    return pages, Counts.total(done[page.name] for page in pages)
+    return pages, RowCounts.total(done[page.name] for page in pages)
 
 
-def _next_of(output: Output, page: Page) -> str:
+def _next_of(output: PartitionedOutput, page: Page) -> str:
     """Return the link that came with a page."""
-    file = locate(output.rows) / f"{page.name}.parquet"
+    file = resolve(output.rows) / f"{page.name}.parquet"
     metadata = pq.read_schema(file.path, filesystem=file.filesystem).metadata
     return metadata[NEXT.encode()].decode()

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY, RejectReason
 from emrl_ray.crystals.units import number_field
 from emrl_ray.io.text import printable
 from emrl_ray.sources.databases.records import Entry
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS, read_structure
-from emrl_ray.sources.files.parsed import Flaw, attempt
+from emrl_ray.sources.files.parsed import ParseFailure, attempt
 
 NUMBERS = {"float", "integer", "number"}
 TEXTS = {"string", "timestamp"}
@@ -24,7 +24,7 @@ def read_entry(resource: Mapping[str, Any], fields: Sequence[str]) -> Entry:
     """Return one resource object of an answer, with the values of `fields`."""
     row_id, attributes = str(resource.get("id") or ""), resource.get("attributes")
     if not isinstance(attributes, dict):
-        return Entry(row_id, Flaw(RejectReason.UNREADABLE, "its attributes are none"), {})
+        return Entry(row_id, ParseFailure(RejectReason.UNREADABLE, "its attributes are none"), {})
     values = {name: attributes.get(name) for name in fields}
     return Entry(row_id, attempt(read_structure, attributes), values)
 
@@ -34,7 +34,7 @@ def structure_columns(
 ) -> pa.Schema:
     """Return the columns of the properties `names`; `properties` are those that the server has.
 
-    Raises ConfigError, in one line, for a name that is none of them or no number, truth or text.
+    Raises UserError, in one line, for a name that is none of them or no number, truth or text.
     """
     return pa.schema([_column(name, properties, theory) for name in names])
 
@@ -44,7 +44,7 @@ def _column(name: str, properties: Mapping[str, Any], theory: str | None) -> pa.
     taken = {*CRYSTAL_SCHEMA.names, READ_BY, *STRUCTURE_FIELDS, "type"}
     choices = [known for known, kind in kinds.items() if kind is not None and known not in taken]
     if name not in choices:
-        raise ConfigError(
+        raise UserError(
             f"--fields {name}: choose from {', '.join(choices) or 'none: the server has none'}"
         )
     kind = kinds[name]

@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from emrl_ray.crystals.counts import Counts
-from emrl_ray.runs.partitioned_output import Named, Output
+from emrl_ray.crystals.counts import RowCounts
+from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 from emrl_ray.sources.databases.base import Progress
-from emrl_ray.sources.databases.retry import Asker
+from emrl_ray.sources.databases.retry import RetryPolicy
 
 P = TypeVar("P", bound=Named)
 
 
-def fetch_side_by_side(
+def fetch_in_parallel(
     pieces: Sequence[P],
-    output: Output,
-    fetch: Callable[[P], Counts],
+    output: PartitionedOutput,
+    fetch: Callable[[P], RowCounts],
     threads: int,
-    asker: Asker,
+    asker: RetryPolicy,
     progress: Progress,
 ) -> None:
     """Call `fetch`, which commits a slice, for those that `output` does not hold yet.
@@ -31,7 +31,7 @@ def fetch_side_by_side(
     finished = len(pieces) - len(missing)
     progress(finished, len(pieces), total)
 
-    def unless_one_failed(piece: P) -> Counts | None:
+    def unless_one_failed(piece: P) -> RowCounts | None:
         if asker.given_up:
             return None
         try:

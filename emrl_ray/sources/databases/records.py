@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import READ_BY, Reject, RejectReason, Stage, crystals_table
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.text import printable
-from emrl_ray.sources.files.parsed import DETAIL_LENGTH, Crystal, Flaw, as_batch
+from emrl_ray.sources.files.parsed import DETAIL_LENGTH, ParsedCrystal, ParseFailure, as_batch
 
 READER = "emrl_ray"
 """What reads the structures of an answer: our own code, whatever asked for them."""
@@ -22,27 +22,27 @@ class Entry(NamedTuple):
     """One crystal of a database."""
 
     id: str
-    found: Crystal | Flaw
+    found: ParsedCrystal | ParseFailure
     values: Mapping[str, Any]
     """Properties by the names of their columns; null and what is missing are null."""
 
 
 def tabulate(
-    entries: Sequence[Entry], columns: pa.Schema, limits: Limits, source: str
+    entries: Sequence[Entry], columns: pa.Schema, limits: ValidationLimits, source: str
 ) -> tuple[pa.Table, list[Reject]]:
     """Return entries as a crystals table with `columns` and `READ_BY`, in order, and a reject for each other.
 
     An entry is rejected for its flaw, for a property that is of another type than its column, or
     because it is no valid crystal (`crystals.validation`).
     """
-    crystals: list[Crystal] = []
+    crystals: list[ParsedCrystal] = []
     kept: list[Entry] = []
     rejects: list[Reject] = []
     for entry in entries:
         found = entry.found
-        if isinstance(found, Crystal):
+        if isinstance(found, ParsedCrystal):
             found = _misfit(entry.values, columns) or found
-        if isinstance(found, Flaw):
+        if isinstance(found, ParseFailure):
             rejects.append(found.reject(entry.id, source, Stage.READ))
         else:
             crystals.append(found)
@@ -66,13 +66,13 @@ def tabulate(
     return good, rejects + invalid
 
 
-def _misfit(values: Mapping[str, Any], columns: pa.Schema) -> Flaw | None:
+def _misfit(values: Mapping[str, Any], columns: pa.Schema) -> ParseFailure | None:
     """Return what is wrong with the first property that does not fit its column."""
     for field in columns:
         value = values.get(field.name)
         if value is not None and not _fits(value, field.type):
             detail = f"{field.name} is {value!r}, no {field.type}"
-            return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])
+            return ParseFailure(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])
     return None
 
 

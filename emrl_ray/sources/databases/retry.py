@@ -25,7 +25,7 @@ LONGEST_BACK_OFF = 60.0
 T = TypeVar("T")
 
 
-class Asker:
+class RetryPolicy:
     """Repeats what fails for a while; threads share one, and wait together when a server asks for it."""
 
     def __init__(self, attempts: int, patience: float) -> None:

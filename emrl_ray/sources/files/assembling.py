@@ -12,7 +12,7 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import GEOMETRY, READ_BY, Reject, crystals_table
 from emrl_ray.sources.files.formats.csv import converted
-from emrl_ray.sources.files.parsed import Crystal, as_batch
+from emrl_ray.sources.files.parsed import ParsedCrystal, as_batch
 
 
 class Rows(NamedTuple):
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
 class Row(NamedTuple):
     """A crystal that was found."""
 
-    crystal: Crystal
+    crystal: ParsedCrystal
     id: str
     source: str
     values: Mapping[str, str]
@@ -51,7 +51,7 @@ def rows_of(found: Sequence[Row], rejects: list[Reject], columns: pa.Schema) -> 
 
 
 def geometry(
-    crystals: Sequence[Crystal], ids: Iterable[str], further: Mapping[str, pa.Array]
+    crystals: Sequence[ParsedCrystal], ids: Iterable[str], further: Mapping[str, pa.Array]
 ) -> pa.Table:
     """Return crystals as a table without formulas, with further columns."""
     return crystals_table(as_batch(crystals), ids, [""] * len(crystals), further)

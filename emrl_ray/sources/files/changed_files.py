@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from emrl_ray.sources.files.listing import Listing, file_keys
 
 
-class News(NamedTuple):
+class ChangedFiles(NamedTuple):
     """What is to be read of a listing."""
 
     listing: Listing
@@ -20,13 +20,13 @@ class News(NamedTuple):
     """Paths of those that were read before with another size or time of change."""
 
 
-def news(listing: Listing, read: Sequence[pa.Table]) -> News:
+def changed_files(listing: Listing, read: Sequence[pa.Table]) -> ChangedFiles:
     """Return the files of a listing that are not among those `read` (tables of listings, oldest first).
 
     What counts of a file that was read several times is what it was the last time.
     """
     if not read:
-        return News(listing, [])
+        return ChangedFiles(listing, [])
     known = pa.concat_tables(reversed(read))
     files = listing.table
     place = pc.index_in(file_keys(files), value_set=file_keys(known))  # the first, so the latest
@@ -36,9 +36,12 @@ def news(listing: Listing, read: Sequence[pa.Table]) -> News:
         same = pc.and_(same, pc.fill_null(pc.equal(files.column(name), before), False))
     changed = pc.and_(pc.is_valid(place), pc.invert(same))
     new = Listing(files.filter(pc.invert(same)), listing.passed_over)
-    return News(new, files.column("path").filter(changed).to_pylist())
+    return ChangedFiles(new, files.column("path").filter(changed).to_pylist())
 
 
 def still_there(files: pa.Table, listing: Listing) -> bool:
     """Return whether all `files`, a table of a listing, are in a later listing, as they were."""
-    return news(Listing(files, listing.passed_over), [listing.table]).listing.table.num_rows == 0
+    return (
+        changed_files(Listing(files, listing.passed_over), [listing.table]).listing.table.num_rows
+        == 0
+    )

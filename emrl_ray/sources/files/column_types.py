@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
-from emrl_ray.sources.files.formats.csv import ColumnKind
+from emrl_ray.sources.files.formats.csv import InferredType
 
 DEFAULT_ID = "id"
 
 
-class FurtherColumns:
+class ExtraColumns:
     """Columns beyond those of every crystals table, gathered file by file."""
 
     def __init__(self, id_column: str) -> None:
@@ -26,7 +26,7 @@ class FurtherColumns:
             for field in self._fields.values()
         )
 
-    def check_ids(self, kinds: Mapping[str, ColumnKind], path: str) -> None:
+    def check_ids(self, kinds: Mapping[str, InferredType], path: str) -> None:
         """Raise ValueError, in one line, if a column of ids is named that a file has not."""
         if self.id_column not in (DEFAULT_ID, *kinds):
             raise ValueError(
@@ -34,7 +34,7 @@ class FurtherColumns:
                 "name it with --id-column"
             )
 
-    def add_kinds(self, kinds: Mapping[str, ColumnKind], path: str) -> None:
+    def add_kinds(self, kinds: Mapping[str, InferredType], path: str) -> None:
         """Note columns of texts, of which it is known what they have in common."""
         for name, kind in kinds.items():
             if name:

@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from emrl_ray.config import ConfigError
-from emrl_ray.crystals.matching.duplicate_ids import repeated
-from emrl_ray.io.arrow_buffer import Packer, unpacked
-from emrl_ray.io.paths import Location, locate, root_of, within
+from emrl_ray.config import UserError
+from emrl_ray.crystals.matching.duplicate_ids import duplicated
+from emrl_ray.io.arrow_buffer import RowBuffer, iter_rows
+from emrl_ray.io.paths import Location, location_in, resolve, root_of
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.file_types import (
     CHOICES,
@@ -69,10 +69,10 @@ class SourceFile(NamedTuple):
     @property
     def place(self) -> Location:
         """Where it lies."""
-        return within(self.root, self.path)
+        return location_in(self.root, self.path)
 
 
-class PassedOver:
+class SkippedFiles:
     """Files that hold no crystals by their names: how many, and the paths of the first few."""
 
     def __init__(self) -> None:
@@ -85,9 +85,9 @@ class PassedOver:
         if len(self.paths) < PATHS_KEPT:
             self.paths.append(path)
 
-    def __add__(self, other: PassedOver) -> PassedOver:
+    def __add__(self, other: SkippedFiles) -> SkippedFiles:
         """Return both together."""
-        both = PassedOver()
+        both = SkippedFiles()
         both.count = self.count + other.count
         both.paths = [*self.paths, *other.paths][:PATHS_KEPT]
         return both
@@ -98,12 +98,12 @@ class Listing(NamedTuple):
 
     table: pa.Table
     """A row a file, with `FILE_SCHEMA`."""
-    passed_over: PassedOver
+    passed_over: SkippedFiles
 
     @property
     def files(self) -> Iterator[SourceFile]:
         """The files, one by one."""
-        for root, path, kind, size, changed in unpacked(self.table):
+        for root, path, kind, size, changed in iter_rows(self.table):
             yield SourceFile(root, path, KINDS[kind], size, changed)
 
     def holds(self, path: str) -> bool:
@@ -125,7 +125,7 @@ def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listi
     Files at or below the paths or URIs `leave_out` are none. Raises FileNotFoundError or ValueError, in
     one line, for a source that is empty, does not exist, names nothing, or is a file of another kind.
     """
-    left_out = [locate(uri).path.rstrip("/") for uri in leave_out]
+    left_out = [resolve(uri).path.rstrip("/") for uri in leave_out]
     return joined([_list_source(source, left_out) for source in sources])
 
 
@@ -133,17 +133,17 @@ def joined(listings: Sequence[Listing]) -> Listing:
     """Return several listings as one, in their order; a file that several hold is there once."""
     tables = [FILE_SCHEMA.empty_table(), *(listing.table for listing in listings)]
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    passed_over = sum((listing.passed_over for listing in listings), PassedOver())
+    passed_over = sum((listing.passed_over for listing in listings), SkippedFiles())
     return Listing(_distinct(table) if len(listings) > 1 else table, passed_over)
 
 
 def _list_source(source: str, left_out: Sequence[str]) -> Listing:
     """Return the files that one source names, without those at or below the paths `left_out`."""
     if not source:
-        raise ConfigError("the source is empty: give a path (. is the current folder)")
+        raise UserError("the source is empty: give a path (. is the current folder)")
     if printable(source) != source:
         raise ValueError(f"{printable(source)}: its name is no UTF-8, rename it")
-    rows, passed_over = Packer(FILE_SCHEMA), PassedOver()
+    rows, passed_over = RowBuffer(FILE_SCHEMA), SkippedFiles()
     root, alone = root_of(source), not is_glob(source)
     for info, named in _infos(source, passed_over):
         if any(info.path == path or info.path.startswith(path + "/") for path in left_out):
@@ -166,12 +166,12 @@ def is_glob(source: str) -> bool:
     """Return whether a source is a pattern; a file whose very name has `*` or `[` is none."""
     if "://" in source:
         return glob.has_magic(source.partition("?")[0])
-    return glob.has_magic(source) and not locate(source).exists()
+    return glob.has_magic(source) and not resolve(source).exists()
 
 
 def _distinct(table: pa.Table) -> pa.Table:
     """Return a listing without the files that were named before."""
-    (again,) = repeated([file_keys(table)])
+    (again,) = duplicated([file_keys(table)])
     return table.filter(pa.array(~again)) if again.any() else table
 
 
@@ -179,19 +179,19 @@ def file_keys(table: pa.Table) -> pa.Array:
     """Return what tells the files of a listing apart: the kind of store, and the path in it."""
     roots = table.column("root").unify_dictionaries().combine_chunks()
     systems = pa.array(
-        [within(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()],
+        [location_in(root, "").filesystem.type_name for root in roots.dictionary.to_pylist()],
         pa.string(),
     )
     paths = table.column("path").combine_chunks()
     return pc.binary_join_element_wise(systems.take(roots.indices), paths, "\n")
 
 
-def _infos(source: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, bool]]:
+def _infos(source: str, passed_over: SkippedFiles) -> Iterator[tuple[fs.FileInfo, bool]]:
     """Yield the files that a source names and whether it names them as what they are."""
     if is_glob(source):
         yield from _matches(source, passed_over)
         return
-    place = locate(source)
+    place = resolve(source)
     info = place.info
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(f"{source}: no such file or folder")
@@ -202,14 +202,14 @@ def _infos(source: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, 
         yield info, True
 
 
-def _matches(pattern: str, passed_over: PassedOver) -> Iterator[tuple[fs.FileInfo, bool]]:
+def _matches(pattern: str, passed_over: SkippedFiles) -> Iterator[tuple[fs.FileInfo, bool]]:
     """Yield the files that a glob matches, and those below the folders that it matches."""
     query = ""
     if "://" in pattern:
         pattern, question, query = pattern.partition("?")
         query = question + query
     start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    folder = locate((start[: start.rfind("/") + 1] or "./") + query)
+    folder = resolve((start[: start.rfind("/") + 1] or "./") + query)
     if not folder.exists():
         raise FileNotFoundError(f"{pattern}: there is no folder {folder.path}")
     rest = pattern[start.rfind("/") + 1 :]
@@ -232,7 +232,7 @@ def glob_expression(pattern: str) -> str:
     )
 
 
-def _below(folder: Location, passed_over: PassedOver) -> Iterator[fs.FileInfo]:
+def _below(folder: Location, passed_over: SkippedFiles) -> Iterator[fs.FileInfo]:
     """Yield the files below a folder that are not hidden, by path."""
     if isinstance(folder.filesystem, fs.LocalFileSystem):
         yield from _walk(folder, passed_over)
@@ -244,7 +244,7 @@ def _below(folder: Location, passed_over: PassedOver) -> Iterator[fs.FileInfo]:
             yield info
 
 
-def _walk(folder: Location, passed_over: PassedOver) -> Iterator[fs.FileInfo]:
+def _walk(folder: Location, passed_over: SkippedFiles) -> Iterator[fs.FileInfo]:
     """Yield the files below a local folder, one folder's names at a time, by path.
 
     A folder stands where the paths of its files do: as if its name ended in `/`. What has a name that

@@ -13,24 +13,24 @@ import numpy as np
 import pyarrow as pa
 
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, Reject, RejectReason, Stage
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.archives import ArchiveError, read_span
-from emrl_ray.io.paths import within
+from emrl_ray.io.paths import location_in
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
 from emrl_ray.sources.files.file_types import id_of
 from emrl_ray.sources.files.formats.csv import records
 from emrl_ray.sources.files.formats.parquet import crystals_of, id_column_of, is_optimade, read_rows
 from emrl_ray.sources.files.formats.registry import PARSERS, Format
-from emrl_ray.sources.files.parsed import Crystal, Flaw, flaw_of
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, failure_of
 from emrl_ray.sources.files.parser_pool import Document, ParserPool
 from emrl_ray.sources.files.partitions import (
     CsvColumns,
-    DatabaseSlice,
-    FileSlice,
-    RecordSlice,
-    Slice,
-    TableSlice,
+    DatabasePartition,
+    FilePartition,
+    Partition,
+    RecordPartition,
+    TablePartition,
 )
 
 BUFFER_BYTES = 1 << 18
@@ -61,7 +61,7 @@ class Content(NamedTuple):
 
     id: str
     source: str
-    document: Document | Flaw
+    document: Document | ParseFailure
     """Its content is empty once it has been handed to the parsers."""
     fields: Mapping[str, str] = MappingProxyType({})
     """Values of the further columns."""
@@ -71,7 +71,11 @@ class Loader:
     """Loads slices, with a pool of parsers that it shares among them."""
 
     def __init__(
-        self, columns: pa.Schema, limits: Limits, pool: ParserPool, csv_columns: CsvColumns
+        self,
+        columns: pa.Schema,
+        limits: ValidationLimits,
+        pool: ParserPool,
+        csv_columns: CsvColumns,
     ) -> None:
         """Make a loader for the slices of one plan; `columns` are those of the plan."""
         self.columns = columns
@@ -79,13 +83,13 @@ class Loader:
         self.pool = pool
         self.csv_columns = csv_columns
 
-    def __call__(self, piece: Slice) -> Loaded:
+    def __call__(self, piece: Partition) -> Loaded:
         """Return what a slice holds."""
-        if isinstance(piece, TableSlice):
+        if isinstance(piece, TablePartition):
             table, sources, rejects = self._rows(piece)
-        elif isinstance(piece, RecordSlice):
+        elif isinstance(piece, RecordPartition):
             table, sources, rejects = self._parsed(self._records(piece))
-        elif isinstance(piece, DatabaseSlice):
+        elif isinstance(piece, DatabasePartition):
             table, sources, rejects = self._parsed(_database(piece))
         else:
             table, sources, rejects = self._parsed(_files(piece))
@@ -106,12 +110,12 @@ class Loader:
         rejects: list[Reject] = []
         for content in sent:
             document = content.document
-            entries = [document] if isinstance(document, Flaw) else next(results)
+            entries = [document] if isinstance(document, ParseFailure) else next(results)
             for number, entry in enumerate(entries, 1):
                 label = number if entry.number is None else entry.number
                 row_id = content.id if len(entries) == 1 else f"{content.id}#{label}"
                 outcome = self._checked(entry)
-                if isinstance(outcome, Flaw):
+                if isinstance(outcome, ParseFailure):
                     rejects.append(outcome.reject(outcome.id or row_id, content.source, Stage.READ))
                 else:
                     own = outcome.values.get(self.csv_columns.id) or outcome.id
@@ -120,25 +124,25 @@ class Loader:
                     found.append(Row(outcome, own or row_id, content.source, values, parser))
         return rows_of(found, rejects, self.columns)
 
-    def _checked(self, entry: Crystal | Flaw) -> Crystal | Flaw:
+    def _checked(self, entry: ParsedCrystal | ParseFailure) -> ParsedCrystal | ParseFailure:
         """Return a crystal, or a flaw if the plan did not know of its columns: they would be lost."""
-        if isinstance(entry, Flaw) or not entry.values:
+        if isinstance(entry, ParseFailure) or not entry.values:
             return entry
         known = {*self.columns.names, *CRYSTAL_SCHEMA.names, READ_BY, self.csv_columns.id}
         unknown = sorted({name for name, text in entry.values.items() if text} - known)
         if not unknown:
             return entry
         detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
-        return Flaw(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
+        return ParseFailure(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
 
-    def _records(self, piece: RecordSlice) -> Iterator[Content]:
-        place = within(piece.root, piece.path)
+    def _records(self, piece: RecordPartition) -> Iterator[Content]:
+        place = location_in(piece.root, piece.path)
         with place.filesystem.open_input_file(place.path) as stream:
             lines = io.BytesIO(stream.read_at(piece.stop - piece.start, piece.start))
         for number, (_, _, fields) in enumerate(records(lines), piece.first_record):
             source = f"{piece.path} record {number}"
             if len(fields) != len(piece.header):
-                flaw = Flaw(
+                flaw = ParseFailure(
                     RejectReason.UNREADABLE,
                     f"{len(fields)} fields, the header has {len(piece.header)}",
                 )
@@ -150,8 +154,8 @@ class Loader:
             document = Document(text.encode("utf-8", "surrogateescape"), Format.CIF)
             yield Content(row_id, source, document, values)
 
-    def _rows(self, piece: TableSlice) -> Rows:
-        place = within(piece.root, piece.path)
+    def _rows(self, piece: TablePartition) -> Rows:
+        place = location_in(piece.root, piece.path)
         table = read_rows(place, piece.row_group, piece.start, piece.stop, self.csv_columns.id)
         sources = [f"{piece.path} row {piece.first_row + row}" for row in range(table.num_rows)]
         id_column = id_column_of(table, self.csv_columns.id)
@@ -159,8 +163,8 @@ class Loader:
         if not is_optimade(table.schema):
             return Rows(with_ids(table, _hashes(table) if ids is None else ids), sources, [])
         entries = list(crystals_of(table))
-        good = np.flatnonzero([isinstance(entry, Crystal) for entry in entries])
-        crystals = [cast("Crystal", entries[row]) for row in good]
+        good = np.flatnonzero([isinstance(entry, ParsedCrystal) for entry in entries])
+        crystals = [cast("ParsedCrystal", entries[row]) for row in good]
         names = _hashes(geometry(crystals, [""] * len(good), {})) if ids is None else ids.take(good)
         further = table.select([n for n in self.columns.names if n in table.column_names])
         taken = {n: further.column(n).take(good).combine_chunks() for n in further.column_names}
@@ -169,7 +173,7 @@ class Loader:
                 (ids[row].as_py() if ids is not None else "") or "", sources[row], Stage.READ
             )
             for row, entry in enumerate(entries)
-            if isinstance(entry, Flaw)
+            if isinstance(entry, ParseFailure)
         ]
         table = with_ids(geometry(crystals, [""] * len(good), taken), names)
         return Rows(table, [sources[row] for row in good], rejects)
@@ -186,29 +190,29 @@ def _documents(contents: Iterable[Content], sent: list[Content]) -> Iterator[Doc
             sent.append(content)
 
 
-def _files(piece: FileSlice) -> Iterator[Content]:
+def _files(piece: FilePartition) -> Iterator[Content]:
     """Yield the content of files, members of archives and entries; a file is opened once for a run."""
     around = piece.before, piece.after
     for (root, path), group in groupby(piece.items, key=lambda item: (item.root, item.path)):
-        place, run = within(root, path), list(group)
+        place, run = location_in(root, path), list(group)
         try:
             stream = cast("Any", place.filesystem.open_input_file(place.path))
         except OSError as error:
-            yield from (Content(item.id, item.source, flaw_of(error)) for item in run)
+            yield from (Content(item.id, item.source, failure_of(error)) for item in run)
             continue
         with io.BufferedReader(stream, BUFFER_BYTES) if len(run) > 1 else stream as opened:
             for item in run:
                 yield Content(item.id, item.source, _read(opened, item, *around))
 
 
-def _read(stream: IO[bytes], item: Any, before: bytes, after: bytes) -> Document | Flaw:
+def _read(stream: IO[bytes], item: Any, before: bytes, after: bytes) -> Document | ParseFailure:
     try:
         return Document(before + read_span(stream, item.span) + after, item.kind)
     except (ArchiveError, OSError) as error:
-        return flaw_of(error)
+        return failure_of(error)
 
 
-def _database(piece: DatabaseSlice) -> Iterator[Content]:
+def _database(piece: DatabasePartition) -> Iterator[Content]:
     """Yield the addresses of the rows of a database, which a parser reads itself."""
     stem = id_of(piece.path)
     for row in piece.rows.to_pylist():

@@ -9,24 +9,24 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from emrl_ray.config import ConfigError, IngestConfig
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.io.paths import locate
+from emrl_ray.config import IngestConfig, UserError
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.io.paths import resolve
 from emrl_ray.sources.files.listing import Listing, list_sources
 from emrl_ray.sources.files.loading import Loaded, Loader
 from emrl_ray.sources.files.parser_pool import ParserPool, main_hidden
 from emrl_ray.sources.files.partitions import CsvColumns
-from emrl_ray.sources.files.planning import Plan, plan_slices
+from emrl_ray.sources.files.planning import IngestPlan, plan_partitions
 
-FILES_PER_SLICE = 2000
+FILES_PER_PARTITION = 2000
 """Files that are parsed, and computed with, together."""
 
 
-class Supply(NamedTuple):
+class CrystalSource(NamedTuple):
     """What a source holds; names and schemas have been read, crystals not yet."""
 
     listing: Listing
-    plan: Plan
+    plan: IngestPlan
     csv_columns: CsvColumns
 
     @property
@@ -39,7 +39,7 @@ class Supply(NamedTuple):
         """Files, and members of archives, that hold no crystals by their names."""
         return self.listing.passed_over.count + self.plan.passed_over.count
 
-    def load(self, limits: Limits, threads: int) -> Iterator[Loaded]:
+    def load(self, limits: ValidationLimits, threads: int) -> Iterator[Loaded]:
         """Yield what the slices hold; files are read as `ingest` reads them by default."""
         with main_hidden(), ParserPool(threads, IngestConfig.timeout, self.plan.kinds) as pool:
             load = Loader(self.columns, limits, pool, self.csv_columns)
@@ -50,18 +50,18 @@ class Supply(NamedTuple):
 
 
 @contextmanager
-def open_supply(source: str, cif_column: str, out: str | None = None) -> Iterator[Supply]:
+def open_source(source: str, cif_column: str, out: str | None = None) -> Iterator[CrystalSource]:
     """Context: the crystals of a source; archives are unpacked for as long as it lasts.
 
-    Raises ConfigError, FileNotFoundError or ValueError, in one line, if there are none, or if the
+    Raises UserError, FileNotFoundError or ValueError, in one line, if there are none, or if the
     file `out` is one of those that would be read.
     """
     with tempfile.TemporaryDirectory() as staging:
         listing = list_sources([source])
-        if out is not None and listing.holds(locate(out).path):
-            raise ConfigError(f"--out {out}: is among the files to read; give another")
+        if out is not None and listing.holds(resolve(out).path):
+            raise UserError(f"--out {out}: is among the files to read; give another")
         columns = CsvColumns(cif_column)
-        plan = plan_slices(listing, staging, FILES_PER_SLICE, columns)
+        plan = plan_partitions(listing, staging, FILES_PER_PARTITION, columns)
         if not plan.slices:
-            raise ConfigError(f"{source}: no crystals there")
-        yield Supply(listing, plan, columns)
+            raise UserError(f"{source}: no crystals there")
+        yield CrystalSource(listing, plan, columns)

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 DETAIL_LENGTH = 300
 
 
-class Crystal(NamedTuple):
+class ParsedCrystal(NamedTuple):
     """The N atoms of a cell, in the order of the file."""
 
     lattice: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Crystal(NamedTuple):
     number: int | None = None
     """What the file calls it by, where it has several crystals, none of them with an id, and does not count from 1."""
 
-    def __reduce__(self) -> tuple[Callable[..., Crystal], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., ParsedCrystal], tuple[Any, ...]]:
         """Pickle as plain bytes: small arrays take several times as long."""
         lattice, coords = (
             np.asarray(part, np.float64) for part in (self.lattice, self.frac_coords)
@@ -53,8 +53,8 @@ def _unpacked(
     own_id: str | None,
     values: Mapping[str, str] = MappingProxyType({}),
     number: int | None = None,
-) -> Crystal:
-    return Crystal(
+) -> ParsedCrystal:
+    return ParsedCrystal(
         np.frombuffer(lattice).reshape(3, 3),
         np.frombuffer(numbers, np.uint8),
         np.frombuffer(coords).reshape(-1, 3),
@@ -64,7 +64,7 @@ def _unpacked(
     )
 
 
-def as_batch(crystals: Sequence[Crystal]) -> CrystalBatch:
+def as_batch(crystals: Sequence[ParsedCrystal]) -> CrystalBatch:
     """Return crystals as flat arrays, in order."""
     return CrystalBatch(
         np.array([crystal.lattice for crystal in crystals]).reshape(-1, 3, 3),
@@ -74,7 +74,7 @@ def as_batch(crystals: Sequence[Crystal]) -> CrystalBatch:
     )
 
 
-class Flaw(NamedTuple):
+class ParseFailure(NamedTuple):
     """Why there is no crystal where one was looked for."""
 
     reason: RejectReason
@@ -94,24 +94,26 @@ class ReadError(Exception):
 
     def __init__(self, reason: RejectReason, detail: str = "") -> None:
         super().__init__(detail)
-        self.flaw = Flaw(reason, detail)
+        self.flaw = ParseFailure(reason, detail)
 
 
-def attempt(read: Callable[P, Crystal], *args: P.args, **kwargs: P.kwargs) -> Crystal | Flaw:
+def attempt(
+    read: Callable[P, ParsedCrystal], *args: P.args, **kwargs: P.kwargs
+) -> ParsedCrystal | ParseFailure:
     """Return the crystal that `read` returns, or the flaw that it raises."""
     try:
         return read(*args, **kwargs)
     except Exception as error:
-        return flaw_of(error)
+        return failure_of(error)
 
 
-def flaw_of(error: Exception) -> Flaw:
+def failure_of(error: Exception) -> ParseFailure:
     """Return what an exception in a reader means; what no reader names is unreadable."""
     if isinstance(error, ReadError):
         return error.flaw
     if isinstance(error, np.linalg.LinAlgError):
-        return Flaw(RejectReason.BAD_CELL, "the cell has no volume")
+        return ParseFailure(RejectReason.BAD_CELL, "the cell has no volume")
     if isinstance(error, ArchiveError):
-        return Flaw(RejectReason.UNREADABLE, str(error))
+        return ParseFailure(RejectReason.UNREADABLE, str(error))
     detail = one_line(f"{type(error).__name__}: {error}")
-    return Flaw(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])
+    return ParseFailure(RejectReason.UNREADABLE, detail[:DETAIL_LENGTH])

@@ -16,11 +16,11 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.registry import Format, read_document
-from emrl_ray.sources.files.parsed import Crystal, Flaw
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure
 
-PARTY = 128
+BATCH = 128
 """Documents that are sent to a process together: a trip costs as much as parsing a few of them."""
-PARTY_BYTES = 1 << 20
+BATCH_BYTES = 1 << 20
 """Size beyond which a party is not made larger."""
 GRACE = 30.0
 """Seconds beyond its limit after which a process ends itself, should nobody be left to do so."""
@@ -33,7 +33,7 @@ class Document(NamedTuple):
     kind: Format
 
 
-Found = list[Crystal | Flaw]
+Found = list[ParsedCrystal | ParseFailure]
 
 
 class ParserPool:
@@ -84,7 +84,7 @@ class ParserPool:
             yield from self._receive(*waiting.popleft())
 
     def _send(self, party: Sequence[Document]) -> ProcessFuture:
-        return self.pool.schedule(_read_party, [party, self.seconds], timeout=self.seconds)
+        return self.pool.schedule(_read_batch, [party, self.seconds], timeout=self.seconds)
 
     def _receive(self, party: list[Document], future: ProcessFuture) -> Iterator[Found]:
         """Yield what a party holds; if one of them spoils it, each is read again on its own."""
@@ -119,7 +119,7 @@ def _load(modules: Sequence[str]) -> None:
         importlib.import_module(module)
 
 
-def _read_party(party: Sequence[Document], seconds: float) -> list[Found]:
+def _read_batch(party: Sequence[Document], seconds: float) -> list[Found]:
     """Read documents; runs in a process of the pool."""
     signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # not caught: the kernel ends the process
     found = [read_document(*document) for document in party]
@@ -127,12 +127,12 @@ def _read_party(party: Sequence[Document], seconds: float) -> list[Found]:
     return found
 
 
-def _flaw(error: TimeoutError | ProcessExpired, seconds: float) -> Flaw:
+def _flaw(error: TimeoutError | ProcessExpired, seconds: float) -> ParseFailure:
     if isinstance(error, TimeoutError):
-        return Flaw(RejectReason.TIMED_OUT, f"not read after {seconds:g} s")
+        return ParseFailure(RejectReason.TIMED_OUT, f"not read after {seconds:g} s")
     code = error.exitcode
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return Flaw(RejectReason.PARSER_CRASHED, f"the process that read it ended with {how}")
+    return ParseFailure(RejectReason.PARSER_CRASHED, f"the process that read it ended with {how}")
 
 
 def _parties(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -141,7 +141,7 @@ def _parties(documents: Iterable[Document]) -> Iterator[list[Document]]:
     for document in documents:
         party.append(document)
         size += len(document.content)
-        if len(party) == PARTY or size >= PARTY_BYTES:
+        if len(party) == BATCH or size >= BATCH_BYTES:
             yield party
             party, size = [], 0
     if party:

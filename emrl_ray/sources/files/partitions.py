@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from emrl_ray.io.archives import Packing, Span
-from emrl_ray.io.arrow_buffer import unpacked
+from emrl_ray.io.arrow_buffer import iter_rows
 from emrl_ray.sources.files.formats.registry import Format
 
 BRINGS_IDS = (Format.JSON, Format.EXTXYZ)
@@ -45,7 +45,7 @@ ITEM_SCHEMA = pa.schema(
 """The columns of an `Item`."""
 
 
-class FileSlice(NamedTuple):
+class FilePartition(NamedTuple):
     """A run of files."""
 
     name: str
@@ -58,7 +58,7 @@ class FileSlice(NamedTuple):
     @property
     def items(self) -> Iterator[Item]:
         """The items one by one."""
-        for row_id, source, kind, root, path, start, stored, size, packing, checksum in unpacked(
+        for row_id, source, kind, root, path, start, stored, size, packing, checksum in iter_rows(
             self.table
         ):
             span = Span(start, stored, size, Packing(packing), checksum)
@@ -70,7 +70,7 @@ class FileSlice(NamedTuple):
         return {Format(kind) for kind in self.table.column("kind").unique().to_pylist()}
 
 
-class RecordSlice(NamedTuple):
+class RecordPartition(NamedTuple):
     """Bytes `start:stop` of a CSV file."""
 
     name: str
@@ -83,7 +83,7 @@ class RecordSlice(NamedTuple):
     header: tuple[str, ...]
 
 
-class TableSlice(NamedTuple):
+class TablePartition(NamedTuple):
     """Rows `start:stop` of a row group of a Parquet file."""
 
     name: str
@@ -96,7 +96,7 @@ class TableSlice(NamedTuple):
     """Number of the first row in the file, counted from 1."""
 
 
-class DatabaseSlice(NamedTuple):
+class DatabasePartition(NamedTuple):
     """Rows of an ASE database."""
 
     name: str
@@ -105,7 +105,7 @@ class DatabaseSlice(NamedTuple):
     """(n,) ids of the rows in the database."""
 
 
-Slice = FileSlice | RecordSlice | TableSlice | DatabaseSlice
+Partition = FilePartition | RecordPartition | TablePartition | DatabasePartition
 
 
 class CsvColumns(NamedTuple):
@@ -122,9 +122,9 @@ def item_row(item: Item) -> tuple[str | int, ...]:
     return (*head, start, stored, size, packing.value, checksum)
 
 
-def source_of(piece: Slice, row_id: str) -> str:
+def source_of(piece: Partition, row_id: str) -> str:
     """Return where the crystal of an id in a slice came from, as far as the plan can tell."""
-    if not isinstance(piece, FileSlice):
+    if not isinstance(piece, FilePartition):
         return piece.path
     stem = row_id.rpartition("#")[0] or row_id
     sources: dict[str, str] = {}

@@ -11,43 +11,43 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 
 from emrl_ray.io.archives import Packing, Span, decompressed, extracted, is_compressed_tar, members
-from emrl_ray.io.arrow_buffer import Packer
+from emrl_ray.io.arrow_buffer import RowBuffer
 from emrl_ray.io.parquet import ROW_GROUP_ROWS, read_footer
-from emrl_ray.io.paths import Location, locate, root_of
+from emrl_ray.io.paths import Location, resolve, root_of
 from emrl_ray.io.text import printable
-from emrl_ray.sources.files.column_types import FurtherColumns
+from emrl_ray.sources.files.column_types import ExtraColumns
 from emrl_ray.sources.files.file_types import Container, id_of, is_hidden, kind_of, plain
 from emrl_ray.sources.files.formats.ase_db import database_rows
-from emrl_ray.sources.files.formats.csv import ColumnKind, Record, check_header, records
+from emrl_ray.sources.files.formats.csv import InferredType, Record, check_header, records
 from emrl_ray.sources.files.formats.json_stream import Entry, JsonFile
-from emrl_ray.sources.files.formats.parquet import check_table, further_fields
+from emrl_ray.sources.files.formats.parquet import check_table, extra_fields
 from emrl_ray.sources.files.formats.registry import Format
-from emrl_ray.sources.files.formats.structure_json import further_columns, has_structure, own_id
-from emrl_ray.sources.files.listing import Listing, PassedOver, SourceFile
+from emrl_ray.sources.files.formats.structure_json import extra_columns, has_structure, own_id
+from emrl_ray.sources.files.listing import Listing, SkippedFiles, SourceFile
 from emrl_ray.sources.files.partitions import (
     ITEM_SCHEMA,
     CsvColumns,
-    DatabaseSlice,
-    FileSlice,
+    DatabasePartition,
+    FilePartition,
     Item,
-    RecordSlice,
-    Slice,
-    TableSlice,
+    Partition,
+    RecordPartition,
+    TablePartition,
     item_row,
 )
 
 BUFFER_BYTES = 1 << 20
-SLICES_PER_ROW_GROUP = 16
+PARTITIONS_PER_ROW_GROUP = 16
 """At most; a row group is read whole for each of its slices."""
 
 
-class Plan(NamedTuple):
+class IngestPlan(NamedTuple):
     """All that is to be read."""
 
-    slices: list[Slice]
+    slices: list[Partition]
     columns: pa.Schema
     """Columns beyond those of every crystals table that any of the files has."""
-    passed_over: PassedOver
+    passed_over: SkippedFiles
     """Members of archives that hold no crystals."""
 
     def most_crystals(self, files_per_slice: int) -> int:
@@ -59,18 +59,18 @@ class Plan(NamedTuple):
         """Formats that have to be parsed."""
         found: set[Format] = set()
         for piece in self.slices:
-            if isinstance(piece, FileSlice):
+            if isinstance(piece, FilePartition):
                 found |= piece.kinds
-            elif isinstance(piece, RecordSlice):
+            elif isinstance(piece, RecordPartition):
                 found.add(Format.CIF)
-            elif isinstance(piece, DatabaseSlice):
+            elif isinstance(piece, DatabasePartition):
                 found.add(Format.ASE_ROW)
         return found
 
 
-def plan_slices(
+def plan_partitions(
     listing: Listing, staging: str, files_per_slice: int, columns: CsvColumns | None = None
-) -> Plan:
+) -> IngestPlan:
     """Return the slices of all files, in order; their names depend on the listing alone.
 
     Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line,
@@ -78,10 +78,10 @@ def plan_slices(
     install, for a database without ASE.
     """
     planner = _Planner(staging, files_per_slice, columns or CsvColumns())
-    slices: list[Slice] = []
+    slices: list[Partition] = []
     for piece in planner.pieces(listing.files):
         slices.append(piece._replace(name=f"slice-{len(slices):06d}"))
-    return Plan(slices, planner.further.schema(), planner.passed_over)
+    return IngestPlan(slices, planner.further.schema(), planner.passed_over)
 
 
 class _Planner:
@@ -91,11 +91,11 @@ class _Planner:
         self.staging = staging
         self.files_per_slice = files_per_slice
         self.columns = columns
-        self.further = FurtherColumns(columns.id)
-        self.passed_over = PassedOver()
-        self.run = Packer(ITEM_SCHEMA)
+        self.further = ExtraColumns(columns.id)
+        self.passed_over = SkippedFiles()
+        self.run = RowBuffer(ITEM_SCHEMA)
 
-    def pieces(self, files: Iterable[SourceFile]) -> Iterator[Slice]:
+    def pieces(self, files: Iterable[SourceFile]) -> Iterator[Partition]:
         """Yield the slices, still without names; runs of files go across folders and archives."""
         for file in files:
             if isinstance(file.kind, Format):
@@ -110,17 +110,17 @@ class _Planner:
                 yield from self._table(file)
         yield from self._ended()
 
-    def _item(self, item: Item) -> Iterator[Slice]:
+    def _item(self, item: Item) -> Iterator[Partition]:
         self.run.append(item_row(item))
         if len(self.run) == self.files_per_slice:
             yield from self._ended()
 
-    def _ended(self) -> Iterator[Slice]:
+    def _ended(self) -> Iterator[Partition]:
         """Yield the run of files so far, if there is any."""
         if len(self.run):
-            yield FileSlice("", self.run.table())
+            yield FilePartition("", self.run.table())
 
-    def _members(self, file: SourceFile) -> Iterator[Slice]:
+    def _members(self, file: SourceFile) -> Iterator[Partition]:
         place, root = file.place, file.root
         if is_compressed_tar(file.path):
             place, root = self._unpacked(file)
@@ -145,14 +145,14 @@ class _Planner:
 
     def _json_member(
         self, file: SourceFile, place: Location, item: Item, name: str
-    ) -> Iterator[Slice]:
+    ) -> Iterator[Partition]:
         span, root = item.span, item.root
         if span.packing is not Packing.PLAIN:
-            place, root = extracted(place, name, locate(self.staging)), root_of(self.staging)
+            place, root = extracted(place, name, resolve(self.staging)), root_of(self.staging)
             span = Span(0, span.size, span.size)
         yield from self._entries(item._replace(root=root, path=place.path, span=span), place)
 
-    def _table(self, file: SourceFile) -> Iterator[Slice]:
+    def _table(self, file: SourceFile) -> Iterator[Partition]:
         """Yield the slices of a file that holds many crystals."""
         if file.kind is Container.PARQUET:
             yield from self._rows(file)
@@ -171,15 +171,15 @@ class _Planner:
             yield from self._entries(item, place)
 
     def _unpacked(self, file: SourceFile) -> tuple[Location, str]:
-        return decompressed(file.place, locate(self.staging)), root_of(self.staging)
+        return decompressed(file.place, resolve(self.staging)), root_of(self.staging)
 
-    def _records(self, file: SourceFile, place: Location, root: str) -> Iterator[Slice]:
+    def _records(self, file: SourceFile, place: Location, root: str) -> Iterator[Partition]:
         with place.filesystem.open_input_file(place.path) as stream:
             rows = records(io.BufferedReader(cast("Any", stream), BUFFER_BYTES))
             try:
                 header = tuple(next(rows, Record(0, 0, [])).fields)
                 self._check_csv(header, file.path)
-                kinds = {name: ColumnKind() for name in header}
+                kinds = {name: InferredType() for name in header}
                 first = 1
                 while run := list(islice(rows, self.files_per_slice)):
                     for record in run:
@@ -187,7 +187,7 @@ class _Planner:
                             for name, value in zip(header, record.fields, strict=True):
                                 kinds[name].add(value)
                     start, stop = run[0].start, run[-1].stop
-                    yield RecordSlice("", root, place.path, start, stop, first, header)
+                    yield RecordPartition("", root, place.path, start, stop, first, header)
                     first += len(run)
             except csv.Error as error:
                 raise ValueError(f"{file.path}: not a CSV file ({error})") from None
@@ -199,33 +199,33 @@ class _Planner:
         if self.columns.id != CsvColumns().id:
             check_header(header, self.columns.id, "--id-column", path)
 
-    def _entries(self, whole: Item, place: Location) -> Iterator[Slice]:
+    def _entries(self, whole: Item, place: Location) -> Iterator[Partition]:
         """Yield the slices of a JSON file, given as the item that it would be as a whole.
 
         It is one item if none of several entries has a structure.
         """
-        kinds: dict[str, ColumnKind] = {}
-        pieces: list[FileSlice] = []
+        kinds: dict[str, InferredType] = {}
+        pieces: list[FilePartition] = []
         start, any_structure = whole.span.start, False
         with place.filesystem.open_input_file(place.path) as stream:
             try:
                 file = JsonFile(stream, start, start + whole.span.size)
                 entries = file.entries()
                 first = list(islice(entries, 2))
-                rows = Packer(ITEM_SCHEMA)
+                rows = RowBuffer(ITEM_SCHEMA)
                 for entry in chain(first, entries):
                     columns = file.columns_of(entry)
                     any_structure = any_structure or has_structure(columns)
-                    texts = further_columns(columns)
+                    texts = extra_columns(columns)
                     for name, text in texts.items():
-                        kinds.setdefault(name, ColumnKind()).add(text)
+                        kinds.setdefault(name, InferredType()).add(text)
                     row_id = texts.get(self.columns.id) or own_id(columns) or entry.name
                     named = entry._replace(name=row_id)
                     rows.append(item_row(_entry_item(whole, named, len(first) == 1)))
                     if len(rows) == self.files_per_slice:
-                        pieces.append(FileSlice("", rows.table(), *file.around()))
+                        pieces.append(FilePartition("", rows.table(), *file.around()))
                 if len(rows):
-                    pieces.append(FileSlice("", rows.table(), *file.around()))
+                    pieces.append(FilePartition("", rows.table(), *file.around()))
             except ValueError as error:
                 raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
         if len(first) > 1 and not any_structure:
@@ -238,44 +238,44 @@ class _Planner:
         )
         yield from pieces
 
-    def _database(self, file: SourceFile) -> Iterator[Slice]:
+    def _database(self, file: SourceFile) -> Iterator[Partition]:
         """Yield the slices of an ASE database, which has to be a local file."""
         if file.root:
             raise ValueError(
                 f"{file.path}: copy an ASE database to a local folder, {file.root} is none"
             )
-        kinds: dict[str, ColumnKind] = {}
+        kinds: dict[str, InferredType] = {}
         rows = database_rows(file.path)
         while run := list(islice(rows, self.files_per_slice)):
             for _, values in run:
                 for name, text in values.items():
-                    kinds.setdefault(name, ColumnKind()).add(text)
-            yield DatabaseSlice("", file.path, pa.array([row for row, _ in run], pa.int64()))
+                    kinds.setdefault(name, InferredType()).add(text)
+            yield DatabasePartition("", file.path, pa.array([row for row, _ in run], pa.int64()))
         self.further.check_ids(kinds, file.path)
         self.further.add_kinds(kinds, file.path)
 
-    def _rows(self, file: SourceFile) -> Iterator[Slice]:
+    def _rows(self, file: SourceFile) -> Iterator[Partition]:
         metadata = read_footer(file.place)
         schema = metadata.schema.to_arrow_schema()
         check_table(schema, self.columns.id, file.path)
-        for field in further_fields(schema):
+        for field in extra_fields(schema):
             self.further.add(field, file.path)
         first = 1
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
-            step = max(ROW_GROUP_ROWS, -(-rows // SLICES_PER_ROW_GROUP))
+            step = max(ROW_GROUP_ROWS, -(-rows // PARTITIONS_PER_ROW_GROUP))
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
-                yield TableSlice("", file.root, file.path, group, start, stop, first + start)
+                yield TablePartition("", file.root, file.path, group, start, stop, first + start)
             first += rows
 
 
-def _length(piece: Slice, files_per_slice: int) -> int:
-    if isinstance(piece, FileSlice):
+def _length(piece: Partition, files_per_slice: int) -> int:
+    if isinstance(piece, FilePartition):
         return piece.table.num_rows
-    if isinstance(piece, TableSlice):
+    if isinstance(piece, TablePartition):
         return piece.stop - piece.start
-    return len(piece.rows) if isinstance(piece, DatabaseSlice) else files_per_slice
+    return len(piece.rows) if isinstance(piece, DatabasePartition) else files_per_slice
 
 
 def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:

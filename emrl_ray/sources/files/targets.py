@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
-from emrl_ray.io.arrow_buffer import CHUNK_ROWS, Packer, unpacked
-from emrl_ray.io.paths import locate
-from emrl_ray.sources.files.formats.csv import FIELD_LIMIT, ColumnKind, as_number, converted
+from emrl_ray.io.arrow_buffer import CHUNK_ROWS, RowBuffer, iter_rows
+from emrl_ray.io.paths import resolve
+from emrl_ray.sources.files.formats.csv import FIELD_LIMIT, InferredType, as_number, converted
 
 ID = "id"
 BUFFER_BYTES = 1 << 20
@@ -126,7 +126,7 @@ def reject_unlabelled(
 
 def _records(uri: str) -> Iterator[list[str]]:
     """Yield the rows of a CSV file that are not empty."""
-    place = locate(uri)
+    place = resolve(uri)
     if not place.is_file():
         raise FileNotFoundError(f"--targets {uri}: no such file")
     csv.field_size_limit(FIELD_LIMIT)
@@ -159,7 +159,7 @@ def _columns(names: Sequence[str], rows: Iterable[Sequence[str]], first: int, ur
     """Return the texts of each column by its name; `first` is the number of the first row."""
     if len(set(names)) != len(names):
         raise ValueError(f"{uri}: two columns have the same name ({', '.join(names)})")
-    packer = Packer(pa.schema([pa.field(name, pa.string()) for name in names]))
+    packer = RowBuffer(pa.schema([pa.field(name, pa.string()) for name in names]))
     for number, row in enumerate(rows, first):
         if len(row) != len(names):
             raise ValueError(f"{uri}: row {number} has {len(row)} fields, not {len(names)}")
@@ -181,7 +181,7 @@ def _check_ids(ids: pa.ChunkedArray, uri: str) -> None:
     empty = pc.index(ids, "").as_py()
     if empty >= 0:
         raise ValueError(f"{uri}: entry {empty + 1} has no id")
-    (again,) = repeated([ids.combine_chunks()])
+    (again,) = duplicated([ids.combine_chunks()])
     if again.any():
         second = int(np.argmax(again))
         row_id = ids[second].as_py()
@@ -193,7 +193,7 @@ def _check_ids(ids: pa.ChunkedArray, uri: str) -> None:
 
 def _as_array(column: pa.ChunkedArray) -> pa.Array:
     """Return a column of texts as what all of them are: numbers, truth values or texts."""
-    kind = ColumnKind()
+    kind = InferredType()
     for text in _texts(column):
         kind.add(text)
     found = pa.float64() if pa.types.is_null(kind.type) else kind.type
@@ -206,5 +206,5 @@ def _as_array(column: pa.ChunkedArray) -> pa.Array:
 
 def _texts(column: pa.ChunkedArray) -> Iterator[str]:
     """Yield the texts of a column; few of them are Python objects at a time."""
-    for (text,) in unpacked(pa.table([column], names=["text"])):
+    for (text,) in iter_rows(pa.table([column], names=["text"])):
         yield text

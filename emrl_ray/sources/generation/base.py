@@ -13,7 +13,7 @@ from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 from emrl_ray.crystals.schema import Reject
 
 
-class Made(NamedTuple):
+class GeneratedBatch(NamedTuple):
     """B candidates."""
 
     crystals: CrystalBatch
@@ -46,11 +46,11 @@ class Candidates(Protocol):
     def rejects(self) -> list[Reject]:
         """Those of them that are not fit for it."""
 
-    def make(self, numbers: NDArray[np.int64]) -> Made:
+    def make(self, numbers: NDArray[np.int64]) -> GeneratedBatch:
         """Return the candidates of ascending `numbers` (B,), at least one."""
 
 
-class Composable(NamedTuple):
+class CompositionLimits(NamedTuple):
     """Which elements, how many of them and how many atoms a candidate may have."""
 
     elements: NDArray[np.bool_]
@@ -61,7 +61,7 @@ class Composable(NamedTuple):
     @classmethod
     def of(
         cls, excluded: frozenset[int], only: frozenset[int], max_elements: int, max_atoms: int
-    ) -> Composable:
+    ) -> CompositionLimits:
         """Return what is left without `excluded` and, unless it is empty, within `only`."""
         elements = np.full(MAX_ATOMIC_NUMBER + 1, not only)
         elements[[0, *only]] = True

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emrl_ray.crystals.elements import reduced_formula
-from emrl_ray.sources.generation.base import Composable
+from emrl_ray.sources.generation.base import CompositionLimits
 from emrl_ray.sources.generation.ionic_radii import Ion, read_ions
 from emrl_ray.sources.generation.prototypes import Prototype, prototypes
 
-MOST_KINDS = 3
+MAX_KINDS = 3
 """Most kinds of sites that a prototype has."""
 FIT = 0.8
 """Least ratio of a sum of two radii to the distance that the cell leaves for the ions, where they
@@ -22,16 +22,16 @@ attract (else one rattles), and of that distance to the sum, where they repel (e
 For a perovskite the first is a Goldschmidt tolerance factor between 0.8 and 1.25."""
 
 
-class Combinations(NamedTuple):
+class IonAssignments(NamedTuple):
     """M charge-neutral ways to put ions on the sites of a prototype."""
 
     prototypes: tuple[Prototype, ...]
     prototype: NDArray[np.int64]
     """(M,) index in `prototypes`."""
     atomic_numbers: NDArray[np.uint8]
-    """(M, MOST_KINDS) element of each kind of site, 0 beyond those of the prototype."""
+    """(M, MAX_KINDS) element of each kind of site, 0 beyond those of the prototype."""
     charges: NDArray[np.int64]
-    """(M, MOST_KINDS) formal charge of each kind of site, e."""
+    """(M, MAX_KINDS) formal charge of each kind of site, e."""
     lattice_constant: NDArray[np.float64]
     """(M,) Å; ions of unlike charge are as far apart as their radii add up to, or farther."""
     formulas: NDArray[np.str_]
@@ -41,7 +41,7 @@ class Combinations(NamedTuple):
         """M, the number of combinations."""
         return len(self.prototype)
 
-    def part(self, number: int, parts: int) -> Combinations:
+    def part(self, number: int, parts: int) -> IonAssignments:
         """Return part `number` of `parts` (from 1): those whose composition hashes to it.
 
         The parts have no composition in common, whatever else is chosen.
@@ -49,14 +49,14 @@ class Combinations(NamedTuple):
         hashes = np.array([zlib.crc32(formula.encode()) % parts for formula in self.formulas])
         return self.where(hashes == number - 1)
 
-    def composable(self, limits: Composable) -> Combinations:
+    def composable(self, limits: CompositionLimits) -> IonAssignments:
         """Return those of elements, number of elements and number of atoms within `limits`."""
         sizes = np.array([len(each.site_kinds) for each in self.prototypes])[self.prototype]
         return self.where(limits.allows(self.atomic_numbers, sizes))
 
-    def where(self, chosen: NDArray[np.bool_]) -> Combinations:
+    def where(self, chosen: NDArray[np.bool_]) -> IonAssignments:
         """Return those for which `chosen` (M,) is true."""
-        return Combinations(
+        return IonAssignments(
             self.prototypes,
             self.prototype[chosen],
             self.atomic_numbers[chosen],
@@ -66,7 +66,7 @@ class Combinations(NamedTuple):
         )
 
 
-def combinations() -> Combinations:
+def ion_assignments() -> IonAssignments:
     """Return the combinations of all prototypes and all ions.
 
     Of several charge assignments of the same elements, in the same prototype and with the same
@@ -76,13 +76,13 @@ def combinations() -> Combinations:
     ions, types = read_ions(), prototypes()
     found = [_of_prototype(index, prototype, ions) for index, prototype in enumerate(types)]
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    return Combinations(types, *columns)
+    return IonAssignments(types, *columns)
 
 
 def _of_prototype(
     index: int, prototype: Prototype, ions: Sequence[Ion]
 ) -> tuple[NDArray[np.generic], ...]:
-    """Return the columns of `Combinations` for one prototype."""
+    """Return the columns of `IonAssignments` for one prototype."""
     chosen = _neutral(prototype, ions)
     constants, fits = _fit(prototype, chosen, ions)
     chosen, constants = chosen[fits], constants[fits]
@@ -92,7 +92,7 @@ def _of_prototype(
     formulas = np.array([reduced_formula(row) for row in numbers[:, prototype.site_kinds]])
     _, first = np.unique(formulas[order], return_index=True)
     kept = order[first]
-    padding = ((0, 0), (0, MOST_KINDS - numbers.shape[1]))
+    padding = ((0, 0), (0, MAX_KINDS - numbers.shape[1]))
     return (
         np.full(len(kept), index),
         np.pad(numbers[kept], padding),

@@ -7,28 +7,28 @@ import pyarrow as pa
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.crystals.matching.matcher import Known
+from emrl_ray.crystals.matching.matcher import StructureIndex
 from emrl_ray.crystals.schema import GEOMETRY, Reject
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.parquet import read_table
 
 VOLUME = 12.0
 """Å³ per atom at which crystals are compared: about that of dense oxides."""
 
 
-def read_known(uri: str, limits: Limits) -> tuple[pa.Table, list[Reject]]:
+def read_known(uri: str, limits: ValidationLimits) -> tuple[pa.Table, list[Reject]]:
     """Return the valid crystals of a table, and a reject for each row that no candidate can be."""
     return validate(read_table(uri, ["id", *GEOMETRY]), limits, uri)
 
 
-class KnownShapes:
+class NoveltyFilter:
     """Known crystals, among which candidates are looked up by composition and shape."""
 
     def __init__(self, table: pa.Table) -> None:
         """Take the valid crystals of a table, those that `read_known` returns."""
         self.ids: list[str] = table.column("id").to_pylist()
         batch = _at_equal_volume(CrystalBatch.from_arrow(table))
-        self.known = Known(batch, find_contacts(batch))
+        self.known = StructureIndex(batch, find_contacts(batch))
 
     def find(self, batch: CrystalBatch) -> pa.Array:
         """Return (B,) the id of the first known crystal that each of a batch is, null where there is none.

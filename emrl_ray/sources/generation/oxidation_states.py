@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_COMBINATIONS = 1 << 20
+MAX_COMBINATIONS = 1 << 20
 """Assignments of states that are looked at; compositions of so many elements get none."""
 
 
@@ -37,7 +37,7 @@ def oxidation_states(composition: tuple[tuple[int, int], ...]) -> tuple[int, ...
     none.
     """
     states = [_states_of(number) for number, _ in composition]
-    if np.prod([float(len(state)) for state, _ in states]) > MOST_COMBINATIONS:
+    if np.prod([float(len(state)) for state, _ in states]) > MAX_COMBINATIONS:
         return None
     charge, score = np.zeros(1, np.int64), np.zeros(1)
     for (state, count), (_, amount) in zip(states, composition, strict=True):

@@ -13,9 +13,9 @@ from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
 from emrl_ray.crystals.geometry.neighbor_list import unordered_pairs
 from emrl_ray.crystals.schema import GEOMETRY, Reject, RejectReason, Stage
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.parquet import read_table
-from emrl_ray.sources.files.parsed import Flaw
+from emrl_ray.sources.files.parsed import ParseFailure
 from emrl_ray.sources.generation.oxidation_states import oxidation_states
 from emrl_ray.sources.generation.substitution_probabilities import ion_table
 
@@ -51,20 +51,20 @@ class _Ions(NamedTuple):
     site_kinds: NDArray[np.uint8]
 
 
-def read_parents(uri: str, limits: Limits) -> tuple[Parents, list[Reject]]:
+def read_parents(uri: str, limits: ValidationLimits) -> tuple[Parents, list[Reject]]:
     """Return the crystals of a table that can be parents, and a reject for each other one."""
     good, rejects = validate(read_table(uri, ["id", *GEOMETRY]), limits, uri)
     batch = CrystalBatch.from_arrow(good)
     ids: list[str] = good.column("id").to_pylist()
     found = [_ions(batch.atomic_numbers[i:j]) for i, j in pairwise(batch.offsets)]
-    flawed = {row: each for row, each in enumerate(found) if isinstance(each, Flaw)}
+    flawed = {row: each for row, each in enumerate(found) if isinstance(each, ParseFailure)}
     kept = [row for row in range(len(ids)) if row not in flawed]
     ions = [each for each in found if isinstance(each, _Ions)]
     size = _sizes(batch.take(kept), ions)
     bonded = np.flatnonzero(size.any(axis=1)).tolist()
     for place in sorted(set(range(len(kept))) - set(bonded)):
         what = f"no ions of unlike charge within {REACH:g} Å"
-        flawed[kept[place]] = Flaw(RejectReason.NO_PAIRS, what)
+        flawed[kept[place]] = ParseFailure(RejectReason.NO_PAIRS, what)
     rejects += [flawed[row].reject(ids[row], uri, Stage.GENERATE) for row in sorted(flawed)]
     parents = Parents(
         [ids[kept[place]] for place in bonded],
@@ -77,20 +77,20 @@ def read_parents(uri: str, limits: Limits) -> tuple[Parents, list[Reject]]:
     return parents, rejects
 
 
-def _ions(atomic_numbers: NDArray[np.uint8]) -> _Ions | Flaw:
+def _ions(atomic_numbers: NDArray[np.uint8]) -> _Ions | ParseFailure:
     """Return the ions of the atoms of a crystal, or why they are not known."""
     elements, sites, counts = np.unique(atomic_numbers, return_inverse=True, return_counts=True)
     amounts = tuple((counts // np.gcd.reduce(counts)).tolist())
     states = oxidation_states(tuple(zip(elements.tolist(), amounts, strict=True)))
     if states is None:
-        return Flaw(
+        return ParseFailure(
             RejectReason.NO_OXIDATION_STATES,
             "no whole oxidation states, one for each element, make it neutral",
         )
     table, keys = ion_table(), list(zip(elements.tolist(), states, strict=True))
     if missing := [key for key in keys if key not in table.place]:
         number, charge = missing[0]
-        return Flaw(
+        return ParseFailure(
             RejectReason.NO_SUBSTITUTION,
             f"no substitution is known for {SYMBOLS[number - 1]} of charge {charge:+d}",
         )

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.elements import SYMBOLS, reduced_formula
 from emrl_ray.crystals.schema import Reject
-from emrl_ray.sources.generation.base import Composable, Made
-from emrl_ray.sources.generation.ion_assignments import Combinations
+from emrl_ray.sources.generation.base import CompositionLimits, GeneratedBatch
+from emrl_ray.sources.generation.ion_assignments import IonAssignments
 from emrl_ray.sources.generation.ionic_radii import Ion, shannon_ions
 from emrl_ray.sources.generation.prototypes import prototypes
 from emrl_ray.sources.generation.strained_prototypes import build
@@ -30,7 +30,7 @@ Window = tuple[float, float]
 class Perovskites:
     """The neutral perovskites of some elements, one for each choice of A, B and X."""
 
-    neutral: Combinations
+    neutral: IonAssignments
     tolerance: NDArray[np.float64]
     """(M,) Goldschmidt's tolerance factor."""
     octahedral: NDArray[np.float64]
@@ -40,13 +40,13 @@ class Perovskites:
     def of(
         cls,
         elements: Mapping[str, Sequence[int]],
-        composable: Composable,
+        composable: CompositionLimits,
         tolerance: Window | None,
         octahedral: Window | None,
     ) -> Self:
         """Return those of the elements (atomic numbers) for the sites a, b and x.
 
-        `tolerance` and `octahedral` are the ranges in which the factors have to lie. Raises ConfigError,
+        `tolerance` and `octahedral` are the ranges in which the factors have to lie. Raises UserError,
         in one line, for an element without an ion of the right sign, or if no perovskite is left.
         """
         choices = [_ions(site, numbers) for site, numbers in elements.items()]
@@ -59,10 +59,10 @@ class Perovskites:
         if not rows:
             limits = "--tolerance, --octahedral, --max-elements, --max-atoms"
             reason = f"{limits} or the elements leave none of them"
-            raise ConfigError(
+            raise UserError(
                 f"--a, --b, --x: {reason if found else 'no neutral ABX3 of three elements is there'}"
             )
-        neutral = Combinations(
+        neutral = IonAssignments(
             (prototype,),
             np.zeros(len(rows), np.int64),
             np.array([row.atomic_numbers for row in rows], np.uint8),
@@ -93,7 +93,7 @@ class Perovskites:
         """None: nothing is read."""
         return []
 
-    def make(self, numbers: NDArray[np.int64]) -> Made:
+    def make(self, numbers: NDArray[np.int64]) -> GeneratedBatch:
         """Return the perovskites of `numbers` (B,)."""
         generated = build(self.neutral, numbers, np.zeros((len(numbers), 3, 3)))
         columns = {
@@ -102,7 +102,7 @@ class Perovskites:
         }
         formulas = self.neutral.formulas[numbers].tolist()
         kinds = [KIND] * len(numbers)
-        return Made(generated.crystals, generated.charges, kinds, formulas, columns)
+        return GeneratedBatch(generated.crystals, generated.charges, kinds, formulas, columns)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _ions(site: str, numbers: Sequence[int]) -> list[Ion]:
         right = [ion for ion in ions if ion.charge * sign > 0]
         if not right:
             kind = "cation" if sign > 0 else "anion"
-            raise ConfigError(f"--{site} {SYMBOLS[number - 1]}: Shannon lists no {kind} of it")
+            raise UserError(f"--{site} {SYMBOLS[number - 1]}: Shannon lists no {kind} of it")
         found += right
     return found
 

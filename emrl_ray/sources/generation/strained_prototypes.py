@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
 from emrl_ray.crystals.schema import Reject
-from emrl_ray.sources.generation.base import Made
-from emrl_ray.sources.generation.ion_assignments import Combinations
+from emrl_ray.sources.generation.base import GeneratedBatch
+from emrl_ray.sources.generation.ion_assignments import IonAssignments
 
 DRAWS = 6
 """Random numbers that one crystal takes: three strains, three for the directions of their axes."""
@@ -32,7 +32,7 @@ class Generated(NamedTuple):
 class StrainedPrototypes:
     """The candidates that `generate` makes from combinations of prototype and ions."""
 
-    neutral: Combinations
+    neutral: IonAssignments
     seed: int
     strain: float
     """Largest relative strain."""
@@ -57,7 +57,7 @@ class StrainedPrototypes:
         """None: nothing is read."""
         return []
 
-    def make(self, numbers: NDArray[np.int64]) -> Made:
+    def make(self, numbers: NDArray[np.int64]) -> GeneratedBatch:
         """Return the candidates of ascending `numbers` (B,), at least one."""
         start, stop = int(numbers[0]), int(numbers[-1]) + 1
         crystals, charges, chosen = generate(self.neutral, self.seed, self.strain, start, stop)
@@ -68,11 +68,13 @@ class StrainedPrototypes:
         names = np.array([prototype.name for prototype in self.neutral.prototypes])
         kinds = names[self.neutral.prototype[chosen]].tolist()
         formulas = self.neutral.formulas[chosen].tolist()
-        return Made(crystals, charges, kinds, formulas, {"prototype": pa.array(kinds, pa.string())})
+        return GeneratedBatch(
+            crystals, charges, kinds, formulas, {"prototype": pa.array(kinds, pa.string())}
+        )
 
 
 def generate(
-    combinations: Combinations, seed: int, strain: float, start: int, stop: int
+    combinations: IonAssignments, seed: int, strain: float, start: int, stop: int
 ) -> Generated:
     """Return the crystals `start:stop` of the library that `seed` determines.
 
@@ -87,7 +89,7 @@ def generate(
 
 
 def build(
-    combinations: Combinations, chosen: NDArray[np.int64], strains: NDArray[np.float64]
+    combinations: IonAssignments, chosen: NDArray[np.int64], strains: NDArray[np.float64]
 ) -> Generated:
     """Return one crystal for each index `chosen` (B,), deformed by its strain tensor (B, 3, 3)."""
     prototype = combinations.prototype[chosen]

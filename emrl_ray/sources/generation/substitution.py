@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.elements import reduced_formula
 from emrl_ray.crystals.schema import Reject
-from emrl_ray.crystals.validation import Limits
-from emrl_ray.sources.generation.base import Composable, Made
+from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.sources.generation.base import CompositionLimits, GeneratedBatch
 from emrl_ray.sources.generation.parents import Parents, read_parents
 from emrl_ray.sources.generation.substitution_probabilities import (
     Replacements,
@@ -44,7 +44,9 @@ class Substitutions:
     """(ranks + 1,) number of the first candidate of each rank."""
 
     @classmethod
-    def of(cls, uri: str, composable: Composable, threshold: float, limits: Limits) -> Self:
+    def of(
+        cls, uri: str, composable: CompositionLimits, threshold: float, limits: ValidationLimits
+    ) -> Self:
         """Return the candidates from a crystals table with probabilities of `threshold` or more."""
         parents, rejects = read_parents(uri, limits)
         table = ion_table()
@@ -79,7 +81,7 @@ class Substitutions:
         """Rows of the table of parents."""
         return len(self.parents.ids) + len(self.rejects)
 
-    def make(self, numbers: NDArray[np.int64]) -> Made:
+    def make(self, numbers: NDArray[np.int64]) -> GeneratedBatch:
         """Return the candidates of `numbers` (B,)."""
         rank = np.searchsorted(self.starts, numbers, side="right") - 1
         parent = self.order[numbers - self.starts[rank]]
@@ -105,7 +107,9 @@ class Substitutions:
             reduced_formula(crystals.atomic_numbers[start:stop])
             for start, stop in pairwise(crystals.offsets)
         ]
-        return Made(crystals, table.charges[ion], [KIND] * len(numbers), formulas, columns)
+        return GeneratedBatch(
+            crystals, table.charges[ion], [KIND] * len(numbers), formulas, columns
+        )
 
     def _site_kinds(self, parent: int) -> NDArray[np.uint8]:
         return self.parents.site_kinds[slice(*self.parents.batch.offsets[parent : parent + 2])]

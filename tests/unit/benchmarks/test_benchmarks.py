@@ -25,7 +25,7 @@ from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import default_csv, element_features
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.cgcnn import CGCNN
 from emrl_ray.networks.layers.collectives import SingleProcess
@@ -264,7 +264,7 @@ def test_a_library_that_is_read_back_tells_repeats_and_what_is_invalid(tmp_path)
     for name, part in (("a", batch), ("b", batch.take([2])), ("c", flat)):
         count = part.n_crystals
         table = crystals_table(part, [f"{name}{row}" for row in range(count)], ["X"] * count)
-        write_parquet(table, locate(tmp_path / f"{name}.parquet"))
+        write_parquet(table, resolve(tmp_path / f"{name}.parquet"))
     found = library_benchmark.read_back(tmp_path)
     counted = [found[name] for name in ("rows", "files", "invalid", "repeated_ids")]
     assert counted == [8, 3, 1, 0]

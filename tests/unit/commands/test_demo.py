@@ -7,9 +7,9 @@ import pytest
 from emrl_ray.commands import demo as stages
 from emrl_ray.commands.demo import WINDOW, DemoResult, demo
 from emrl_ray.commands.generation_partitions import ENERGY
-from emrl_ray.config import ConfigError, DemoConfig
+from emrl_ray.config import DemoConfig, UserError
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_error_and_hit_rate_must_both_be_good(mae, hit_rate, passed):
 
 
 def test_a_negative_seed_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ConfigError, match="seed -1: must be at least 0"):
+    with pytest.raises(UserError, match="seed -1: must be at least 0"):
         demo(DemoConfig(out=str(tmp_path / "demo"), seed=-1))
     assert not (tmp_path / "demo").exists()
 
@@ -59,7 +59,7 @@ def test_predictions_are_compared_with_the_exact_labels_of_the_same_id(tmp_path,
         },
     }
     for name, columns in tables.items():
-        write_parquet(pa.table(columns), locate(tmp_path / name))
+        write_parquet(pa.table(columns), resolve(tmp_path / name))
     result = stages._compare(str(tmp_path), "report.html")
     assert result.mae == pytest.approx(np.abs(predicted - exact).mean())
     assert result.floor == pytest.approx(np.abs(exact + 30).mean())

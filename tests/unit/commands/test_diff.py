@@ -10,10 +10,10 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.commands.diff import diff
-from emrl_ray.config import ConfigError, DiffConfig
+from emrl_ray.config import DiffConfig, UserError
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 
 MODELS = {"model": "m1", "crystals": "c1"}
 
@@ -39,10 +39,10 @@ def run(
     columns = {
         name: pa.array(values, types.get(name, pa.string())) for name, values in rows.items()
     }
-    write_parquet(pa.table(columns), locate(folder) / "shortlist.parquet")
+    write_parquet(pa.table(columns), resolve(folder) / "shortlist.parquet")
     objectives = [{"model": "m", "target": target, "unit": "eV", "window": window}]
     manifest = {"objectives": objectives, "fingerprints": MODELS | prints, "config": config or {}}
-    write_json(manifest, locate(folder) / "manifest.json")
+    write_json(manifest, resolve(folder) / "manifest.json")
     return str(folder)
 
 
@@ -165,7 +165,7 @@ def test_options_that_make_another_shortlist_are_told_in_a_line_each(
 
 def test_runs_of_other_targets_are_refused(tmp_path):
     before, after = run(tmp_path / "a", "ab"), run(tmp_path / "b", "ab", target="energy")
-    with pytest.raises(ConfigError, match=r"/b predicts energy in eV, .*/a band_gap in eV: their"):
+    with pytest.raises(UserError, match=r"/b predicts energy in eV, .*/a band_gap in eV: their"):
         diff(DiffConfig(before=before, after=after))
 
 

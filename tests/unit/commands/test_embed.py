@@ -12,11 +12,11 @@ import pytest
 
 import emrl_ray
 from emrl_ray.commands.embed import embed
-from emrl_ray.config import ConfigError, EmbedConfig
+from emrl_ray.config import EmbedConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
 from tests.support.crystal_files import load, salt, write
 from tests.support.models import TARGET, make_model, random_crystals, write_library
@@ -89,7 +89,7 @@ def test_a_second_call_gives_the_same_bytes_and_removes_earlier_rejects(
     assert result.counts.rows_in == ROWS
     elsewhere = tmp_path_factory.mktemp("salt")
     crystals, *_ = load(elsewhere, write(elsewhere, "salt.cif", content=salt(4)))
-    write_parquet(crystals, locate(tmp_path / "salt.parquet"))
+    write_parquet(crystals, resolve(tmp_path / "salt.parquet"))
     emrl_ray.embed(source=str(tmp_path / "salt.parquet"), **options)
     assert read_table(str(out)).column("formula").to_pylist() == ["NaCl"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "salt.parquet"]
@@ -123,11 +123,11 @@ def test_what_fails_in_the_middle_leaves_the_earlier_file_and_nothing_half_writt
 def test_what_cannot_be_met_is_refused_in_one_line(model, tmp_path, monkeypatch, options, said):
     monkeypatch.chdir(tmp_path)
     crystals = random_crystals(3, 3)
-    write_parquet(crystals.slice(0, 0), locate("none.parquet"))
+    write_parquet(crystals.slice(0, 0), resolve("none.parquet"))
     taken = crystals.append_column("embedding", pa.nulls(3, pa.float64()))
-    write_parquet(taken, locate("taken.parquet"))
+    write_parquet(taken, resolve("taken.parquet"))
     given = {"model": model, "source": str(tmp_path), "out": "e.parquet"}
-    with pytest.raises((ConfigError, ValueError, OSError), match=said) as caught:
+    with pytest.raises((UserError, ValueError, OSError), match=said) as caught:
         embed(EmbedConfig(**given | options))
     assert "\n" not in str(caught.value)
     assert not Path("e.parquet").exists()

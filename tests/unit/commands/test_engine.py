@@ -6,19 +6,19 @@ import pytest
 
 from emrl_ray.commands.engine import MAX_LOCAL_ROWS, choose_engine
 from emrl_ray.config import (
-    ConfigError,
     FeaturizeConfig,
+    GenerateConfig,
     IngestConfig,
-    LibraryConfig,
     ScreenConfig,
     TrainConfig,
+    UserError,
 )
 from emrl_ray.distributed.cluster import JOB_VARIABLES
 
 COMMANDS = {
     "ingest": (IngestConfig, {"sources": ["s"], "out": "o"}),
     "featurize": (FeaturizeConfig, {"crystals": "c", "out": "o"}),
-    "library": (LibraryConfig, {"out": "o"}),
+    "library": (GenerateConfig, {"out": "o"}),
     "train": (TrainConfig, {"crystals": "c", "target": "y", "out": "o"}),
     "screen": (ScreenConfig, {"model": "m", "crystals": "c", "out": "o", "maximize": True}),
 }
@@ -84,5 +84,5 @@ def test_an_engine_that_is_named_is_taken_without_a_word(engine, capsys):
 )
 def test_the_local_engine_refuses_what_needs_more_than_a_process(command, changes, named):
     message = f"--engine local: runs in one process without a GPU; leave out {named}"
-    with pytest.raises(ConfigError, match=f"^{message}$"):
+    with pytest.raises(UserError, match=f"^{message}$"):
         options(command, engine="local", **changes)

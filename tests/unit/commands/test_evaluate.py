@@ -15,15 +15,15 @@ import pytest
 
 import emrl_ray
 from emrl_ray.commands.evaluate import evaluate
-from emrl_ray.config import ConfigError, EvaluateConfig
+from emrl_ray.config import EvaluateConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import SYMBOLS
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
-from emrl_ray.reports.evaluation.parity import MOST_POINTS, parity
+from emrl_ray.reports.evaluation.parity import MAX_POINTS, parity
 from emrl_ray.reports.evaluation.summary import measured, sentences
 from tests.support.crystal_files import salt
 from tests.support.models import TARGET, make_model, random_crystals, write_library
@@ -99,7 +99,7 @@ def test_rows_in_are_those_scored_and_the_rejects(folder, rows, metrics):
 def test_a_row_is_a_prediction_of_the_model_with_the_true_value_and_the_error(model, rows):
     crystals = labelled()
     kept = crystals.filter(pa.compute.is_in(crystals["id"], rows["id"].combine_chunks()))
-    expected, _ = Model.load(model).predict(kept, Limits(1000, 400_000))
+    expected, _ = Model.load(model).predict(kept, ValidationLimits(1000, 400_000))
     own = ["true_value", "error"]
     assert rows.column_names[:5] == ["id", "formula", "true_value", "prediction", "error"]
     assert rows.drop_columns(own).column_names == expected.drop_columns(TARGET).column_names
@@ -171,7 +171,7 @@ def test_crystals_that_the_model_has_seen_are_scored_and_counted(
 def test_crystals_under_other_ids_are_counted_as_what_they_are(model, folder, metrics, tmp_path):
     crystals = labelled()
     other = pa.array([f"other-{row}" for row in range(ROWS)])
-    write_parquet(crystals.set_column(0, "id", other), locate(tmp_path / "renamed.parquet"))
+    write_parquet(crystals.set_column(0, "id", other), resolve(tmp_path / "renamed.parquet"))
     again = evaluate(options(model, tmp_path / "renamed.parquet")).metrics
     for part in ("training_rows", "calibration_rows", "not_seen"):
         assert again[part] == pytest.approx(metrics[part])
@@ -218,7 +218,7 @@ def test_the_pictures_carry_unit_and_numbers_and_are_the_same_bytes_again(folder
 
 def test_few_rows_have_intervals_in_the_picture_and_many_are_counted():
     random = np.random.default_rng(0)
-    true = random.normal(size=MOST_POINTS + 1)
+    true = random.normal(size=MAX_POINTS + 1)
     predicted = true + 0.1 * random.normal(size=len(true))
     ends = predicted - 0.2, predicted + 0.2
     few = [values[:30] for values in ends]
@@ -294,7 +294,7 @@ def test_without_intervals_or_reference_there_are_none_in_the_numbers():
 def test_a_target_of_another_name_or_kind_of_number_is_compared(model, tmp_path):
     values = pa.array(np.arange(10), pa.int32())
     table = random_crystals(10, 5).drop_columns(TARGET).append_column("measured", values)
-    write_parquet(table, locate(tmp_path / "t.parquet"))
+    write_parquet(table, resolve(tmp_path / "t.parquet"))
     result = evaluate(options(model, tmp_path / "t.parquet", target="measured"))
     expected = dict(zip(table["id"].to_pylist(), range(10), strict=True))
     for row in result.predictions.to_pylist():
@@ -307,7 +307,7 @@ def test_another_level_of_theory_is_said_and_compared(folder, tmp_path, capsys):
     shutil.copytree(folder / "model", copy)
     card = json.loads((copy / "card.json").read_text())
     (copy / "card.json").write_text(json.dumps(card | {"theory": "PBE"}))
-    write_parquet(labelled(theory="HSE06"), locate(tmp_path / "t.parquet"))
+    write_parquet(labelled(theory="HSE06"), resolve(tmp_path / "t.parquet"))
     assert evaluate(options(str(copy), tmp_path / "t.parquet")).passed
     said = capsys.readouterr().out
     assert "evaluate: volume_per_atom is by HSE06, the model learned PBE" in said
@@ -316,7 +316,7 @@ def test_another_level_of_theory_is_said_and_compared(folder, tmp_path, capsys):
 def test_crystals_that_cannot_be_predicted_make_an_evaluation_that_does_not_pass(
     model, tmp_path, capsys
 ):
-    write_parquet(random_crystals(5, 5), locate(tmp_path / "x.parquet"))
+    write_parquet(random_crystals(5, 5), resolve(tmp_path / "x.parquet"))
     result = evaluate(options(model, tmp_path / "x.parquet", max_pairs=1, out=str(tmp_path / "o")))
     assert not result.passed
     assert result.rejects.num_rows == 5
@@ -360,13 +360,13 @@ def test_what_cannot_be_met_is_refused_in_one_line(model, tmp_path, monkeypatch,
         "upper": crystals.append_column("upper", pa.nulls(3)),
     }
     for name, table in tables.items():
-        write_parquet(table, locate(f"{name}.parquet"))
+        write_parquet(table, resolve(f"{name}.parquet"))
     for name in ("new", "taken"):
         Path(name).mkdir()
     Path("new", "salt.cif").write_text(salt(4))
     Path("taken", "metrics.json").write_text("{}")
     given = {"model": model, "crystals": "good.parquet", "out": "out"} | changes
-    with pytest.raises((ConfigError, ValueError, OSError), match=said) as caught:
+    with pytest.raises((UserError, ValueError, OSError), match=said) as caught:
         evaluate(options(**given))
     assert "\n" not in str(caught.value)
     assert not Path("out").exists()

@@ -13,7 +13,7 @@ from emrl_ray.config import FeaturizeConfig
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.models import CUTOFF, broken, random_crystals
 
 ROWS = 50
@@ -24,7 +24,7 @@ FAULTS = {10: "bad_cell", 20: "no_atoms", 30: "bad_coordinates", 40: "no_pairs"}
 @pytest.fixture
 def crystals(tmp_path: Path) -> str:
     place = tmp_path / "crystals.parquet"
-    write_parquet(broken(random_crystals(ROWS)), locate(place))
+    write_parquet(broken(random_crystals(ROWS)), resolve(place))
     return str(place)
 
 
@@ -74,6 +74,6 @@ def test_a_call_goes_on_where_an_earlier_one_stopped_and_leaves_the_same_bytes(c
 def test_a_column_with_the_name_of_a_graph_column_is_refused(tmp_path):
     table = random_crystals(3)
     place = tmp_path / "crystals.parquet"
-    write_parquet(table.append_column("distance", table.column("volume_per_atom")), locate(place))
+    write_parquet(table.append_column("distance", table.column("volume_per_atom")), resolve(place))
     with pytest.raises(ValueError, match=r"has a column 'distance', as graphs have; rename it$"):
         featurize(config(str(place), tmp_path / "graphs"))

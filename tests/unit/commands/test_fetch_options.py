@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emrl_ray.commands.fetch import fetch
-from emrl_ray.config import ConfigError, FetchConfig
+from emrl_ray.config import FetchConfig, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def mp_key(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_options_that_contradict_each_other_are_refused(asked, said):
-    with pytest.raises(ConfigError, match=f"^{said}"):
+    with pytest.raises(UserError, match=f"^{said}"):
         FetchConfig(out="out", **asked)
 
 
@@ -45,6 +45,6 @@ def test_options_that_contradict_each_other_are_refused(asked, said):
     ],
 )
 def test_a_wrong_option_stops_before_anything_is_asked_for(tmp_path, asked, said):
-    with pytest.raises(ConfigError, match=f"^{said}"):
+    with pytest.raises(UserError, match=f"^{said}"):
         fetch(FetchConfig(out=str(tmp_path / "out"), **asked))
     assert not (tmp_path / "out").exists()

@@ -8,21 +8,22 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from emrl_ray.commands.generate import library
-from emrl_ray.commands.generation_partitions import Block, library_table
-from emrl_ray.config import ConfigError, LibraryConfig
+from emrl_ray.commands.generate import generate
+from emrl_ray.commands.generation_partitions import Block, generated_table
+from emrl_ray.config import GenerateConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.io.parquet import read_table
-from emrl_ray.sources.generation.ion_assignments import combinations
-from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes, generate
+from emrl_ray.sources.generation.ion_assignments import ion_assignments
+from emrl_ray.sources.generation.strained_prototypes import StrainedPrototypes
+from emrl_ray.sources.generation.strained_prototypes import generate as draw
 
-NEUTRAL = combinations()
+NEUTRAL = ion_assignments()
 
 
 def make(folder, **options):
-    return library(LibraryConfig(out=str(folder), **options))
+    return generate(GenerateConfig(out=str(folder), **options))
 
 
 def test_twenty_thousand_crystals_take_seconds(tmp_path):
@@ -41,21 +42,21 @@ def test_twenty_thousand_crystals_take_seconds(tmp_path):
 
 def test_every_crystal_is_valid_at_the_largest_strain():
     block = Block("all", np.arange(5000), None)
-    table = library_table(StrainedPrototypes(NEUTRAL, 0, 0.2), block, labelled=False)
-    limits = Limits(max_atoms=1000, max_pairs=400_000, cutoff=None, min_distance=1.0)
+    table = generated_table(StrainedPrototypes(NEUTRAL, 0, 0.2), block, labelled=False)
+    limits = ValidationLimits(max_atoms=1000, max_pairs=400_000, cutoff=None, min_distance=1.0)
     good, rejects = validate(table, limits, "library")
     assert not rejects
     assert good.num_rows == 5000
 
 
 def test_every_crystal_is_charge_neutral():
-    sample = generate(NEUTRAL, seed=0, strain=0.03, start=0, stop=20_000)
+    sample = draw(NEUTRAL, seed=0, strain=0.03, start=0, stop=20_000)
     assert not np.add.reduceat(sample.charges, sample.crystals.offsets[:-1]).any()
 
 
 def test_distances_change_by_no_more_than_the_strain():
-    still = generate(NEUTRAL, 0, 0.0, 0, 200).crystals
-    moved = generate(NEUTRAL, 0, 0.1, 0, 200).crystals
+    still = draw(NEUTRAL, 0, 0.0, 0, 200).crystals
+    moved = draw(NEUTRAL, 0, 0.1, 0, 200).crystals
     np.testing.assert_array_equal(still.atomic_numbers, moved.atomic_numbers)
     stretch = np.linalg.svd(np.linalg.solve(still.lattice, moved.lattice), compute_uv=False)
     assert 0.9 <= stretch.min() < 0.91
@@ -76,18 +77,18 @@ def shortest_distance(batch, index):
 
 def test_a_library_goes_through_all_combinations_before_it_repeats_one():
     total = len(NEUTRAL)
-    first = generate(NEUTRAL, 0, 0.03, 0, total).combination
-    second = generate(NEUTRAL, 0, 0.03, total, 2 * total).combination
+    first = draw(NEUTRAL, 0, 0.03, 0, total).combination
+    second = draw(NEUTRAL, 0, 0.03, total, 2 * total).combination
     assert len(set(first.tolist())) == len(set(second.tolist())) == total
     assert (first != second).any()
 
 
 def test_a_crystal_depends_on_seed_and_number_alone():
-    whole = generate(NEUTRAL, 7, 0.03, 0, 100).crystals
-    pieces = [generate(NEUTRAL, 7, 0.03, start, start + 25).crystals for start in (0, 25, 50, 75)]
+    whole = draw(NEUTRAL, 7, 0.03, 0, 100).crystals
+    pieces = [draw(NEUTRAL, 7, 0.03, start, start + 25).crystals for start in (0, 25, 50, 75)]
     for one, other in zip(whole, CrystalBatch.concatenate(pieces), strict=True):
         np.testing.assert_array_equal(one, other)
-    other = generate(NEUTRAL, 8, 0.03, 0, 100).crystals
+    other = draw(NEUTRAL, 8, 0.03, 0, 100).crystals
     assert not np.array_equal(whole.lattice, other.lattice)
 
 
@@ -112,7 +113,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path):
 
 def test_other_arguments_on_the_same_folder_are_refused(tmp_path):
     make(tmp_path / "library", count=10)
-    with pytest.raises(ConfigError, match="seed was 0, is 1"):
+    with pytest.raises(UserError, match="seed was 0, is 1"):
         make(tmp_path / "library", count=10, seed=1)
     make(tmp_path / "library", count=10, seed=1, overwrite=True)
 
@@ -127,12 +128,12 @@ def test_parts_of_a_library_share_no_composition(tmp_path):
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1", "1/0"])
 def test_a_part_that_is_none_is_refused_in_one_line(part):
-    with pytest.raises(ConfigError, match=f"--part {part}: give K/N"):
-        LibraryConfig(out="", part=part)
+    with pytest.raises(UserError, match=f"--part {part}: give K/N"):
+        GenerateConfig(out="", part=part)
 
 
 def test_a_part_without_combinations_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"--part .*: no combination of ions is in it"):
+    with pytest.raises(UserError, match=r"--part .*: no combination of ions is in it"):
         make(tmp_path / "library", part="2/1000000007")
     assert not (tmp_path / "library").exists()
 

@@ -9,18 +9,18 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
 from benchmarks.trust.changed_crystals import in_other_cells
-from emrl_ray.commands.generate import library
-from emrl_ray.config import ConfigError, LibraryConfig
+from emrl_ray.commands.generate import generate
+from emrl_ray.config import GenerateConfig, UserError
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.crystals import random_batch
 from tests.support.parents import write_crystals, write_parents
 
 
 def make(folder, **options):
-    return library(LibraryConfig(out=str(folder), **options))
+    return generate(GenerateConfig(out=str(folder), **options))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_known_crystals_are_marked_or_dropped_at_whatever_volume(tmp_path):
     everything = write_crystals(
         tmp_path / "all.parquet", CrystalBatch.from_arrow(plain), list("abcdefgh")
     )
-    with pytest.raises(ConfigError, match=r"no candidate is left: 8 rows in = .* \(known 8\)"):
+    with pytest.raises(UserError, match=r"no candidate is left: 8 rows in = .* \(known 8\)"):
         make(tmp_path / "none", known=everything, known_crystals="drop", **sites)
 
 
@@ -111,7 +111,7 @@ def test_known_crystals_that_no_candidate_can_be_are_counted(tmp_path, parents, 
     empty = table.slice(0, 1).set_column(
         3, table.schema.field(3), pa.array([[]], table.schema.field(3).type)
     )
-    write_parquet(pa.concat_tables([table, empty]), locate(tmp_path / "known.parquet"))
+    write_parquet(pa.concat_tables([table, empty]), resolve(tmp_path / "known.parquet"))
     make(tmp_path / "library", parents=parents, known=str(tmp_path / "known.parquet"))
     said = capsys.readouterr().out
     assert "library: known: 5 rows in = 4 rows out + 1 rejects (no_atoms 1)" in said
@@ -123,7 +123,7 @@ def test_crystals_none_of_which_can_be_a_parent_are_said_with_the_reasons(tmp_pa
     batch = random_batch(3)
     copper = batch._replace(atomic_numbers=np.full_like(batch.atomic_numbers, 29))
     file = write_crystals(tmp_path / "p.parquet", copper, list("abc"))
-    with pytest.raises(ConfigError, match=r"parent: 3 read, 0 usable \(no_oxidation_states 3\)$"):
+    with pytest.raises(UserError, match=r"parent: 3 read, 0 usable \(no_oxidation_states 3\)$"):
         make(tmp_path / "library", parents=file)
 
 
@@ -137,10 +137,10 @@ def test_a_killed_substitution_goes_on_and_ends_the_same(tmp_path, parents):
     assert read_table(tmp_path / "killed").equals(read_table(tmp_path / "whole"))
     (tmp_path / "parents.parquet").unlink()
     write_crystals(tmp_path / "parents.parquet", random_batch(3), list("abc"))
-    with pytest.raises(ConfigError, match="what --from names is not what it was"):
+    with pytest.raises(UserError, match="what --from names is not what it was"):
         make(tmp_path / "killed", **options)
     other = write_crystals(tmp_path / "other.parquet", random_batch(2), list("ab"))
-    with pytest.raises(ConfigError, match=r"--from was '[^;]+/other.parquet'\): use --overwrite"):
+    with pytest.raises(UserError, match=r"--from was '[^;]+/other.parquet'\): use --overwrite"):
         make(tmp_path / "killed", **{**options, "parents": other})
 
 
@@ -149,7 +149,7 @@ def test_crystals_that_are_no_parents_are_rejects(tmp_path, parents, capsys):
     brass = tables[1].set_column(
         3, tables[1].schema.field(3), pa.array([[29, 30, 29]], tables[1].schema.field(3).type)
     )
-    write_parquet(pa.concat_tables([tables[0], brass]), locate(tmp_path / "more.parquet"))
+    write_parquet(pa.concat_tables([tables[0], brass]), resolve(tmp_path / "more.parquet"))
     make(tmp_path / "library", parents=str(tmp_path / "more.parquet"))
     rejects = read_table(tmp_path / "library" / "_rejects" / "parents.parquet")
     assert rejects["reason"].to_pylist() == ["no_oxidation_states"]
@@ -185,8 +185,8 @@ def test_filters_hold_for_prototypes(tmp_path):
     ],
 )
 def test_options_that_contradict_each_other_are_one_clear_line(options, said):
-    with pytest.raises(ConfigError, match=said) as error:
-        LibraryConfig(out="o", **options)
+    with pytest.raises(UserError, match=said) as error:
+        GenerateConfig(out="o", **options)
     assert "\n" not in str(error.value)
 
 
@@ -216,12 +216,12 @@ def test_what_cannot_be_made_is_refused_before_any_work(tmp_path, options, said)
 
 def test_from_is_the_parents_on_the_command_line(tmp_path):
     words = ["--from", "p", "--out", "o", "--exclude-elements", "Pb"]
-    config = parse(LibraryConfig, words)
+    config = parse(GenerateConfig, words)
     assert (config.parents, config.source) == ("p", "substitution")
     for words in (["--out", "o", "--from"], ["--out", "o", "--parents"]):
-        with pytest.raises(ConfigError, match=r"^argument --from: expected one argument"):
-            parse(LibraryConfig, words)
-    with pytest.raises(ConfigError, match=r"^--from \[1, 2\]: must be text"):
-        parse(LibraryConfig, [], {"from": [1, 2], "out": "o"})
-    sites = parse(LibraryConfig, ["--out", "o", "--a", "Cs,Rb", "--b", "Pb", "--x", "I"])
+        with pytest.raises(UserError, match=r"^argument --from: expected one argument"):
+            parse(GenerateConfig, words)
+    with pytest.raises(UserError, match=r"^--from \[1, 2\]: must be text"):
+        parse(GenerateConfig, [], {"from": [1, 2], "out": "o"})
+    sites = parse(GenerateConfig, ["--out", "o", "--a", "Cs,Rb", "--b", "Pb", "--x", "I"])
     assert (sites.a, sites.source) == (["Cs", "Rb"], "perovskites")

@@ -11,10 +11,10 @@ import pytest
 
 from emrl_ray.commands import ingest as module
 from emrl_ray.commands.ingest import ingest
-from emrl_ray.config import ConfigError, IngestConfig
-from emrl_ray.crystals.matching.duplicate_ids import repeated
+from emrl_ray.config import IngestConfig, UserError
+from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from tests.support.crystal_files import FRAME, NACL, POSCAR, STRUCTURE, cif, salt
 from tests.support.parsing_here import parse_here
 
@@ -107,7 +107,7 @@ def test_one_job_reads_all_formats_and_rejects_what_is_bad(tmp_path, capsys):
     assert "1 other files were passed over (notes.txt)" in said
     assert "1 targets have no crystal (t)" in said
     assert "20 rows in = 6 rows out + 14 rejects (" in said
-    manifest = read_json(locate(tmp_path / "out" / "_manifest.json"))
+    manifest = read_json(resolve(tmp_path / "out" / "_manifest.json"))
     assert manifest["counts"]["rejects"] == dict(Counter(reason for _, reason in found))
 
 
@@ -150,11 +150,11 @@ def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, capsys):
     assert not (out / "_staged").exists()
 
     with pytest.raises(
-        ConfigError, match=r"--max-atoms was 1000, is 9.*--overwrite or another --out"
+        UserError, match=r"--max-atoms was 1000, is 9.*--overwrite or another --out"
     ):
         ingest(config(tmp_path, archive, files_per_slice=2, max_atoms=9))
     archive.touch()
-    with pytest.raises(ConfigError, match="what --sources names is not what it was"):
+    with pytest.raises(UserError, match="what --sources names is not what it was"):
         ingest(job)
     assert read_table(out).equals(whole)
 
@@ -167,8 +167,10 @@ def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, capsys):
 def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_call(tmp_path):
     source = write(tmp_path / "source", a__cif=NACL)
     write(source / "z", a__cif=NACL, b__cif=NACL)
-    plan = module.plan_slices(module.list_sources([str(source)]), str(tmp_path / "_staged"), 500)
-    output = module.Output(str(tmp_path / "out"), str(tmp_path / "out" / "_rejects"))
+    plan = module.plan_partitions(
+        module.list_sources([str(source)]), str(tmp_path / "_staged"), 500
+    )
+    output = module.PartitionedOutput(str(tmp_path / "out"), str(tmp_path / "out" / "_rejects"))
     table = pa.table({"id": ["a", "a", "b"]})
     name = plan.slices[0].name
     output.commit(name, table, [], 3)
@@ -187,10 +189,10 @@ def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_ca
 
 def test_repeated_ids_are_those_after_the_first():
     columns = [pa.array(ids, pa.string()) for ids in (["a", "b"], [], ["b", "c", "c"], ["a"])]
-    flags = [flag.tolist() for flag in repeated(columns)]
+    flags = [flag.tolist() for flag in duplicated(columns)]
     assert flags == [[False, False], [], [True, False, True], [True]]
-    assert [flag.tolist() for flag in repeated(columns[:2])] == [[False, False], []]
-    assert repeated([]) == []
+    assert [flag.tolist() for flag in duplicated(columns[:2])] == [[False, False], []]
+    assert duplicated([]) == []
 
 
 @pytest.mark.parametrize(
@@ -198,14 +200,14 @@ def test_repeated_ids_are_those_after_the_first():
     [
         ({"sources": ["absent"]}, FileNotFoundError, "absent: no such file or folder"),
         ({"targets": "absent.csv"}, FileNotFoundError, "--targets absent.csv: no such file"),
-        ({"unit": "eV"}, ConfigError, "--unit, --theory: need --targets"),
-        ({"sources": ["{tmp}/empty.csv"]}, ConfigError, "no crystals there"),
-        ({"sources": [""]}, ConfigError, "the source is empty"),
-        ({"out": "{tmp}/foreign"}, ConfigError, "holds files but no _run.json"),
-        ({"out": "{tmp}/foreign", "overwrite": True}, ConfigError, "holds files but no _run.json"),
+        ({"unit": "eV"}, UserError, "--unit, --theory: need --targets"),
+        ({"sources": ["{tmp}/empty.csv"]}, UserError, "no crystals there"),
+        ({"sources": [""]}, UserError, "the source is empty"),
+        ({"out": "{tmp}/foreign"}, UserError, "holds files but no _run.json"),
+        ({"out": "{tmp}/foreign", "overwrite": True}, UserError, "holds files but no _run.json"),
         (
             {"sources": ["{tmp}/t.csv"], "targets": "{tmp}/gap.csv"},
-            ConfigError,
+            UserError,
             "a column 'gap' too",
         ),
     ],
@@ -237,5 +239,5 @@ def test_what_cannot_be_met_is_refused_in_one_line_before_any_work(
     ],
 )
 def test_options_that_contradict_are_refused(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         IngestConfig(**{"sources": ["x"], "out": "y", **options})

@@ -8,8 +8,8 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.lock import Lock
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.lock import FolderLock
 from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("locked")
-    write_parquet(random_crystals(40, 3), locate(place / "crystals.parquet"))
+    write_parquet(random_crystals(40, 3), resolve(place / "crystals.parquet"))
     make_model(place / "model")
     return place
 
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_that_another_call_writes_to_is_refused(command, place, tmp_path, capsys):
     out = tmp_path / "out"
     words = COMMANDS[command].format(crystals=place / "crystals.parquet", model=place / "model")
-    with Lock(locate(out), command):
+    with FolderLock(resolve(out), command):
         assert cli.main([*words.split(), "--out", str(out)]) == 2
     assert f"{out} is in use: {command} (process " in capsys.readouterr().err
     assert not out.exists()

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import emrl_ray
 from emrl_ray.commands.neighbors import neighbors
-from emrl_ray.config import ConfigError, NeighborsConfig
+from emrl_ray.config import NeighborsConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
-from emrl_ray.model.uncertainty import NearestKnown, several_nearest
+from emrl_ray.model.uncertainty import NearestNeighborIndex, several_nearest
 from tests.support.examples import examples
 from tests.support.models import TARGET, make_model, random_crystals
 
@@ -69,7 +69,7 @@ def test_the_first_is_the_one_that_predictions_name():
     random = np.random.default_rng(0)
     points = random.normal(size=(500, 32)).astype(np.float32)
     index, distance = several_nearest(points[:400], points[400:], 3)
-    one_index, one_distance = NearestKnown(points[:400]).query(points[400:])
+    one_index, one_distance = NearestNeighborIndex(points[:400]).query(points[400:])
     np.testing.assert_array_equal(index[:, 0], one_index)
     np.testing.assert_allclose(distance[:, 0], one_distance, rtol=1e-12)
 
@@ -106,7 +106,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a crystals table, some of whose crystals have no pairs."""
     place = tmp_path_factory.mktemp("source") / "crystals.parquet"
-    write_parquet(random_crystals(40, 3), locate(place))
+    write_parquet(random_crystals(40, 3), resolve(place))
     return str(place)
 
 
@@ -155,7 +155,7 @@ def test_a_training_crystal_under_another_id_is_known(model, tmp_path):
     rows = [row for row in random_crystals(80).to_pylist() if row["id"] in known]
     rows = [dict(row, id=f"my-{row['id']}") for row in rows] + random_crystals(3, 9).to_pylist()
     source = tmp_path / "crystals.parquet"
-    write_parquet(pa.Table.from_pylist(rows, schema=random_crystals(1).schema), locate(source))
+    write_parquet(pa.Table.from_pylist(rows, schema=random_crystals(1).schema), resolve(source))
     result = neighbors(NeighborsConfig(model=model, source=str(source), count=1, threads=1))
     found = {row["id"]: row["known_id"] for row in result.neighbors.to_pylist()}
     assert {name: found[f"my-{name}"] for name in known} == {name: name for name in known}
@@ -192,7 +192,7 @@ def test_the_ending_of_the_file_is_its_format(model, source, tmp_path, ending):
     ],
 )
 def test_what_cannot_be_met_is_refused_in_one_line(model, source, options, said):
-    with pytest.raises((ConfigError, ValueError, OSError), match=said) as caught:
+    with pytest.raises((UserError, ValueError, OSError), match=said) as caught:
         neighbors(NeighborsConfig(**{"model": model, "source": source} | options))
     assert "\n" not in str(caught.value)
 
@@ -201,6 +201,6 @@ def test_a_model_without_reference_crystals_is_refused(model, source, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(model, bare)
     reference = bare / "reference.parquet"
-    write_parquet(read_table(str(reference)).slice(0, 0), locate(reference))
-    with pytest.raises(ConfigError, match="bare: the model holds no reference crystals"):
+    write_parquet(read_table(str(reference)).slice(0, 0), resolve(reference))
+    with pytest.raises(UserError, match="bare: the model holds no reference crystals"):
         neighbors(NeighborsConfig(model=str(bare), source=source))

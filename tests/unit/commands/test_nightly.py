@@ -19,13 +19,13 @@ from emrl_ray import cli
 from emrl_ray.commands.diff import diff
 from emrl_ray.commands.nightly import command as module
 from emrl_ray.commands.nightly.command import nightly
-from emrl_ray.commands.nightly.plan import job_of, steps_of, tonight
-from emrl_ray.config import ConfigError, DiffConfig, NightlyConfig
+from emrl_ray.commands.nightly.plan import run_directory_of, steps_of, tonight
+from emrl_ray.config import DiffConfig, NightlyConfig, UserError
 from emrl_ray.config.parsing import parse
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.lock import Lock, LockedError
-from emrl_ray.sources.files.changed_files import news, still_there
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.lock import FolderLock, LockedError
+from emrl_ray.sources.files.changed_files import changed_files, still_there
 from emrl_ray.sources.files.listing import list_sources
 from tests.support.models import make_model, random_crystals
 from tests.support.parsing_here import parse_here
@@ -45,12 +45,12 @@ class Stage:
     def begin(self) -> None:
         """Make the folder of the nights, as a first call does."""
         config = self.config(NIGHTS[0])
-        job_of(config, steps_of(config, tonight(config)).screen).open(False)
+        run_directory_of(config, steps_of(config, tonight(config)).screen).open(False)
 
     def deliver(self, name: str, count: int, seed: int, prefix: str = "") -> Path:
         """Put a file of crystals there; return it."""
         file = self.incoming / f"{name}.parquet"
-        write_parquet(random_crystals(count, seed, prefix or name), locate(file))
+        write_parquet(random_crystals(count, seed, prefix or name), resolve(file))
         return file
 
     def config(self, night: str, **screen: Any) -> NightlyConfig:
@@ -232,7 +232,7 @@ def test_a_night_that_failed_is_finished_before_the_next_one(stage):
     stage.begin()
     in_the_way = stage.out / "predictions.delta"
     in_the_way.write_text("no folder")
-    with pytest.raises(ConfigError, match=r"predictions\.delta: is a file, give a folder"):
+    with pytest.raises(UserError, match=r"predictions\.delta: is a file, give a folder"):
         nightly(stage.config(NIGHTS[0]))
     in_the_way.unlink()
     assert stage.summary(NIGHTS[0])["status"] == "failed"
@@ -269,23 +269,25 @@ def test_files_are_new_until_they_are_read_as_they_are(tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.cif").write_text(name)
     one = list_sources([str(tmp_path)])
-    assert news(one, []).listing.table.num_rows == 3
-    assert news(one, [one.table]).listing.table.num_rows == 0
+    assert changed_files(one, []).listing.table.num_rows == 3
+    assert changed_files(one, [one.table]).listing.table.num_rows == 0
     (tmp_path / "b.cif").write_text("longer")
     (tmp_path / "d.cif").write_text("d")
     two = list_sources([str(tmp_path)])
-    found = news(two, [one.table])
+    found = changed_files(two, [one.table])
     assert [file.path for file in found.listing.files] == [f"{tmp_path}/{n}.cif" for n in "bd"]
     assert found.changed == [f"{tmp_path}/b.cif"]
-    assert news(two, [one.table, two.table]).listing.table.num_rows == 0  # the latest counts
-    assert news(one, [one.table, two.table]).changed == [f"{tmp_path}/b.cif"]
+    assert (
+        changed_files(two, [one.table, two.table]).listing.table.num_rows == 0
+    )  # the latest counts
+    assert changed_files(one, [one.table, two.table]).changed == [f"{tmp_path}/b.cif"]
     assert still_there(two.table, two)
     assert not still_there(one.table, two)
     assert still_there(one.table.slice(0, 1), two)
 
 
 def refused(config: NightlyConfig) -> str:
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(UserError) as error:
         nightly(config)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -325,7 +327,7 @@ def test_a_night_that_had_nothing_new_is_over_once_another_followed(stage, capsy
 def test_two_calls_at_once_are_one(stage):
     stage.deliver("a", 5, 1)
     with (
-        Lock(locate(stage.out), "nightly"),
+        FolderLock(resolve(stage.out), "nightly"),
         pytest.raises(LockedError, match="in use: nightly"),
     ):
         nightly(stage.config(NIGHTS[0]))

@@ -14,15 +14,15 @@ import pytest
 from emrl_ray.commands.embed import embed
 from emrl_ray.commands.neighbors import neighbors
 from emrl_ray.commands.predict import predict
-from emrl_ray.config import ConfigError, EmbedConfig, NeighborsConfig, PredictConfig
+from emrl_ray.config import EmbedConfig, NeighborsConfig, PredictConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.model import FOUND, NEAREST, Model
+from emrl_ray.io.paths import resolve
+from emrl_ray.model import NEAREST, PREDICTION_COLUMNS, Model
 from tests.support.models import make_model, random_crystals
 
-COLUMNS = ["id", "formula", *FOUND]
+COLUMNS = ["id", "formula", *PREDICTION_COLUMNS]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def crystals() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def expected(model: str, crystals: pa.Table) -> pa.Table:
-    return Model.load(model).predict(crystals, Limits(1000, 400_000))[0]
+    return Model.load(model).predict(crystals, ValidationLimits(1000, 400_000))[0]
 
 
 def test_a_crystals_table_gives_the_predictions_of_the_model(model, crystals, expected, tmp_path):
     source = tmp_path / "crystals.parquet"
-    write_parquet(crystals, locate(source))
+    write_parquet(crystals, resolve(source))
     result = predict(PredictConfig(model=model, source=str(source), threads=1))
     assert result.predictions.column_names == [*COLUMNS, "volume_per_atom"]
     assert result.predictions.column("id").to_pylist() == expected.column("id").to_pylist()
@@ -62,7 +62,7 @@ def test_predictions_are_written_as_csv_and_json_with_nothing_left_of_earlier_re
     source = tmp_path / "crystals.parquet"
     write_parquet(
         crystals.filter(pa.compute.is_in(crystals["id"], expected["id"].combine_chunks())),
-        locate(source),
+        resolve(source),
     )
     for ending in ("csv", "json"):
         (tmp_path / f"p.{ending}.rejects.csv").write_text("old")
@@ -83,7 +83,7 @@ def test_without_a_file_a_table_goes_to_stdout_and_the_account_to_stderr(
 ):
     monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
     source = tmp_path / "crystals.parquet"
-    write_parquet(random_crystals(70, 3), locate(source))
+    write_parquet(random_crystals(70, 3), resolve(source))
     result = predict(PredictConfig(model=model, source=str(source), head="boosted", threads=1))
     said = capsys.readouterr()
     lines = said.out.splitlines()
@@ -118,7 +118,7 @@ def test_the_nearest_known_crystal_comes_with_its_true_value_and_distance(model,
 
 
 def test_a_training_crystal_is_the_nearest_to_itself(model):
-    found, _ = Model.load(model).predict(random_crystals(80, 0), Limits(1000, 400_000))
+    found, _ = Model.load(model).predict(random_crystals(80, 0), ValidationLimits(1000, 400_000))
     known = set(Model.load(model).reference.column("id").to_pylist())
     rows = [row for row in found.to_pylist() if row["id"] in known]
     assert len(rows) > 20
@@ -131,8 +131,10 @@ def test_without_reference_rows_the_nearest_is_null(model, expected, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(model, bare)
     reference = bare / "reference.parquet"
-    write_parquet(read_table(str(reference)).slice(0, 0), locate(reference))
-    found, _ = Model.load(str(bare)).predict(random_crystals(40, 3), Limits(1000, 400_000))
+    write_parquet(read_table(str(reference)).slice(0, 0), resolve(reference))
+    found, _ = Model.load(str(bare)).predict(
+        random_crystals(40, 3), ValidationLimits(1000, 400_000)
+    )
     nearest = [*NEAREST, "known_id"]
     assert all(found.column(name).null_count == found.num_rows for name in nearest)
     own = [*nearest, "in_domain", "domain_reason", "map_x", "map_y"]
@@ -148,7 +150,7 @@ def test_the_reference_rows_are_read_at_the_first_prediction(model, tmp_path):
     content = reference.read_bytes()
     reference.write_bytes(b"PAR1" + bytes(len(content) // 2) + content[len(content) // 2 + 4 :])
     with pytest.raises(ValueError, match="damaged: a damaged model") as caught:
-        opened.predict(random_crystals(3, 3), Limits(1000, 400_000))
+        opened.predict(random_crystals(3, 3), ValidationLimits(1000, 400_000))
     assert "\n" not in str(caught.value)
 
 
@@ -157,7 +159,7 @@ def test_a_reference_without_a_column_or_none_at_all_is_a_damaged_model(model, t
     damaged = tmp_path / "damaged"
     shutil.copytree(model, damaged)
     reference = damaged / "reference.parquet"
-    write_parquet(read_table(str(reference)).drop_columns(column), locate(reference))
+    write_parquet(read_table(str(reference)).drop_columns(column), resolve(reference))
     with pytest.raises(ValueError, match=f"a damaged model: .*{column}"):
         Model.load(str(damaged))
     reference.unlink()
@@ -169,22 +171,22 @@ def test_a_reference_without_a_column_or_none_at_all_is_a_damaged_model(model, t
 def test_a_table_with_a_column_named_as_ours_is_refused(model, crystals, name):
     taken = crystals.append_column(name, pa.nulls(40))
     with pytest.raises(ValueError, match=f"new: has a column '{name}', as predictions have"):
-        Model.load(model).predict(taken, Limits(1000, 400_000), source="new")
+        Model.load(model).predict(taken, ValidationLimits(1000, 400_000), source="new")
 
 
 def test_the_source_is_never_written_over(model, crystals, tmp_path):
     source = tmp_path / "crystals.parquet"
-    write_parquet(crystals, locate(source))
+    write_parquet(crystals, resolve(source))
     before = source.read_bytes()
     for given in (source, tmp_path):
-        with pytest.raises(ConfigError, match=r"--out .*crystals.parquet: is among the files"):
+        with pytest.raises(UserError, match=r"--out .*crystals.parquet: is among the files"):
             predict(PredictConfig(model=model, source=str(given), out=str(source)))
     assert source.read_bytes() == before
 
 
 def test_a_column_named_as_ours_is_refused_with_the_name_of_its_source(model, crystals, tmp_path):
     source = tmp_path / "crystals.parquet"
-    write_parquet(crystals.append_column("lower", pa.nulls(40)), locate(source))
+    write_parquet(crystals.append_column("lower", pa.nulls(40)), resolve(source))
     with pytest.raises(ValueError, match=r"crystals.parquet: has a column 'lower'"):
         predict(PredictConfig(model=model, source=str(source)))
 
@@ -200,7 +202,7 @@ def test_a_column_named_as_ours_is_refused_with_the_name_of_its_source(model, cr
     ],
 )
 def test_what_cannot_be_met_is_refused_in_one_line(model, tmp_path, options, said):
-    with pytest.raises((ConfigError, ValueError, OSError), match=said) as caught:
+    with pytest.raises((UserError, ValueError, OSError), match=said) as caught:
         predict(PredictConfig(**{"model": model, "source": str(tmp_path), **options}))
     assert "\n" not in str(caught.value)
 
@@ -209,11 +211,11 @@ def test_files_beside_each_other_have_rejects_of_their_own_and_the_terminal_name
     model, crystals, tmp_path, capsys
 ):
     source, whole = tmp_path / "crystals.parquet", tmp_path / "whole.parquet"
-    write_parquet(crystals, locate(source))
+    write_parquet(crystals, resolve(source))
     known = Model.load(model).reference.column("id").slice(0, 3)
     training = random_crystals(80, 0)
     rows = pa.compute.is_in(training.column("id"), known.combine_chunks())
-    write_parquet(training.filter(rows), locate(whole))
+    write_parquet(training.filter(rows), resolve(whole))
     for name, given in (("p.CSV", source), ("p.json", whole)):
         predict(PredictConfig(model=model, source=str(given), out=str(tmp_path / name), threads=1))
     assert pcsv.read_csv(tmp_path / "p.CSV.rejects.csv").num_rows > 0
@@ -228,7 +230,7 @@ def test_the_terminal_shows_training_crystals_and_whether_all_are_in_the_domain(
     model, tmp_path, capsys
 ):
     source = tmp_path / "crystals.parquet"
-    write_parquet(random_crystals(80, 0), locate(source))
+    write_parquet(random_crystals(80, 0), resolve(source))
     result = predict(PredictConfig(model=model, source=str(source), threads=1))
     outside = result.predictions.column("in_domain").to_pylist().count(False)
     title, headings, *_ = capsys.readouterr().out.splitlines()
@@ -238,7 +240,7 @@ def test_the_terminal_shows_training_crystals_and_whether_all_are_in_the_domain(
     inside = result.predictions.filter(pa.compute.field("in_domain")).column("id").to_pylist()
     crystals = random_crystals(80, 0)
     rows = pa.compute.is_in(crystals.column("id"), pa.array(inside[:3]))
-    write_parquet(crystals.filter(rows), locate(source))
+    write_parquet(crystals.filter(rows), resolve(source))
     predict(PredictConfig(model=model, source=str(source), threads=1))
     assert capsys.readouterr().out.splitlines()[0].endswith("regressor linear; all in the domain")
 
@@ -255,7 +257,7 @@ def test_where_nothing_can_be_written_is_told_before_any_work(
     model, crystals, tmp_path, monkeypatch, out, said
 ):
     source = tmp_path / "crystals.parquet"
-    write_parquet(crystals, locate(source))
+    write_parquet(crystals, resolve(source))
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "shut").mkdir()
     (tmp_path / "file").write_text("")
@@ -270,7 +272,7 @@ def test_where_nothing_can_be_written_is_told_before_any_work(
     ):
         if "folder" in out:
             (tmp_path / "folder.parquet").mkdir(exist_ok=True)
-        with pytest.raises(ConfigError, match=rf"^--out {tmp_path}/.*{said}"):
+        with pytest.raises(UserError, match=rf"^--out {tmp_path}/.*{said}"):
             work()
 
 
@@ -288,7 +290,7 @@ def test_a_file_of_a_model_that_was_cut_off_is_told_in_one_line(model, tmp_path,
     content = (damaged / file).read_bytes()
     (damaged / file).write_bytes(content[: int(share * len(content))])
     source = tmp_path / "crystals.parquet"
-    write_parquet(random_crystals(3), locate(source))
+    write_parquet(random_crystals(3), resolve(source))
     with pytest.raises(ValueError, match=said) as caught:
         predict(PredictConfig(model=str(damaged), source=str(source), head="boosted"))
     assert "\n" not in str(caught.value)

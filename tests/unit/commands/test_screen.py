@@ -13,24 +13,24 @@ import pyarrow.csv as pcsv
 import pytest
 
 from emrl_ray.commands.screen.command import ScreenWorker, screen
-from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.crystals.schema import check_crystal_schema
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import list_files, locate
+from emrl_ray.io.paths import list_files, resolve
 from emrl_ray.model import NEAREST, Model
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.runs.partitions import plan_rows
 from emrl_ray.screening.filters import EXCLUDED_BY, Filters
 from emrl_ray.screening.objectives import Objective
 from emrl_ray.screening.ranking import Ranking
-from emrl_ray.screening.selection import Chooser
+from emrl_ray.screening.selection import Selector
 from emrl_ray.screening.shortlist import shortlist
 from tests.support.models import broken, make_model, random_crystals, write_library
 from tests.support.processes import assert_same, slices_of
 
 ROWS = 300
-LIMITS = Limits(max_atoms=5, max_pairs=400_000, min_distance=0.3)
+LIMITS = ValidationLimits(max_atoms=5, max_pairs=400_000, min_distance=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_finished_run_called_again_returns_its_manifest_and_says_so(run, confi
 
 
 def test_other_arguments_are_refused_and_named(run, config):
-    with pytest.raises(ConfigError, match=r"--top was 20, is 21.*--overwrite or another --out"):
+    with pytest.raises(UserError, match=r"--top was 20, is 21.*--overwrite or another --out"):
         screen(altered(config, top=21))
     screen(altered(config, workers=2, cpus_per_worker=2))  # where it runs may change
 
@@ -150,7 +150,7 @@ def test_another_model_or_library_in_the_same_place_is_refused(run, config, tmp_
     for name in ("model", "crystals"):
         changed = record | {"inputs": record["inputs"] | {name: "0"}}
         (elsewhere / "run.json").write_text(json.dumps(changed))
-        with pytest.raises(ConfigError, match=rf"\(what --{name} names is not what it was\)"):
+        with pytest.raises(UserError, match=rf"\(what --{name} names is not what it was\)"):
             screen(altered(config, out=str(elsewhere)))
 
 
@@ -166,15 +166,15 @@ def test_overwriting_another_run_gives_the_same_bytes(run, config, library, tmp_
 
 
 def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_path):
-    output = Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
+    output = PartitionedOutput(str(tmp_path / "rows"), str(tmp_path / "rejects"))
     options = altered(config, head="boosted", target_window=None, minimize=True)
     objective = Objective(model, "boosted", largest=False)
     worker = ScreenWorker(options, [objective], Filters.of(options), output)
     for piece in plan_rows(library, 100):
         assert worker(piece).balanced
-    files = list_files(locate(output.rows))
+    files = list_files(resolve(output.rows))
     least_first = Ranking(None, largest=False)
-    listed = shortlist(files, library, least_first, 3, Chooser(), 0.0).table
+    listed = shortlist(files, library, least_first, 3, Selector(), 0.0).table
     expected, _ = Model.load(model).predict(read_table(library), LIMITS, "boosted")
     without_lead = pc.invert(pc.match_substring(expected.column("formula"), "Pb"))
     least = sorted(expected.filter(without_lead).column("prediction").to_pylist())[:3]
@@ -260,14 +260,14 @@ def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
     plain = make_model(tmp_path / "plain", calibration=0.0)
     without = altered(config, model=plain, out=str(tmp_path / "run"))
     said = "plain has no calibration; train it with --calibration 0.1"
-    with pytest.raises(ConfigError, match=rf"^target window 15:25: .*{said}"):
+    with pytest.raises(UserError, match=rf"^target window 15:25: .*{said}"):
         screen(without)
     further = altered(without, model=config.model, and_model=plain, target_window2=":20")
-    with pytest.raises(ConfigError, match=rf"^target window :20: .*{said}"):
+    with pytest.raises(UserError, match=rf"^target window :20: .*{said}"):
         screen(further)
 
 
 def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config, tmp_path):
     shutil.copytree(run / "predictions", tmp_path / "run" / "predictions")
-    with pytest.raises(ConfigError, match=r"holds files but no run\.json"):
+    with pytest.raises(UserError, match=r"holds files but no run\.json"):
         screen(altered(config, out=str(tmp_path / "run")))

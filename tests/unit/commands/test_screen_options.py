@@ -11,15 +11,15 @@ import pytest
 
 from emrl_ray.commands.screen import command as module
 from emrl_ray.commands.screen.command import ScreenResult, screen
-from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
 from emrl_ray.screening.screener import own_columns
 from emrl_ray.screening.selection import far_apart
-from emrl_ray.screening.supply_risk import SUPPLY
+from emrl_ray.screening.supply_risk import SUPPLY_RISK
 from tests.support import models
 from tests.support.crystal_files import salt
 from tests.support.models import make_model, random_crystals, write_library
@@ -28,7 +28,7 @@ from tests.support.paths import STORED
 FORMAT_1 = str(STORED / "model-format-1")
 ROWS = 60
 SHORT_CUTOFF = 3.0
-LIMITS = Limits.of(ScreenConfig(model="", crystals="", out="", maximize=True))
+LIMITS = ValidationLimits.of(ScreenConfig(model="", crystals="", out="", maximize=True))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_screen_that_ranks_nothing_ends_with_an_empty_shortlist(screened, caps
     result = screened(minimize=True, **options)
     found = read_table(result.shortlist)
     assert found.num_rows == 0
-    assert {"rank", "duplicates", *SUPPLY} <= set(found.column_names)
+    assert {"rank", "duplicates", *SUPPLY_RISK} <= set(found.column_names)
     counts, said = result.manifest["counts"], capsys.readouterr().out
     assert counts["ranked"] == counts["examined"] == 0 < counts["predicted"]
     assert f"0 ranked, {counts['predicted']} excluded by their elements, 0 on" in said
@@ -131,7 +131,7 @@ def test_a_shortlist_is_screened_again_and_keeps_nothing_of_the_first_screen(
     second = make_model(tmp_path / "second", seed=5)
     first = screened(target_window="5:25", and_model=second, target_window2=":40", supply=True)
     own = own_columns(read_table(first.shortlist).schema)
-    assert {"rank", "duplicates", "prediction_2", "p_all", *SUPPLY} <= set(own)
+    assert {"rank", "duplicates", "prediction_2", "p_all", *SUPPLY_RISK} <= set(own)
     capsys.readouterr()
     again = screened(
         crystals=first.shortlist, out=str(tmp_path / "again"), maximize=True, supply=True
@@ -186,7 +186,7 @@ def test_a_model_of_the_first_format_ranks_and_is_refused_what_it_cannot_tell(sc
         ("not_known", f"^--not-known: {FORMAT_1} keeps no structures; train it again$"),
     ]:
         out = tmp_path / option
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(UserError, match=said):
             screened(model=FORMAT_1, maximize=True, out=str(out), **{option: True})
         assert not out.exists()
 
@@ -234,7 +234,7 @@ def test_two_windows_for_one_model_are_refused(screened, model, tmp_path):
     shutil.copytree(model, copy)
     for again in (model, str(copy)):
         said = f"^{again}: two windows for the volume_per_atom of one model, 5:9 and :7; give one window"
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(UserError, match=said):
             screened(target_window="5:9", and_model=again, target_window2=":7")
     assert not (tmp_path / "run").exists()
 
@@ -242,7 +242,7 @@ def test_two_windows_for_one_model_are_refused(screened, model, tmp_path):
 def test_windows_of_one_target_that_have_no_value_in_common_are_refused(screened, tmp_path):
     second = make_model(tmp_path / "second", seed=5)
     said = "^no volume_per_atom is in both target windows, 5:9 and 12:$"
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         screened(target_window="5:9", and_model=second, target_window2="12:")
 
 
@@ -251,9 +251,9 @@ def test_a_further_model_is_called_by_its_option(screened, tmp_path):
     options = {"target_window": "5:25", "and_model": second, "target_window2": ":40"}
     screened(**options)
     (Path(second) / "learning_curve.json").write_text("{}")
-    with pytest.raises(ConfigError, match=rf"\(what --and {second} names is not what it was\)"):
+    with pytest.raises(UserError, match=rf"\(what --and {second} names is not what it was\)"):
         screened(**options)
-    with pytest.raises(ConfigError, match=rf"--and {second} lies there; use another --out"):
+    with pytest.raises(UserError, match=rf"--and {second} lies there; use another --out"):
         screened(**options, out=str(tmp_path / "second"))
 
 
@@ -268,7 +268,7 @@ def test_a_damaged_table_is_named_before_any_work(screened, library, tmp_path):
         ) as caught:
             screened(crystals=str(folder), maximize=True)
         assert "\n" not in str(caught.value)
-    write_parquet(read_table(library).drop_columns("lattice"), locate(folder) / "z.parquet")
+    write_parquet(read_table(library).drop_columns("lattice"), resolve(folder) / "z.parquet")
     with pytest.raises(ValueError, match=r"z.parquet: has no column 'lattice', part-0.parquet has"):
         screened(crystals=str(folder), maximize=True)
     assert not (tmp_path / "run").exists()
@@ -298,7 +298,7 @@ def test_a_damaged_regressor_is_told_before_any_work(screened, model, tmp_path):
 )
 def test_a_run_in_place_of_a_file_is_refused(screened, tmp_path, out, said):
     (tmp_path / "salt.cif").write_text(salt(4))
-    with pytest.raises(ConfigError, match=rf"^--out {tmp_path}/{out}: .*{said}$"):
+    with pytest.raises(UserError, match=rf"^--out {tmp_path}/{out}: .*{said}$"):
         screened(maximize=True, out=str(tmp_path / out))
 
 

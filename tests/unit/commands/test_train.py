@@ -11,11 +11,11 @@ import pytest
 from emrl_ray.commands.featurize import featurize
 from emrl_ray.commands.predict import predict
 from emrl_ray.commands.train import train
-from emrl_ray.config import ConfigError, FeaturizeConfig, PredictConfig, TrainConfig
+from emrl_ray.config import FeaturizeConfig, PredictConfig, TrainConfig, UserError
 from emrl_ray.crystals.batch import CrystalBatch
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.model import Model, read_state
 from tests.support.crystals import random_batch
 from tests.support.labeled_crystals import ROWS, write_crystals
@@ -96,7 +96,7 @@ def test_featurize_accounts_for_every_row_and_resumes(crystals, tmp_path, capsys
     table = pq.read_table(tmp_path / "graphs")
     direct = Graphs.from_crystals(random_batch(ROWS, seed=11, elements=12), 4.0)
     assert np.array_equal(Graphs.from_table(table, 4.0).pairs.center, direct.pairs.center)
-    with pytest.raises(ConfigError, match=r"--cutoff was 4.0, is 3.0"):
+    with pytest.raises(UserError, match=r"--cutoff was 4.0, is 3.0"):
         featurize(replace(config, cutoff=3.0))
 
 
@@ -119,11 +119,11 @@ def test_train_makes_a_whole_model(undisturbed, crystals, capsys):
     assert model.card.rows == {"train": 111, "calibration": 16, "test": 32}
     floor = model.card.metrics["test"]["floors"]["mean"]["mae"]
     assert model.card.metrics["test"]["linear"]["mae"] < floor
-    assert len(read_json(locate(undisturbed) / "learning_curve.json")) == EPOCHS
+    assert len(read_json(resolve(undisturbed) / "learning_curve.json")) == EPOCHS
     reasons = pq.read_table(undisturbed / "rejects.parquet")["reason"].to_pylist()
     assert sorted(reasons) == ["missing_target", "no_pairs"]
     assert model.reference.num_rows == 111
-    predictions, rejects = model.predict(pq.read_table(crystals), Limits(100, 10**6))
+    predictions, rejects = model.predict(pq.read_table(crystals), ValidationLimits(100, 10**6))
     assert predictions.num_rows + len(rejects) == ROWS + 1
     assert [reject.reason for reject in rejects] == ["no_pairs"]
     inside = np.mean(
@@ -143,7 +143,7 @@ def test_a_finished_model_is_left_alone_and_other_options_are_refused(
     before = contents(undisturbed)
     train(TrainConfig(**options(crystals, undisturbed, graphs=graphs)))
     assert "is finished, nothing to do" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"--epochs was 40, is 41"):
+    with pytest.raises(UserError, match=r"--epochs was 40, is 41"):
         train(TrainConfig(**options(crystals, undisturbed, graphs=graphs, epochs=EPOCHS + 1)))
     assert contents(undisturbed) == before
 
@@ -187,7 +187,7 @@ def test_without_epochs_heads_are_fitted_on_the_network_as_it_is(
     )
     model = Model.load(str(tmp_path / "model"))
     assert (model.card.target, model.card.unit, set(model.heads)) == ("sites", None, {"linear"})
-    assert read_json(locate(tmp_path / "model") / "learning_curve.json") == []
+    assert read_json(resolve(tmp_path / "model") / "learning_curve.json") == []
 
 
 @pytest.mark.parametrize(
@@ -261,13 +261,13 @@ def test_graphs_of_other_crystals_are_refused(crystals, tmp_path):
     other = write_crystals(tmp_path / "other.parquet", rows=20)
     graphs = str(tmp_path / "graphs")
     featurize(FeaturizeConfig(crystals=str(other), out=graphs, cutoff=4.0))
-    with pytest.raises(ConfigError, match=r"--graphs .* was not made from .*crystals\.parquet"):
+    with pytest.raises(UserError, match=r"--graphs .* was not made from .*crystals\.parquet"):
         train(TrainConfig(**options(crystals, tmp_path / "model", graphs=graphs)))
 
 
 def test_too_few_labels_are_one_clear_line_before_any_work(tmp_path):
     few = write_crystals(tmp_path / "few.parquet", rows=8)
-    with pytest.raises(ConfigError, match=r"8 rows with a heft, at least 10 are needed$"):
+    with pytest.raises(UserError, match=r"8 rows with a heft, at least 10 are needed$"):
         train(TrainConfig(**options(few, tmp_path / "model")))
     assert not (tmp_path / "model").exists()
 
@@ -275,7 +275,7 @@ def test_too_few_labels_are_one_clear_line_before_any_work(tmp_path):
 def test_an_id_in_two_rows_is_one_clear_line_before_any_work(crystals, tmp_path):
     table = pq.read_table(crystals)
     pq.write_table(pa.concat_tables([table, table.slice(40, 1)]), tmp_path / "double.parquet")
-    with pytest.raises(ConfigError, match=r"double\.parquet: the id 'c40' stands in two rows"):
+    with pytest.raises(UserError, match=r"double\.parquet: the id 'c40' stands in two rows"):
         train(TrainConfig(**options(tmp_path / "double.parquet", tmp_path / "model")))
     assert not (tmp_path / "model").exists()
 

@@ -14,7 +14,7 @@ from emrl_ray.commands import train_model as module
 from emrl_ray.commands.featurize import graph_table
 from emrl_ray.commands.train import train
 from emrl_ray.config import TrainConfig
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.model import Model, read_card
 from tests.support.models import CUTOFF, make_model
 from tests.support.short_trainings import ROWS, options, write_inputs
@@ -32,7 +32,7 @@ def test_rows_without_a_pair_within_the_cutoff_are_rejects_though_the_graphs_rea
     train(TrainConfig(**options(place, tmp_path / "model", graphs="graphs")))
     rejects = pq.read_table(tmp_path / "model" / "rejects.parquet").to_pylist()
     crystals = str(place / "crystals.parquet")
-    limits = Limits(100, 10**6, CUTOFF, 0.0)
+    limits = ValidationLimits(100, 10**6, CUTOFF, 0.0)
     _, expected = graph_table(pq.read_table(crystals), limits, crystals)
     assert rejects == [reject._asdict() for reject in expected]
     assert {"far", "bare"} <= {reject.id for reject in expected}

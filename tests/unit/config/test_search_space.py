@@ -9,10 +9,10 @@ from dataclasses import asdict
 import pytest
 
 from emrl_ray import cli
-from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
+from emrl_ray.config import TrainConfig, TuneConfig, UserError
 from emrl_ray.config.parsing import parse, read_yaml
 from emrl_ray.config.presets import PRESETS
-from emrl_ray.config.search_space import Choice, Range
+from emrl_ray.config.search_space import ChoiceDomain, RangeDomain
 from emrl_ray.experiments.tuning.results import best_yaml
 from emrl_ray.experiments.tuning.trial_store import Trial
 from tests.support.paths import ROOT
@@ -43,13 +43,13 @@ def test_a_space_is_the_same_from_words_and_from_yaml(tmp_path):
     in_yaml = parse(TuneConfig, ["--config", str(file)], name="tune")
     assert asdict(words) == asdict(in_yaml)
     assert words.domains == {
-        "margin": Range(0.1, 0.3),
-        "learning_rate": Range(1e-3, 4e-3, log=True),
-        "l2": Range(1e-6, 1e-3, log=True),
-        "batch_size": Range(16, 48),
-        "cutoff": Choice((4.5,)),
-        "width": Choice((64, 128)),
-        "loss": Choice(("emrl", "distance")),
+        "margin": RangeDomain(0.1, 0.3),
+        "learning_rate": RangeDomain(1e-3, 4e-3, log=True),
+        "l2": RangeDomain(1e-6, 1e-3, log=True),
+        "batch_size": RangeDomain(16, 48),
+        "cutoff": ChoiceDomain((4.5,)),
+        "width": ChoiceDomain((64, 128)),
+        "loss": ChoiceDomain(("emrl", "distance")),
     }
     assert "cutoff" not in words.space
     assert read_yaml(str(file))["width"] == [64, 128]
@@ -62,7 +62,7 @@ def test_a_configuration_that_was_written_down_is_read_as_the_same():
 
 def test_a_range_in_yaml_may_be_even_where_it_would_be_logarithmic():
     even = config(l2={"low": 0, "high": 1e-4, "log": False})
-    assert even.domains["l2"] == Range(0.0, 1e-4, log=False)
+    assert even.domains["l2"] == RangeDomain(0.0, 1e-4, log=False)
 
 
 def test_what_is_not_searched_is_the_presets():
@@ -89,7 +89,9 @@ def test_a_space_without_the_preset_has_no_first_point():
 
 def test_a_network_of_ones_own_is_no_range():
     own = config(network="tests.support.custom_network:MeanDistance,tgnn")
-    assert own.domains["network"] == Choice(("tests.support.custom_network:MeanDistance", "tgnn"))
+    assert own.domains["network"] == ChoiceDomain(
+        ("tests.support.custom_network:MeanDistance", "tgnn")
+    )
 
 
 def test_pairs_are_found_within_the_longest_cutoff():
@@ -134,7 +136,7 @@ def test_pairs_are_found_within_the_longest_cutoff():
     ],
 )
 def test_a_space_that_makes_no_sense_is_one_clear_line(options, said):
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         config(**options)
     assert "\n" not in str(caught.value)
 
@@ -148,7 +150,7 @@ def test_a_space_that_makes_no_sense_is_one_clear_line(options, said):
     ],
 )
 def test_words_that_make_no_sense_are_one_clear_line(words, said):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UserError) as caught:
         from_words(*words)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
@@ -156,7 +158,7 @@ def test_words_that_make_no_sense_are_one_clear_line(words, said):
 
 def test_a_space_of_another_kind_in_yaml_is_one_clear_line(tmp_path):
     (tmp_path / "tune.yaml").write_text("margin: true\n")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UserError) as caught:
         from_words("--config", str(tmp_path / "tune.yaml"))
     assert str(caught.value) == "--margin True: must be a value, a list of values or a range"
 

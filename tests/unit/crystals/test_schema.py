@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.crystals.schema import RejectReason
-from emrl_ray.sources.files.partitions import CsvColumns, RecordSlice, TableSlice
+from emrl_ray.sources.files.partitions import CsvColumns, RecordPartition, TablePartition
 from tests.support.crystal_files import NACL, cif, edges, load, readers, salt, write, written
 
 
@@ -49,7 +49,7 @@ def test_a_csv_gives_a_crystal_a_record_and_its_columns(tmp_path):
         RejectReason.EMPTY,
         RejectReason.NOT_UTF8,
     ]
-    assert all(isinstance(piece, RecordSlice) for piece in plan.slices)
+    assert all(isinstance(piece, RecordPartition) for piece in plan.slices)
     assert [piece.first_record for piece in plan.slices] == [1, 4, 7]
 
 
@@ -111,7 +111,7 @@ def test_parquet_rows_are_validated_and_take_the_types_of_a_crystals_table(tmp_p
     assert crystals.schema.field("atomic_numbers").type == pa.list_(pa.uint8())
     assert crystals.column("gap").to_pylist() == [1.0]
     assert rejects == [("p1", RejectReason.UNKNOWN_ELEMENT)]
-    assert isinstance(plan.slices[0], TableSlice)
+    assert isinstance(plan.slices[0], TablePartition)
 
 
 def test_rows_without_an_id_have_a_hash_of_their_content(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, RejectReason, Stage
-from emrl_ray.crystals.validation import Limits, validate
+from emrl_ray.crystals.validation import ValidationLimits, validate
 
-LIMITS = Limits(max_atoms=10, max_pairs=100_000, cutoff=5.0, min_distance=0.3)
+LIMITS = ValidationLimits(max_atoms=10, max_pairs=100_000, cutoff=5.0, min_distance=0.3)
 CUBE = [5.0, 0, 0, 0, 5.0, 0, 0, 0, 5.0]
 
 
@@ -92,7 +92,7 @@ def test_a_lattice_of_another_length_is_rejected_where_the_type_allows_one():
 
 def test_pairs_and_distances_are_unchecked_without_their_limits():
     dense = {"lattice": [0.1 * value for value in CUBE], "frac_coords": [0, 0, 0, 0, 0, 0]}
-    good, rejects = validate(crystals(dense), Limits(max_atoms=10, max_pairs=1))
+    good, rejects = validate(crystals(dense), ValidationLimits(max_atoms=10, max_pairs=1))
     assert good.num_rows == 1
     assert rejects == []
 
@@ -133,5 +133,5 @@ def test_another_table_is_refused_in_one_line():
 def test_all_published_crystals_are_valid(data_dir):
     for name in ("hoip", "mps"):
         table = pq.read_table(data_dir / f"{name}.parquet")
-        good, rejects = validate(table, Limits(1000, 400_000, 5.0, 0.3))
+        good, rejects = validate(table, ValidationLimits(1000, 400_000, 5.0, 0.3))
         assert (good.num_rows, rejects) == (table.num_rows, [])

@@ -6,7 +6,7 @@ import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs, table_cutoff
-from emrl_ray.features.pairs import find_pairs, within
+from emrl_ray.features.pairs import filter_cutoff, find_pairs
 from tests.support.crystals import random_batch
 
 
@@ -62,7 +62,7 @@ def test_an_atom_pairs_with_its_images_but_not_with_itself():
 
 def test_shorter_cutoff_keeps_the_shorter_pairs_in_both_orders():
     batch = random_batch(6)
-    cut, direct = within(find_pairs(batch, 5.0), 3.5), find_pairs(batch, 3.5)
+    cut, direct = filter_cutoff(find_pairs(batch, 5.0), 3.5), find_pairs(batch, 3.5)
     assert np.array_equal(cut.offsets, direct.offsets)
     assert np.allclose(np.sort(cut.distance), np.sort(direct.distance))
     assert (cut.n_pairs % 2 == 0).all()
@@ -73,7 +73,7 @@ def test_a_pair_exactly_as_long_as_the_cutoff_is_within_it():
         4.0 * np.eye(3)[None], np.array([84], np.uint8), np.zeros((1, 3)), np.array([0, 1])
     )
     assert find_pairs(cubic, 4.0).n_pairs.tolist() == [6]
-    assert within(find_pairs(cubic, 6.0), 4.0).n_pairs.tolist() == [6]
+    assert filter_cutoff(find_pairs(cubic, 6.0), 4.0).n_pairs.tolist() == [6]
 
 
 def test_taking_crystals_equals_their_own_graphs():

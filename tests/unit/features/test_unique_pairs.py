@@ -7,7 +7,7 @@ import numpy as np
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.pairs import Pairs
-from emrl_ray.features.unique_pairs import distinct_pairs
+from emrl_ray.features.unique_pairs import unique_pairs
 from tests.support.crystals import ROCK_SALT, random_batch
 
 
@@ -24,7 +24,7 @@ def counted(graphs: Graphs, crystal: int) -> Counter:
 def test_distinct_pairs_count_every_pair():
     batch = CrystalBatch.concatenate([ROCK_SALT, random_batch(4), ROCK_SALT])
     graphs = Graphs.from_crystals(batch, 5.0)
-    merged = distinct_pairs(graphs)
+    merged = unique_pairs(graphs)
     for crystal in range(batch.n_crystals):
         own = slice(merged.bounds[crystal], merged.bounds[crystal + 1])
         found: Counter = Counter()
@@ -36,7 +36,7 @@ def test_distinct_pairs_count_every_pair():
 
 
 def test_a_symmetric_crystal_has_few_distinct_pairs():
-    merged = distinct_pairs(Graphs.from_crystals(ROCK_SALT, 5.0))
+    merged = unique_pairs(Graphs.from_crystals(ROCK_SALT, 5.0))
     shells = sorted(zip(merged.distance.round(6).tolist(), merged.times.tolist(), strict=True))
     # Na-Cl at a/2, a sqrt(3)/2; Na-Na and Cl-Cl at a/sqrt(2): 6 + 8, 12 neighbours an ion
     assert shells == [(2.8, 6), (3.959798, 6), (3.959798, 6), (4.849742, 8)]
@@ -52,7 +52,7 @@ def test_pairs_of_other_elements_or_distance_stay_apart():
         np.concatenate([distance, distance]),
         np.array([0, 10]),
     )
-    merged = distinct_pairs(Graphs(numbers, np.array([0, 3]), pairs))
+    merged = unique_pairs(Graphs(numbers, np.array([0, 3]), pairs))
     found = sorted(zip(*(part.tolist() for part in merged[:4]), strict=True))
     assert found == [
         (11, 11, 2.0, 1.0),
@@ -63,11 +63,11 @@ def test_pairs_of_other_elements_or_distance_stay_apart():
 
 
 def test_crystals_without_pairs_have_none():
-    empty = distinct_pairs(Graphs.from_crystals(random_batch(1).take([]), 5.0))
+    empty = unique_pairs(Graphs.from_crystals(random_batch(1).take([]), 5.0))
     assert empty.bounds.tolist() == [0]
     lonely = CrystalBatch(
         12.0 * np.eye(3)[None], np.array([18], np.uint8), np.zeros((1, 3)), np.array([0, 1])
     )
-    merged = distinct_pairs(Graphs.from_crystals(lonely, 5.0))
+    merged = unique_pairs(Graphs.from_crystals(lonely, 5.0))
     assert merged.bounds.tolist() == [0, 0]
     assert len(merged.times) == 0

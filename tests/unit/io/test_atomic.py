@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from emrl_ray.io.paths import absolute, locate
+from emrl_ray.io.paths import absolute_uri, resolve
 
 
 @pytest.mark.parametrize(
@@ -19,16 +19,16 @@ from emrl_ray.io.paths import absolute, locate
     ],
 )
 def test_a_name_may_follow_an_absolute_place(uri, root):
-    assert absolute(uri) == root
+    assert absolute_uri(uri) == root
 
 
 def test_a_local_path_is_one_from_the_root_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("out") == str(tmp_path / "out")
+    assert absolute_uri("out") == str(tmp_path / "out")
 
 
 @pytest.mark.parametrize("uri", ["s4://bucket/out", "s3:///out", "s3://a bucket/out"])
 def test_a_uri_that_names_no_place_is_told_in_one_line(uri):
     with pytest.raises(ValueError, match=re.escape(uri)) as told:
-        locate(uri)
+        resolve(uri)
     assert "\n" not in str(told.value)

@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_info
 
-from emrl_ray.io.runtime import available_cpus, description, limited_threads, peak_memory, versions
+from emrl_ray.io.runtime import (
+    available_cpus,
+    hardware_info,
+    limited_threads,
+    package_versions,
+    peak_memory,
+)
 
 
 def test_threads_are_limited_within_the_context_and_as_before_after_it():
@@ -28,5 +34,5 @@ def test_peak_memory_grows_with_what_is_held():
 
 
 def test_versions_and_machine_are_told():
-    assert versions()["numpy"] == np.__version__
-    assert description()["cpus"] == available_cpus() >= 1
+    assert package_versions()["numpy"] == np.__version__
+    assert hardware_info()["cpus"] == available_cpus() >= 1

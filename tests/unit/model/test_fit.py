@@ -14,17 +14,17 @@ from safetensors import numpy as safetensors
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import GEOMETRY, crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model import Model
 from emrl_ray.model import artifact as artefact
 from emrl_ray.model import fit as fitting
-from emrl_ray.model.uncertainty import Domain, NearestKnown
+from emrl_ray.model.uncertainty import ApplicabilityDomain, NearestNeighborIndex
 from tests.support.models import make_model, random_crystals
 from tests.support.paths import STORED
 
-LIMITS = Limits(1000, 400_000)
+LIMITS = ValidationLimits(1000, 400_000)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_an_element_in_fewer_crystals_than_asked_for_counts_as_unseen(tmp_path):
     rarest = min(counts, key=counts.__getitem__)
     strict = Model.load(make_model(tmp_path / "strict", least_seen=counts[rarest] + 1))
     assert strict.card.hyperparameters["least_seen"] == counts[rarest] + 1
-    assert isinstance(strict.trust.domain, Domain)
+    assert isinstance(strict.trust.domain, ApplicabilityDomain)
     seen = np.flatnonzero(strict.trust.domain.elements)
     assert seen.tolist() == sorted(n for n in counts if counts[n] > counts[rarest])
 
@@ -157,7 +157,7 @@ def test_the_best_head_is_calibrated_as_if_it_had_been_chosen_without_the_row():
     names = pa.array([str(row) for row in rows])
     labels = fitting.Labels(rows, names, names, np.zeros(24), None, None)
     made = fitting._calibrations(
-        heads, "linear", embeddings, NearestKnown(embeddings), labels, rows
+        heads, "linear", embeddings, NearestNeighborIndex(embeddings), labels, rows
     )
     expected = []
     for row in rows:
@@ -179,7 +179,7 @@ def test_held_out_rows_without_geometry_are_a_damaged_model(place, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(place, folder)
     rows = read_table(f"{place}/held_out.parquet").drop_columns("lattice")
-    write_parquet(rows, locate(folder) / "held_out.parquet")
+    write_parquet(rows, resolve(folder) / "held_out.parquet")
     with pytest.raises(ValueError, match=r"held_out\.parquet has no column lattice"):
         Model.load(str(folder))
 

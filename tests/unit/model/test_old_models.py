@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table
 from emrl_ray.model import Model, read_card
 from tests.support.paths import STORED
@@ -38,7 +38,7 @@ def test_a_stored_model_predicts_what_it_predicted_when_it_was_made(version, hea
     stored = read_table(str(STORED / f"model-format-{version}.parquet"))
     crystals = stored.select(CRYSTAL_SCHEMA.names)
     model = Model.load(str(STORED / f"model-format-{version}"))
-    found, rejects = model.predict(crystals, Limits(1000, 400_000), head)
+    found, rejects = model.predict(crystals, ValidationLimits(1000, 400_000), head)
     assert not rejects
     assert found.column("id").equals(stored.column("id"))
     assert found.column("nearest_id").equals(stored.column("near_id"))
@@ -111,5 +111,5 @@ def test_a_file_of_another_kind_is_a_damaged_model_in_one_line(tmp_path, file, c
 
 
 def test_a_model_whose_uri_has_options_is_refused_whichever_option_names_it():
-    with pytest.raises(ConfigError, match=r"^model s3://b/m\?region=x: takes no \?OPTIONS"):
+    with pytest.raises(UserError, match=r"^model s3://b/m\?region=x: takes no \?OPTIONS"):
         Model.load("s3://b/m?region=x")

@@ -7,8 +7,8 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.features.element_one_hot import one_hot_elements
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.features.graphs import Graphs, nearest_pairs
-from emrl_ray.features.pairs import one_way
+from emrl_ray.features.graphs import Graphs, nearest_neighbor_graph
+from emrl_ray.features.pairs import half_list
 from emrl_ray.networks import NETWORKS, open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
@@ -61,7 +61,7 @@ def plain_nearest(graphs: Graphs, count: int) -> list[tuple[int, int, float]]:
 @pytest.mark.parametrize("count", [1, 4, 12])
 def test_nearest_pairs_are_those_that_a_plain_search_finds(count):
     graphs = Graphs.from_crystals(random_batch(6, seed=1), CUTOFF)
-    near = nearest_pairs(graphs, count)
+    near = nearest_neighbor_graph(graphs, count)
     found = sorted(zip(*(part.tolist() for part in near.pairs[:3]), strict=True))
     assert found == plain_nearest(graphs, count)
     crystal = np.searchsorted(graphs.atom_offsets, near.pairs.center, side="right") - 1
@@ -70,13 +70,13 @@ def test_nearest_pairs_are_those_that_a_plain_search_finds(count):
 
 def test_neighbours_as_near_as_the_last_all_count():
     """In rock salt the 12 second neighbours are all as near as the seventh neighbour."""
-    near = nearest_pairs(Graphs.from_crystals(ROCK_SALT, CUTOFF), 7)
+    near = nearest_neighbor_graph(Graphs.from_crystals(ROCK_SALT, CUTOFF), 7)
     assert near.pairs.n_pairs.tolist() == [2 * (6 + 12)]
 
 
 def test_one_way_has_each_unordered_pair_once():
     graphs = Graphs.from_crystals(random_batch(5, seed=2), CUTOFF)
-    half = one_way(graphs.pairs)
+    half = half_list(graphs.pairs)
     assert 2 * len(half.center) == len(graphs.pairs.center)
     both = [*zip(half.center, half.neighbor, half.distance, strict=True)]
     both += [*zip(half.neighbor, half.center, half.distance, strict=True)]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
-from emrl_ray.crystals.counts import Counts
+from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
-from emrl_ray.runs.local_runner import SliceReport, complete, reports_here
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.local_runner import PartitionReport, complete, run_locally
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 
 
 class Piece(NamedTuple):
@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 class Worker:
     """Commits two rows and a reject a piece; it notes when it is entered and left."""
 
-    def __init__(self, output: Output, notes: list[str]) -> None:
+    def __init__(self, output: PartitionedOutput, notes: list[str]) -> None:
         self.output, self.notes = output, notes
 
     def __enter__(self) -> Worker:
@@ -35,7 +35,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.notes.append("left")
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         self.notes.append(piece.name)
         rows = pa.table({"id": [f"{piece.name}-0", f"{piece.name}-1"]})
         reject = Reject(f"{piece.name}-2", "", Stage.READ, RejectReason.EMPTY)
@@ -45,35 +45,35 @@ class Worker:
 class Careless(Worker):
     """Loses a row."""
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         return super().__call__(piece)._replace(rows_in=4)
 
 
 class FullDisk(Worker):
     """Cannot write the second piece."""
 
-    def __call__(self, piece: Piece) -> Counts:
+    def __call__(self, piece: Piece) -> RowCounts:
         if piece.name == "p1":
             raise OSError(28, "No space left on device")
         return super().__call__(piece)
 
 
 PIECES = [Piece(f"p{index}") for index in range(3)]
-WHOLE = Counts(9, 6, Counter({"empty": 3}))
+WHOLE = RowCounts(9, 6, Counter({"empty": 3}))
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Output:
-    return Output(str(tmp_path / "rows"), str(tmp_path / "rejects"))
+def output(tmp_path: Path) -> PartitionedOutput:
+    return PartitionedOutput(str(tmp_path / "rows"), str(tmp_path / "rejects"))
 
 
-def run(output: Output, worker: type[Worker], notes: list[str], **calls) -> Counts:
-    return complete(PIECES, output, partial(reports_here, worker, (output, notes)), **calls)
+def run(output: PartitionedOutput, worker: type[Worker], notes: list[str], **calls) -> RowCounts:
+    return complete(PIECES, output, partial(run_locally, worker, (output, notes)), **calls)
 
 
 def test_each_partition_is_computed_once_by_one_worker_that_is_left_at_the_end(output):
     notes: list[str] = []
-    reports: list[SliceReport] = []
+    reports: list[PartitionReport] = []
     seen: list[tuple[int, int, int]] = []
     counts = run(
         output,

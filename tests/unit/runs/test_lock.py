@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.config import ConfigError
-from emrl_ray.io.paths import locate
+from emrl_ray.config import UserError
+from emrl_ray.io.paths import resolve
 from emrl_ray.runs import lock as module
-from emrl_ray.runs.lock import LOCK, Lock, LockedError
-from emrl_ray.runs.run_directory import RECORD, Job
+from emrl_ray.runs.lock import LOCK, FolderLock, LockedError
+from emrl_ray.runs.run_directory import RECORD, RunDirectory
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Beats and silences that a test can wait for."""
-    monkeypatch.setattr(module, "BEAT", 0.1)
-    monkeypatch.setattr(module, "SILENCE", 2.0)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "STALE_AFTER_SECONDS", 2.0)
 
 
 def elsewhere(folder: Path, **changed: object) -> dict[str, object]:
@@ -34,13 +34,13 @@ def elsewhere(folder: Path, **changed: object) -> dict[str, object]:
 
 def test_a_process_id_that_was_given_out_again_is_not_the_owner(tmp_path):
     elsewhere(tmp_path, machine=module._machine(), process=os.getppid(), began=1.0)
-    with Lock(locate(tmp_path), "screen"):
+    with FolderLock(resolve(tmp_path), "screen"):
         assert (tmp_path / LOCK).exists()
 
 
 def test_the_lock_of_another_machine_is_taken_over_after_a_silence(tmp_path, short, capsys):
     elsewhere(tmp_path)
-    with Lock(locate(tmp_path), "screen"):
+    with FolderLock(resolve(tmp_path), "screen"):
         pass
     assert "locked by screen (process 11 on node-7): waiting up to 2 s" in capsys.readouterr().out
 
@@ -50,13 +50,13 @@ def test_the_lock_of_another_machine_that_still_beats_is_left_alone(tmp_path, sh
     beat = threading.Timer(0.5, lambda: elsewhere(tmp_path, beat=4))
     beat.start()
     with pytest.raises(LockedError, match="process 11 on node-7"):
-        Lock(locate(tmp_path), "screen").__enter__()
+        FolderLock(resolve(tmp_path), "screen").__enter__()
     beat.join()
     assert json.loads((tmp_path / LOCK).read_text())["beat"] == 4
 
 
 def test_an_owner_beats_while_it_works(tmp_path, short):
-    with Lock(locate(tmp_path), "screen"):
+    with FolderLock(resolve(tmp_path), "screen"):
         seen = set()
         while len(seen) < 3:
             seen.add(json.loads((tmp_path / LOCK).read_text())["beat"])
@@ -65,7 +65,7 @@ def test_an_owner_beats_while_it_works(tmp_path, short):
 
 def test_a_call_whose_lock_was_taken_over_is_interrupted(tmp_path, short):
     def work() -> None:
-        with Lock(locate(tmp_path), "screen"):
+        with FolderLock(resolve(tmp_path), "screen"):
             elsewhere(tmp_path)
             for _ in range(300):  # a signal just before a sleep does not cut it short
                 time.sleep(0.1)
@@ -78,18 +78,18 @@ def test_a_call_whose_lock_was_taken_over_is_interrupted(tmp_path, short):
 def test_a_call_that_loses_the_race_for_a_new_lock_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _: elsewhere(tmp_path))
     with pytest.raises(LockedError, match="process 11 on node-7"):
-        Lock(locate(tmp_path), "screen").__enter__()
+        FolderLock(resolve(tmp_path), "screen").__enter__()
 
 
 def test_a_job_that_is_refused_leaves_no_folder(tmp_path):
-    job = Job("train", locate(tmp_path / "new"), {}, {})
-    with pytest.raises(ConfigError), job.held(False):
-        raise ConfigError("nothing to train on")
+    job = RunDirectory("train", resolve(tmp_path / "new"), {}, {})
+    with pytest.raises(UserError), job.held(False):
+        raise UserError("nothing to train on")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_lock_alone_makes_no_folder_foreign_and_overwriting_leaves_it(tmp_path):
-    job = Job("train", locate(tmp_path), {"epochs": 1}, {})
+    job = RunDirectory("train", resolve(tmp_path), {"epochs": 1}, {})
     with job.held(False):
         assert job.open(False) is False
         assert job.open(True) is False

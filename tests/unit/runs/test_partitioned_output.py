@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from emrl_ray.io.atomic import aside_of, write_bytes
-from emrl_ray.io.paths import locate, names_in, remove
+from emrl_ray.io.atomic import temporary_beside, write_bytes
+from emrl_ray.io.paths import names_in, remove, resolve
 from emrl_ray.runs.lock import LOCK
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.runs.run_directory import RECORD
 from tests.support.heartbeats import sweep_beside_a_beat
 
 
 def test_a_sweep_deletes_temporaries_of_rows_and_rejects_alone(tmp_path):
-    output = Output(str(tmp_path), str(tmp_path / "_rejects"))
+    output = PartitionedOutput(str(tmp_path), str(tmp_path / "_rejects"))
     for name in ("slice-000000.parquet", "_rejects/slice-000000.parquet", LOCK, RECORD):
-        write_bytes(b"half", aside_of(locate(tmp_path / name)))
-    kept = {name for name in names_in(locate(tmp_path)) if "json" in name}
+        write_bytes(b"half", temporary_beside(resolve(tmp_path / name)))
+    kept = {name for name in names_in(resolve(tmp_path)) if "json" in name}
     assert len(kept) == 2
     output.sweep()
-    assert names_in(locate(tmp_path)) == {"_rejects", *kept}
-    assert names_in(locate(tmp_path / "_rejects")) == set()
+    assert names_in(resolve(tmp_path)) == {"_rejects", *kept}
+    assert names_in(resolve(tmp_path / "_rejects")) == set()
 
 
 def test_a_file_that_vanishes_between_look_and_delete_counts_as_deleted(tmp_path, monkeypatch):
     file = tmp_path / "gone.parquet"
     file.write_bytes(b"x")
-    place = locate(file)
+    place = resolve(file)
     found = type(place).info.fget(place)
     file.unlink()
     monkeypatch.setattr(type(place), "info", property(lambda self: found))

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from emrl_ray.config import ConfigError
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.run_directory import RECORD, Job, refuse_input_as_output
+from emrl_ray.config import UserError
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.run_directory import RECORD, RunDirectory, refuse_input_as_output
 
 
-def job(folder: Path, verb: str = "train", inputs: str = "a1", **arguments: int) -> Job:
-    return Job(verb, locate(folder), arguments, {"crystals": inputs})
+def job(folder: Path, verb: str = "train", inputs: str = "a1", **arguments: int) -> RunDirectory:
+    return RunDirectory(verb, resolve(folder), arguments, {"crystals": inputs})
 
 
 def names(folder: Path) -> set[str]:
@@ -20,7 +20,7 @@ def names(folder: Path) -> set[str]:
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(ConfigError, match=r"holds files but no _run\.json .*another --out$"):
+    with pytest.raises(UserError, match=r"holds files but no _run\.json .*another --out$"):
         job(tmp_path, epochs=1).open(overwrite)
     assert names(tmp_path) == {"thesis.tex"}
 
@@ -30,7 +30,7 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path, overwri
 def test_the_folder_of_another_verb_is_refused_and_left_alone(tmp_path, overwrite, record):
     (tmp_path / RECORD).write_text(record)
     (tmp_path / "slice-000000.parquet").write_text("")
-    with pytest.raises(ConfigError, match=r"holds the work of (ingest|another program): use"):
+    with pytest.raises(UserError, match=r"holds the work of (ingest|another program): use"):
         job(tmp_path, epochs=1).open(overwrite)
     assert names(tmp_path) == {RECORD, "slice-000000.parquet"}
 
@@ -53,15 +53,15 @@ def test_the_same_job_goes_on_wherever_it_runs(tmp_path):
 
 def test_a_job_is_told_what_differs(tmp_path):
     job(tmp_path, epochs=1).open(False)
-    with pytest.raises(ConfigError, match=r"--epochs was 1, is 2.*use --overwrite or another"):
+    with pytest.raises(UserError, match=r"--epochs was 1, is 2.*use --overwrite or another"):
         job(tmp_path, epochs=2).open(False)
-    with pytest.raises(ConfigError, match="what --crystals names is not what it was"):
+    with pytest.raises(UserError, match="what --crystals names is not what it was"):
         job(tmp_path, inputs="b2", epochs=1).open(False)
 
 
 @pytest.mark.parametrize("inner", ["", "/crystals.parquet"])
 def test_an_input_is_never_the_output(tmp_path, inner):
-    with pytest.raises(ConfigError, match=r"--out .*: --crystals .* lies there; use another --out"):
+    with pytest.raises(UserError, match=r"--out .*: --crystals .* lies there; use another --out"):
         refuse_input_as_output(str(tmp_path), crystals=f"{tmp_path}{inner}")
     refuse_input_as_output(f"{tmp_path}/model", crystals=str(tmp_path), graphs=None)
     refuse_input_as_output(f"{tmp_path}/a", crystals=f"{tmp_path}/ab")
@@ -69,6 +69,6 @@ def test_an_input_is_never_the_output(tmp_path, inner):
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"^--out .*/file: is a file, give a folder$"):
+    with pytest.raises(UserError, match=r"^--out .*/file: is a file, give a folder$"):
         job(tmp_path / "file").open(True)
     assert (tmp_path / "file").exists()

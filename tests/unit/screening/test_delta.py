@@ -13,10 +13,10 @@ import pytest
 
 from emrl_ray import cli
 from emrl_ray.commands.screen.command import screen
-from emrl_ray.config import ConfigError, ScreenConfig
+from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import Location, list_files, locate
-from emrl_ray.screening.delta_sink import RunsTable
+from emrl_ray.io.paths import Location, list_files, resolve
+from emrl_ray.screening.delta_sink import DeltaSink
 from tests.support.models import make_model, random_crystals
 
 deltalake = pytest.importorskip("deltalake")
@@ -34,12 +34,12 @@ def predictions(*ids: str, **columns: Any) -> pa.Table:
 
 def files(folder: Path, *tables: pa.Table) -> list[Location]:
     for number, table in enumerate(tables):
-        write_parquet(table, locate(folder) / f"slice-{number}.parquet")
-    return list_files(locate(folder), ".parquet")
+        write_parquet(table, resolve(folder) / f"slice-{number}.parquet")
+    return list_files(resolve(folder), ".parquet")
 
 
-def runs(place: Path, run_id: str, fingerprint: str = "a1") -> RunsTable:
-    return RunsTable(str(place), run_id, fingerprint * 32, ["band_gap"])
+def runs(place: Path, run_id: str, fingerprint: str = "a1") -> DeltaSink:
+    return DeltaSink(str(place), run_id, fingerprint * 32, ["band_gap"])
 
 
 def rows(place: Path | str) -> list[tuple[str, str]]:
@@ -114,8 +114,8 @@ def test_further_columns_may_come_and_go(tmp_path):
 def test_a_table_of_other_columns_is_refused_in_one_line(tmp_path, table, targets, message):
     place = tmp_path / "table"
     runs(place, "one").commit(files(tmp_path / "one", predictions("a", note=["n"])), False)
-    with pytest.raises(ConfigError, match=message) as error:
-        RunsTable(str(place), "two", "a1" * 32, targets).check(table.schema, False)
+    with pytest.raises(UserError, match=message) as error:
+        DeltaSink(str(place), "two", "a1" * 32, targets).check(table.schema, False)
     assert "\n" not in str(error.value)
 
 
@@ -129,7 +129,7 @@ def test_what_is_no_table_of_runs_is_refused(tmp_path):
         "plain": "is no table of runs",
         "file": "--table .*/file: is a file, give a folder",
     }.items():
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(UserError, match=message):
             runs(tmp_path / name, "one").check(predictions("a").schema, False)
 
 
@@ -182,9 +182,7 @@ def test_the_name_of_another_run_is_refused_unless_it_is_replaced(tmp_path):
     place, schema = tmp_path / "table", predictions("a").schema
     runs(place, "one").commit(files(tmp_path / "one", predictions("a")), False)
     runs(place, "one").check(schema, False)
-    with pytest.raises(
-        ConfigError, match="has rows of another run called one: use another --run-id"
-    ):
+    with pytest.raises(UserError, match="has rows of another run called one: use another --run-id"):
         runs(place, "one", "b2").check(schema, False)
     runs(place, "one", "b2").check(schema, True)
 
@@ -217,7 +215,7 @@ def test_without_deltalake_the_line_says_what_to_install(tmp_path, monkeypatch):
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         ScreenConfig(model="m", crystals="c", out="o", maximize=True, **options)
 
 
@@ -229,7 +227,7 @@ def test_a_format_that_there_is_not_is_refused(capsys):
 
 def test_a_screen_fills_a_table_exactly_once(tmp_path, capsys):
     model, library = make_model(tmp_path / "model"), tmp_path / "library.parquet"
-    write_parquet(random_crystals(60, 2), locate(library))
+    write_parquet(random_crystals(60, 2), resolve(library))
     common = {"model": model, "crystals": str(library), "target_window": "10:16", "engine": "local"}
     common |= {"out": str(tmp_path / "run"), "block_rows": 20, "format": "delta"}
 
@@ -251,7 +249,7 @@ def test_a_screen_fills_a_table_exactly_once(tmp_path, capsys):
 
     assert "added to" in call(top=4, overwrite=True)  # and rows of other runs stay where they are
     assert len(rows(table)) == written.num_rows
-    with pytest.raises(ConfigError, match="has rows of another run called run: use another"):
+    with pytest.raises(UserError, match="has rows of another run called run: use another"):
         call(top=3, out=str(tmp_path / "two" / "run"), table=str(table))
     assert not (tmp_path / "two").exists()
     later = f"{tmp_path}/nights.delta"

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.screening.merge_shortlists import best_of
+from emrl_ray.io.paths import resolve
+from emrl_ray.screening.merge_shortlists import merge_shortlists
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking
 from emrl_ray.screening.screener import NIGHT
-from emrl_ray.screening.selection import Chooser
+from emrl_ray.screening.selection import Selector
 from emrl_ray.screening.shortlist import DUPLICATES, shortlist
 from tests.support.models import random_crystals
 
@@ -27,7 +27,7 @@ LARGEST = Ranking(None, True)
 def drawn(folder: Path, library: pa.Table, first: int, stop: int, top: int, **options) -> pa.Table:
     """Return the shortlist of rows `first:stop` of a library, as a screen of them alone draws it."""
     part = library.slice(first, stop - first)
-    write_parquet(part, locate(folder) / "library.parquet")
+    write_parquet(part, resolve(folder) / "library.parquet")
     numbers = [sorted(row) for row in part.column("atomic_numbers").to_pylist()]
     places = np.array([sum(n * 120**k for k, n in enumerate(row)) % 9973 for row in numbers], "f4")
     table = part.select(["id", "formula"])
@@ -39,9 +39,9 @@ def drawn(folder: Path, library: pa.Table, first: int, stop: int, top: int, **op
     }
     for name, values in columns.items():
         table = table.append_column(name, values)
-    write_parquet(table, locate(folder) / "rows.parquet")
-    rows, library = locate(folder) / "rows.parquet", str(folder / "library.parquet")
-    return shortlist([rows], library, LARGEST, top, Chooser(**options), REACH).table
+    write_parquet(table, resolve(folder) / "rows.parquet")
+    rows, library = resolve(folder) / "rows.parquet", str(folder / "library.parquet")
+    return shortlist([rows], library, LARGEST, top, Selector(**options), REACH).table
 
 
 def of_night(table: pa.Table, night: str) -> pa.Table:
@@ -68,7 +68,7 @@ def test_two_shortlists_are_enough(tmp_path, library, per_system, cut):
         of_night(drawn(tmp_path / night, library, first, stop, 20, per_system=per_system), night)
         for night, first, stop in (("n1", 0, cut), ("n2", cut, ROWS + AGAIN))
     ]
-    found = best_of(parts, LARGEST, 20, per_system, reach=REACH)
+    found = merge_shortlists(parts, LARGEST, 20, per_system, reach=REACH)
     for name in ("rank", "id", "prediction", "formula", "lattice"):
         assert found.column(name).to_pylist() == whole.column(name).to_pylist(), name
     doubles = [set(ids) for ids in whole.column(DUPLICATES).to_pylist()]
@@ -91,7 +91,9 @@ def test_an_id_of_another_night_is_another_crystal(tmp_path, library):
         table.set_column(place, DUPLICATES, ids)
         for table, ids in zip((one, two), doubles, strict=True)
     ]
-    found = best_of(lists, LARGEST, 10, reach=REACH).select([NIGHT, DUPLICATES]).to_pylist()
+    found = (
+        merge_shortlists(lists, LARGEST, 10, reach=REACH).select([NIGHT, DUPLICATES]).to_pylist()
+    )
     assert {(row[NIGHT], *row[DUPLICATES]) for row in found} == {("n1", "of-one"), ("n2", "of-two")}
 
 
@@ -100,10 +102,10 @@ def test_a_column_that_was_a_number_one_night_and_text_the_other_becomes_text(tm
     two = of_night(drawn(tmp_path / "two", library, 100, 200, 5), "n2")
     one = one.append_column("source", pa.array([1.5] * 5))
     two = two.append_column("source", pa.array(["here"] * 5))
-    found = best_of([one, two], LARGEST, 10, reach=REACH)
+    found = merge_shortlists([one, two], LARGEST, 10, reach=REACH)
     assert {*found.column("source").to_pylist()} == {"1.5", "here"}
 
 
 def test_the_best_of_nothing_is_nothing(tmp_path, library):
     one = of_night(drawn(tmp_path / "one", library, 0, 10, 5), "n1").slice(0, 0)
-    assert best_of([one, one], LARGEST, 5, reach=REACH).num_rows == 0
+    assert merge_shortlists([one, one], LARGEST, 5, reach=REACH).num_rows == 0

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pytest
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.io.atomic import write_csv
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.screening.duplicates import _Marks
 from emrl_ray.screening.filters import EXCLUDED_BY, ElementFilter, element_filter, excluded_by
 from emrl_ray.screening.prediction_files import LIBRARY_ROW
 from emrl_ray.screening.ranking import Ranking, Tally
-from emrl_ray.screening.selection import Chooser, far_apart
+from emrl_ray.screening.selection import Selector, far_apart
 from emrl_ray.screening.shortlist import shortlist
 from tests.support.models import random_crystals
 
@@ -42,15 +42,15 @@ def listed(folder, tables, ranking, top=10, **options):
 def found_in(folder, tables, ranking, top=10, **options):
     """Return the shortlist of tables whose rows, in order, are those of a library of random crystals."""
     crystals = random_crystals(sum(table.num_rows for table in tables))
-    library, marks = locate(folder) / "library.parquet", marks_of(crystals)
+    library, marks = resolve(folder) / "library.parquet", marks_of(crystals)
     write_parquet(crystals, library)
     files, first = [], 0
     for index, table in enumerate(tables):
-        files.append(locate(folder) / f"slice-{index:06d}.parquet")
+        files.append(resolve(folder) / f"slice-{index:06d}.parquet")
         positions = np.arange(first, first + table.num_rows)
         write_parquet(marked(table, positions, marks), files[-1])
         first += table.num_rows
-    return shortlist(files, library.path, ranking, top, Chooser(**options), REACH)
+    return shortlist(files, library.path, ranking, top, Selector(**options), REACH)
 
 
 def marks_of(library):
@@ -166,7 +166,7 @@ def test_the_shortlist_has_all_columns_that_came_in(tmp_path):
 
 def test_a_list_becomes_json_text_in_csv(tmp_path):
     table = pa.table({"id": ["a", "b"], "sites": [[1, 2], None], "x": [0.5, None]})
-    write_csv(table, locate(tmp_path / "t.csv"))
+    write_csv(table, resolve(tmp_path / "t.csv"))
     found = pcsv.read_csv(tmp_path / "t.csv")
     assert json.loads(found.column("sites")[0].as_py()) == [1, 2]
     assert found.column("x").to_pylist() == [0.5, None]
@@ -195,7 +195,7 @@ def test_elements_are_named_by_their_symbols():
         ([], ["Xx"], "--only-elements Xx: no such element; give symbols, as Pb"),
         (["Cs", "Pb"], ["Cs"], "--only-elements Cs: all of them are excluded as well"),
     ]:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(UserError) as caught:
             element_filter(excluded, only)
         assert str(caught.value) == said
 
@@ -214,17 +214,17 @@ def library_with_twins(folder):
         row["atomic_numbers"] = row["atomic_numbers"] * 2
         row["lattice"] = (cell * [[1], [2], [1]]).ravel().tolist()
         rows.append(row)
-    library = locate(folder) / "library.parquet"
+    library = resolve(folder) / "library.parquet"
     write_parquet(pa.Table.from_pylist(rows, schema=six.schema), library)
     return library.path, pa.table({"id": [row["id"] for row in rows], LIBRARY_ROW: range(6)})
 
 
 def test_a_crystal_that_is_there_twice_is_chosen_once(tmp_path):
     crystals = read_table(library_with_twins(tmp_path)[0])
-    choice = Chooser()(crystals.take([4, 3, 1, 5, 2, 0]), 3)
+    choice = Selector()(crystals.take([4, 3, 1, 5, 2, 0]), 3)
     assert choice.rows.tolist() == [0, 1, 3]
     assert (choice.repeated, choice.enough) == (2, True)
-    assert not Chooser()(crystals.take([4, 3, 1]), 3).enough
+    assert not Selector()(crystals.take([4, 3, 1]), 3).enough
 
 
 def test_a_chemical_system_is_shown_as_often_as_it_may_be(tmp_path):
@@ -264,9 +264,9 @@ def of_twins(folder, values, ranking=LARGEST, top=1, places=None):
         rows = rows.append_column(name, pa.array(places, pa.float32()))
     files = []
     for index, (first, last) in enumerate([(0, 2), (2, 5), (5, 6)]):
-        files.append(locate(folder) / f"slice-{index:06d}.parquet")
+        files.append(resolve(folder) / f"slice-{index:06d}.parquet")
         write_parquet(rows.slice(first, last - first), files[-1])
-    return shortlist(files, library, ranking, top, Chooser(), REACH)
+    return shortlist(files, library, ranking, top, Selector(), REACH)
 
 
 @pytest.mark.parametrize("value_of_the_twin", [8.9, 1.0])
@@ -300,13 +300,13 @@ def test_what_is_not_ranked_is_no_duplicate(tmp_path):
 
 
 def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("emrl_ray.screening.duplicates.MOST", 1)
+    monkeypatch.setattr("emrl_ray.screening.duplicates.MAX_NEIGHBORS", 1)
     crystal = random_crystals(1)
-    library, file = locate(tmp_path / "library.parquet"), locate(tmp_path / "slice.parquet")
+    library, file = resolve(tmp_path / "library.parquet"), resolve(tmp_path / "slice.parquet")
     write_parquet(pa.concat_tables([crystal] * 4), library)
     table = predictions([1.0, 2.0, 3.0, 4.0])
     write_parquet(marked(table, np.arange(4), marks_of(read_table(library.path))), file)
-    found = shortlist([file], library.path, LARGEST, 1, Chooser(), REACH)
+    found = shortlist([file], library.path, LARGEST, 1, Selector(), REACH)
     assert (ids(found.table), found.twins_cut) == (["c0"], 1)
     assert found.table.column("duplicates").to_pylist() == [["c3"]]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrl_ray.training.evaluation import floors, mae, r2, score, split_rows
+from emrl_ray.training.evaluation import baselines, mae, r2, score, split_rows
 
 
 @given(
@@ -102,7 +102,7 @@ def test_r2_of_equal_targets_is_finite():
 
 
 def test_floors_are_the_means_of_all_and_of_the_composition():
-    got = floors(
+    got = baselines(
         np.array([1.0, 3.0, 8.0]), ["NaCl", "NaCl", "MgO"], np.array([2.0, 5.0]), ["NaCl", "LiF"]
     )
     assert got.mean.mae == pytest.approx((2 + 1) / 2)
@@ -118,7 +118,7 @@ def test_floors_of_hoip_are_those_known(data_dir):
     for seed in range(10):
         train, _, test = split_rows(table.num_rows, 0.2, seed=seed)
         errors.append(
-            floors(
+            baselines(
                 targets[train], formulas.take(train), targets[test], formulas.take(test)
             ).composition.mae
         )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from emrl_ray.crystals.schema import RejectReason
-from emrl_ray.sources.files.parsed import Crystal, Flaw, ReadError, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, ReadError, attempt
 
 HINT = "pip install 'emrl-ray[ase]'"
 ROWS_AT_A_TIME = 1000
@@ -44,13 +44,13 @@ def database_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise ValueError(f"{path}: damaged database ({error})") from None
 
 
-def read_row(address: str) -> list[Crystal | Flaw]:
+def read_row(address: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystal of a row; its address is `ID PATH`."""
     number, _, path = address.partition(" ")
     return [attempt(_crystal, path, int(number))]
 
 
-def _crystal(path: str, number: int) -> Crystal:
+def _crystal(path: str, number: int) -> ParsedCrystal:
     (row,) = _connected(path).select(id=number, include_data=False)
     atoms = np.asarray(row.numbers)
     if not len(atoms):
@@ -62,7 +62,7 @@ def _crystal(path: str, number: int) -> Crystal:
         raise ReadError(RejectReason.UNKNOWN_ELEMENT, f"atomic number {atoms.min()}, {atoms.max()}")
     lattice = np.array(row.cell, np.float64)
     coords = np.asarray(row.positions, np.float64) @ np.linalg.inv(lattice)
-    return Crystal(lattice, atoms.astype(np.uint8), coords, None, _texts(row))
+    return ParsedCrystal(lattice, atoms.astype(np.uint8), coords, None, _texts(row))
 
 
 def _texts(row: Any) -> dict[str, str]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, by_electronegativity
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.cell_parsing import is_full, lattice_of
-from emrl_ray.sources.files.parsed import Crystal, Flaw, ReadError, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, ReadError, attempt
 
 CELL_TAGS = tuple(
     f"_cell_{name}"
@@ -51,20 +51,22 @@ MAX_OPERATIONS = 1000
 UNKNOWN = ("", ".", "?")
 
 
-def read_cif(text: str) -> list[Crystal | Flaw]:
+def read_cif(text: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystal of every block that has a cell or atoms, in order."""
-    found: list[Crystal | Flaw] = []
+    found: list[ParsedCrystal | ParseFailure] = []
     for block in gemmi.cif.read_string(text):
         if block.find_value(CELL_TAGS[0]) is not None or block.find_values(SITE_TAGS["fract_x"]):
             found.append(attempt(read_block, block))
         elif any(block.find_mmcif_category(name) for name in MMCIF_CATEGORIES):
             found.append(
-                Flaw(RejectReason.UNSUPPORTED, "mmCIF: a macromolecule, or a molecule of one")
+                ParseFailure(
+                    RejectReason.UNSUPPORTED, "mmCIF: a macromolecule, or a molecule of one"
+                )
             )
     return found
 
 
-def read_block(block: gemmi.cif.Block) -> Crystal:
+def read_block(block: gemmi.cif.Block) -> ParsedCrystal:
     """Return the crystal of a block; raises ReadError if it is none.
 
     Its atoms stand by rising electronegativity, as pymatgen's reader orders them, and within that as
@@ -80,7 +82,7 @@ def read_block(block: gemmi.cif.Block) -> Crystal:
     sites = np.array([_numbers(columns[name]) for name in COORDINATES]).T
     atoms, coords = _expanded(np.array(numbers, np.uint8), sites, _operations(block), lattice)
     order = by_electronegativity(atoms)
-    return Crystal(lattice, atoms[order], coords[order])
+    return ParsedCrystal(lattice, atoms[order], coords[order])
 
 
 def _site_columns(block: gemmi.cif.Block) -> dict[str, list[str]]:

@@ -62,7 +62,7 @@ def check_header(header: Sequence[str], needed: str, option: str, source: str) -
         raise ValueError(f"{source}: two columns have the name {twice[0]!r}")
 
 
-class ColumnKind:
+class InferredType:
     """What the values of a column have in common; add them one by one."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.schema import RejectReason
-from emrl_ray.sources.files.parsed import Crystal, Flaw, ReadError, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, ReadError, attempt
 
 PAIR = re.compile(r"""([^\s=]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 PLAIN = "species:S:1:pos:R:3"
@@ -25,12 +25,12 @@ PLAIN = "species:S:1:pos:R:3"
 SPECIES = ("species", "element", "symbols", "z", "numbers", "atomic_numbers")
 
 
-def read_extxyz(text: str) -> list[Crystal | Flaw]:
+def read_extxyz(text: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystal of every frame, in order."""
     return list(_frames(text.splitlines()))
 
 
-def _frames(lines: list[str]) -> Iterator[Crystal | Flaw]:
+def _frames(lines: list[str]) -> Iterator[ParsedCrystal | ParseFailure]:
     start = 0
     while start < len(lines):
         if not lines[start].strip():
@@ -40,13 +40,13 @@ def _frames(lines: list[str]) -> Iterator[Crystal | Flaw]:
         stop = start + 2 + int(count) if re.fullmatch(r"\d{1,9}", count) else 0
         if not start < stop <= len(lines):
             what = "is no number of atoms" if not stop else "atoms are announced, the file ends"
-            yield Flaw(RejectReason.UNREADABLE, f"line {start + 1}: {count[:40]!r} {what}")
+            yield ParseFailure(RejectReason.UNREADABLE, f"line {start + 1}: {count[:40]!r} {what}")
             return
         yield attempt(read_frame, lines[start + 1], lines[start + 2 : stop])
         start = stop
 
 
-def read_frame(comment: str, rows: list[str]) -> Crystal:
+def read_frame(comment: str, rows: list[str]) -> ParsedCrystal:
     """Return the crystal of a frame; raises ReadError if it is none."""
     keys = {key.lower(): value.strip("\"'{}[] ") for key, value in PAIR.findall(comment)}
     if not rows:
@@ -59,7 +59,7 @@ def read_frame(comment: str, rows: list[str]) -> Crystal:
     fields = [row.split() for row in rows]
     numbers = np.array([_atomic_number(row[species]) for row in fields], np.uint8)
     cartesian = np.array([row[position : position + 3] for row in fields], float)
-    return Crystal(lattice, numbers, cartesian @ np.linalg.inv(lattice), keys.get("id"))
+    return ParsedCrystal(lattice, numbers, cartesian @ np.linalg.inv(lattice), keys.get("id"))
 
 
 def _lattice(value: str | None) -> NDArray[np.float64]:

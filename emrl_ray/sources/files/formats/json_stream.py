@@ -19,10 +19,10 @@ from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.archives import MAX_CONTENT_BYTES
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.formats.structure_json import NO_STRUCTURE, has_structure, read_entry
-from emrl_ray.sources.files.parsed import Crystal, Flaw
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure
 
 WINDOW_BYTES = 1 << 20
-MOST_DIGITS = 400
+MAX_DIGITS = 400
 SPACE = re.compile(r"[ \t\n\r]*")
 TABLE_KEYS = {"index", "columns", "data", "index_names", "column_names"}
 ENTRY_KEYS = {"@module", "@class", "@version", "lattice", "sites", "charge", "properties"}
@@ -53,13 +53,15 @@ class Table(NamedTuple):
     labels: list[Any] | None
 
 
-def read_json(text: str) -> list[Crystal | Flaw]:
+def read_json(text: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystals of a JSON file, in order; one flaw if none of several entries has a structure."""
     content = text.encode()
     file = JsonFile(io.BytesIO(content), 0, len(content))
     entries = [entry._replace(value=file.columns_of(entry)) for entry in file.entries()]
     if len(entries) > 1 and not any(has_structure(entry.value) for entry in entries):
-        return [Flaw(RejectReason.UNREADABLE, f"{len(entries):,} entries, and {NO_STRUCTURE}")]
+        return [
+            ParseFailure(RejectReason.UNREADABLE, f"{len(entries):,} entries, and {NO_STRUCTURE}")
+        ]
     return [read_entry(entry.value, entry.name, entry.number) for entry in entries]
 
 
@@ -257,7 +259,7 @@ class _Scanner:
 
 def _whole(digits: str) -> int | float:
     """Return a whole number; one beyond all use as a float, infinite (Python refuses to read it)."""
-    return int(digits) if len(digits) < MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) < MAX_DIGITS else float(digits)
 
 
 def _at(labels: list[Any], position: int) -> Any:

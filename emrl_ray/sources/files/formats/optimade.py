@@ -16,7 +16,7 @@ import numpy as np
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.cell_parsing import is_full, vectors
-from emrl_ray.sources.files.parsed import Crystal, ReadError
+from emrl_ray.sources.files.parsed import ParsedCrystal, ReadError
 
 SITES = ("lattice_vectors", "cartesian_site_positions", "species_at_sites")
 """What every structure has."""
@@ -24,7 +24,7 @@ STRUCTURE_FIELDS = (*SITES, "species", "structure_features", "dimension_types")
 """What a structure is read from; `nperiodic_dimensions` says the same as the last."""
 
 
-def read_structure(attributes: Mapping[str, Any]) -> Crystal:
+def read_structure(attributes: Mapping[str, Any]) -> ParsedCrystal:
     """Return the crystal that the attributes of a structure describe.
 
     Raises ReadError for disorder (a site with several elements, a vacancy, a part of an atom or
@@ -42,7 +42,7 @@ def read_structure(attributes: Mapping[str, Any]) -> Crystal:
         attributes.get("cartesian_site_positions"), len(names), RejectReason.BAD_COORDINATES
     )
     sites = np.array([numbers[name] for name in names], np.uint8)
-    return Crystal(lattice, sites, positions @ np.linalg.inv(lattice))
+    return ParsedCrystal(lattice, sites, positions @ np.linalg.inv(lattice))
 
 
 def _check_whole(attributes: Mapping[str, Any]) -> None:

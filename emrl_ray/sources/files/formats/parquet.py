@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, check_crystal_schema
 from emrl_ray.io.paths import Location
 from emrl_ray.sources.files.formats.optimade import SITES, STRUCTURE_FIELDS, read_structure
-from emrl_ray.sources.files.parsed import Crystal, Flaw, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, attempt
 
 ABOUT_SITES = (*STRUCTURE_FIELDS, "nperiodic_dimensions")
 ID_NAMES = ("id", "immutable_id")
@@ -34,7 +34,7 @@ def check_table(schema: pa.Schema, id_column: str, source: str) -> None:
         check_crystal_schema(schema, source, ("formula", "id"))
 
 
-def further_fields(schema: pa.Schema) -> list[pa.Field]:
+def extra_fields(schema: pa.Schema) -> list[pa.Field]:
     """Return the columns of a table beyond those that make its crystals."""
     if not is_optimade(schema):
         return [field for field in schema if field.name not in CRYSTAL_SCHEMA.names]
@@ -52,7 +52,7 @@ def read_rows(place: Location, row_group: int, start: int, stop: int, id_column:
         schema = parquet.schema_arrow
         about = ABOUT_SITES if is_optimade(schema) else (*GEOMETRY, "formula")
         wanted = {*about, *ID_NAMES, id_column, READ_BY}
-        wanted |= {field.name for field in further_fields(schema)}
+        wanted |= {field.name for field in extra_fields(schema)}
         names = [name for name in schema.names if name in wanted]
         return parquet.read_row_group(row_group, names).slice(start, stop - start)
 
@@ -63,7 +63,7 @@ def id_column_of(table: pa.Table, id_column: str) -> str | None:
     return next((name for name in names if name in table.column_names), None)
 
 
-def crystals_of(table: pa.Table) -> Iterator[Crystal | Flaw]:
+def crystals_of(table: pa.Table) -> Iterator[ParsedCrystal | ParseFailure]:
     """Yield the crystal of each row of a table whose columns OPTIMADE names."""
     names = [name for name in ABOUT_SITES if name in table.column_names]
     for chunk in table.select(names).to_batches(1024):

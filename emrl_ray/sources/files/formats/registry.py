@@ -30,7 +30,13 @@ from emrl_ray.sources.files.formats.ase_db import read_row
 from emrl_ray.sources.files.formats.cif import read_cif
 from emrl_ray.sources.files.formats.extxyz import read_extxyz
 from emrl_ray.sources.files.formats.json_stream import read_json
-from emrl_ray.sources.files.parsed import Crystal, Flaw, ReadError, attempt, flaw_of
+from emrl_ray.sources.files.parsed import (
+    ParsedCrystal,
+    ParseFailure,
+    ReadError,
+    attempt,
+    failure_of,
+)
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -48,32 +54,36 @@ class Format(StrEnum):
     """Its content is the address of the row."""
 
 
-def read_document(content: bytes, kind: Format) -> list[Crystal | Flaw]:
+def read_document(content: bytes, kind: Format) -> list[ParsedCrystal | ParseFailure]:
     """Return what a file holds, in order: at least one crystal or flaw."""
     try:
         if content.startswith(GZIP_MAGIC):
             content = gunzipped(content)
         if not content.strip():
-            return [Flaw(RejectReason.EMPTY)]
+            return [ParseFailure(RejectReason.EMPTY)]
         found = READERS[kind](content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        return [Flaw(RejectReason.NOT_UTF8, f"byte {error.start} is {content[error.start]:#04x}")]
+        return [
+            ParseFailure(
+                RejectReason.NOT_UTF8, f"byte {error.start} is {content[error.start]:#04x}"
+            )
+        ]
     except Exception as error:
-        return [flaw_of(error)]
-    return found or [Flaw(RejectReason.NO_ATOMS, "the file holds no structure")]
+        return [failure_of(error)]
+    return found or [ParseFailure(RejectReason.NO_ATOMS, "the file holds no structure")]
 
 
-def read_poscar(text: str) -> list[Crystal | Flaw]:
+def read_poscar(text: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystal of a POSCAR or CONTCAR file."""
     return [attempt(_poscar, text)]
 
 
-def read_vasprun(text: str) -> list[Crystal | Flaw]:
+def read_vasprun(text: str) -> list[ParsedCrystal | ParseFailure]:
     """Return the crystal with which a run of VASP ended, from its vasprun.xml."""
     return [attempt(_vasprun, text)]
 
 
-READERS: dict[Format, Callable[[str], list[Crystal | Flaw]]] = {
+READERS: dict[Format, Callable[[str], list[ParsedCrystal | ParseFailure]]] = {
     Format.CIF: read_cif,
     Format.POSCAR: read_poscar,
     Format.EXTXYZ: read_extxyz,
@@ -92,7 +102,7 @@ PARSERS = {
 """The library that reads a format, the only one to try."""
 
 
-def _poscar(text: str) -> Crystal:
+def _poscar(text: str) -> ParsedCrystal:
     from pymatgen.io.vasp.inputs import Poscar
 
     with warnings.catch_warnings():
@@ -108,7 +118,7 @@ def _poscar(text: str) -> Crystal:
     return _from_structure(poscar.structure)
 
 
-def _vasprun(text: str) -> Crystal:
+def _vasprun(text: str) -> ParsedCrystal:
     from pymatgen.io.vasp.outputs import Vasprun
 
     if "<calculation>" not in text:
@@ -132,7 +142,7 @@ def _reason(message: str) -> RejectReason:
     return RejectReason.UNREADABLE
 
 
-def _from_structure(structure: Structure) -> Crystal:
+def _from_structure(structure: Structure) -> ParsedCrystal:
     if not structure.is_ordered:
         raise ReadError(RejectReason.DISORDERED, f"composition {structure.formula}")
     numbers = [ATOMIC_NUMBERS.get(site.specie.symbol, 0) for site in structure]
@@ -140,6 +150,6 @@ def _from_structure(structure: Structure) -> Crystal:
         raise ReadError(
             RejectReason.UNKNOWN_ELEMENT, f"species {structure[numbers.index(0)].specie}"
         )
-    return Crystal(
+    return ParsedCrystal(
         np.array(structure.lattice.matrix), np.array(numbers, np.uint8), structure.frac_coords
     )

@@ -20,7 +20,7 @@ from emrl_ray.crystals.elements import ATOMIC_NUMBERS
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.formats.cell_parsing import is_full, lattice_of, vectors
-from emrl_ray.sources.files.parsed import Crystal, Flaw, ReadError, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, ReadError, attempt
 
 ID_NAMES = ("id", "jid", "material_id")
 STRUCTURE_NAMES = ("structure", "atoms")
@@ -30,14 +30,14 @@ NO_STRUCTURE = "no structure (lattice and sites, or lattice_mat and coords)"
 CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
-def read_structure(content: Any) -> Crystal:
+def read_structure(content: Any) -> ParsedCrystal:
     """Return the crystal of a structure's dict; raises ReadError for what is none."""
     if not _is_structure(content):
         raise ReadError(RejectReason.UNREADABLE, NO_STRUCTURE)
     return _pymatgen(content) if "sites" in content else _jarvis(content)
 
 
-def read_entry(entry: Any, name: str | None, number: int) -> Crystal | Flaw:
+def read_entry(entry: Any, name: str | None, number: int) -> ParsedCrystal | ParseFailure:
     """Return the crystal of an entry that its file calls `name`, or `number` where that is None."""
     own = own_id(entry) or name
     found = attempt(_crystal, entry)
@@ -58,7 +58,7 @@ def own_id(entry: Any) -> str | None:
     return next((text for name in ID_NAMES if (text := _text(entry.get(name)))), None)
 
 
-def further_columns(entry: Any) -> dict[str, str]:
+def extra_columns(entry: Any) -> dict[str, str]:
     """Return the columns of an entry beside its structure, as texts; none if it has no structure."""
     if not isinstance(entry, dict) or _is_structure(entry):
         return {}
@@ -71,13 +71,13 @@ def further_columns(entry: Any) -> dict[str, str]:
     return {key: "" if text in missing else text for key, text in texts.items() if text is not None}
 
 
-def _crystal(entry: Any) -> Crystal:
+def _crystal(entry: Any) -> ParsedCrystal:
     if not isinstance(entry, dict):
         raise ReadError(RejectReason.UNREADABLE, f"{type(entry).__name__} is no structure")
     if _is_structure(entry):
         return read_structure(entry)
     crystal = read_structure(entry[_structure_name(entry)])
-    return crystal._replace(values=further_columns(entry))
+    return crystal._replace(values=extra_columns(entry))
 
 
 def _is_structure(value: Any) -> bool:
@@ -99,7 +99,7 @@ def _structure_name(entry: Mapping[str, Any]) -> str:
     return found[0]
 
 
-def _pymatgen(content: Mapping[str, Any]) -> Crystal:
+def _pymatgen(content: Mapping[str, Any]) -> ParsedCrystal:
     sites = content["sites"]
     if not sites:
         raise ReadError(RejectReason.NO_ATOMS)
@@ -111,10 +111,10 @@ def _pymatgen(content: Mapping[str, Any]) -> Crystal:
         cell = lattice_of([float(lattice[name]) for name in CELL])
     listed = [site["abc"] for site in sites]
     coords = vectors(listed, len(sites), RejectReason.BAD_COORDINATES)
-    return Crystal(cell, np.array(numbers, np.uint8), coords)
+    return ParsedCrystal(cell, np.array(numbers, np.uint8), coords)
 
 
-def _jarvis(content: Mapping[str, Any]) -> Crystal:
+def _jarvis(content: Mapping[str, Any]) -> ParsedCrystal:
     elements = content["elements"]
     if not elements:
         raise ReadError(RejectReason.NO_ATOMS)
@@ -123,7 +123,7 @@ def _jarvis(content: Mapping[str, Any]) -> Crystal:
     coords = vectors(content["coords"], len(numbers), RejectReason.BAD_COORDINATES)
     if content.get("cartesian"):
         coords = coords @ np.linalg.inv(cell)
-    return Crystal(cell, np.array(numbers, np.uint8), coords)
+    return ParsedCrystal(cell, np.array(numbers, np.uint8), coords)
 
 
 def _only(species: list[dict[str, Any]]) -> str:

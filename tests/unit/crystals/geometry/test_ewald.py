@@ -5,12 +5,12 @@ import pytest
 from scipy import constants
 
 from emrl_ray.crystals.geometry.ewald import ewald_energies
-from emrl_ray.sources.generation.ion_assignments import combinations
+from emrl_ray.sources.generation.ion_assignments import ion_assignments
 from emrl_ray.sources.generation.strained_prototypes import build, generate
 
 COULOMB = constants.e / (4 * np.pi * constants.epsilon_0) * 1e10
 """e²/(4πε₀) in eV Å."""
-NEUTRAL = combinations()
+NEUTRAL = ion_assignments()
 NAMES = [prototype.name for prototype in NEUTRAL.prototypes]
 
 

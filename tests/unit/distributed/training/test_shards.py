@@ -10,7 +10,7 @@ import pytest
 from emrl_ray.config import TrainConfig
 from emrl_ray.distributed.training.shards import TrainingRows, read_shard
 from emrl_ray.features.element_properties import default_csv
-from emrl_ray.features.graph_store import GraphsJoiner
+from emrl_ray.features.graph_store import GraphStore
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.io.runtime import give_back_freed_memory
 from emrl_ray.model.labels import Labels
@@ -70,7 +70,7 @@ def test_the_shards_of_all_workers_are_the_training_rows_in_order(rows, workers,
         read_shard(rows, rank, workers, CUTOFF, lambda g: g, most_bytes) for rank in range(workers)
     ]
     direct = Graphs.from_crystals(random_batch(ROWS, seed=5), CUTOFF).take(rows.rows % ROWS)
-    joiner = GraphsJoiner(IN_MEMORY)
+    joiner = GraphStore(IN_MEMORY)
     for shard in shards:
         joiner.append(shard.graphs)
     for found, expected in zip(joiner.joined().arrays, direct.arrays, strict=True):

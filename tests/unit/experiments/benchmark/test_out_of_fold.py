@@ -3,11 +3,11 @@
 import numpy as np
 
 from emrl_ray.config import TrainConfig
-from emrl_ray.experiments.benchmark.local_training import Place, opened, train_on
+from emrl_ray.experiments.benchmark.local_training import Device, opened, train_on
 from emrl_ray.experiments.benchmark.out_of_fold import out_of_fold_embeddings, turned
 from tests.unit.experiments.benchmark.test_protocol import labelled
 
-PLACE = Place(1, "cpu", lambda _: None)
+PLACE = Device(1, "cpu", lambda _: None)
 
 
 def test_a_turned_and_moved_copy_is_turned_back():

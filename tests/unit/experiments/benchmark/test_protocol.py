@@ -4,32 +4,32 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.experiments.benchmark import methods
 from emrl_ray.experiments.benchmark.datasets import (
-    LabelledCrystals,
+    LabeledCrystals,
     Source,
-    read_labelled,
+    read_labeled,
     without_ids,
 )
-from emrl_ray.experiments.benchmark.local_training import Place
-from emrl_ray.experiments.benchmark.runs import Cell, run_cell
+from emrl_ray.experiments.benchmark.local_training import Device
+from emrl_ray.experiments.benchmark.runs import BenchmarkRun, run_benchmark
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from tests.support.models import TARGET, random_crystals
 
-PLACE = Place(1, "cpu", lambda _: None)
+PLACE = Device(1, "cpu", lambda _: None)
 
 
-def labelled(count: int, cutoff: float = 4.0) -> LabelledCrystals:
-    """Return labelled crystals as `read_labelled` does, without a file."""
+def labelled(count: int, cutoff: float = 4.0) -> LabeledCrystals:
+    """Return labelled crystals as `read_labeled` does, without a file."""
     import tempfile
     from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         table = str(Path(folder) / "crystals.parquet")
-        write_parquet(random_crystals(count), locate(table))
-        return read_labelled(Source(table, TARGET, "HOIP"), cutoff, cutoff)[0]
+        write_parquet(random_crystals(count), resolve(table))
+        return read_labeled(Source(table, TARGET, "HOIP"), cutoff, cutoff)[0]
 
 
 def test_rows_without_a_label_are_rejects_and_the_others_keep_theirs(tmp_path):
@@ -39,8 +39,8 @@ def test_rows_without_a_label_are_rejects_and_the_others_keep_theirs(tmp_path):
     column = pa.array(targets, pa.float64())
     place = crystals.schema.get_field_index(TARGET)
     crystals = crystals.set_column(place, crystals.schema.field(TARGET), column)
-    write_parquet(crystals, locate(tmp_path / "c.parquet"))
-    found, rejects = read_labelled(Source(str(tmp_path / "c.parquet"), TARGET, "HOIP"), 4.0, 5.0)
+    write_parquet(crystals, resolve(tmp_path / "c.parquet"))
+    found, rejects = read_labeled(Source(str(tmp_path / "c.parquet"), TARGET, "HOIP"), 4.0, 5.0)
     assert len(found.targets) + len(rejects) == 30
     assert ("c00004", "missing_target") in {(row.id, str(row.reason)) for row in rejects}
     expected = dict(zip(crystals.column("id").to_pylist(), targets, strict=True))
@@ -50,12 +50,12 @@ def test_rows_without_a_label_are_rejects_and_the_others_keep_theirs(tmp_path):
 
 
 def test_fewer_than_ten_labelled_rows_are_one_clear_line(tmp_path):
-    write_parquet(random_crystals(8), locate(tmp_path / "c.parquet"))
+    write_parquet(random_crystals(8), resolve(tmp_path / "c.parquet"))
     source = Source(str(tmp_path / "c.parquet"), TARGET, "HOIP")
     with pytest.raises(
-        ConfigError, match=r": \d rows with a volume_per_atom, at least 10 are needed$"
+        UserError, match=r": \d rows with a volume_per_atom, at least 10 are needed$"
     ):
-        read_labelled(source, 4.0, 5.0)
+        read_labeled(source, 4.0, 5.0)
 
 
 def test_without_ids_leaves_the_others():
@@ -70,8 +70,8 @@ def test_a_cell_scores_each_of_its_methods_on_the_same_rows(recipe):
     names = tuple(methods.by_recipe(list(methods.METHODS))[recipe])
     if recipe == "EMRL":
         names = ("EMRL-LR", "EMRL-GB")  # the neural head's 500 epochs are tested elsewhere
-    cell = Cell("mine", "HOIP", TARGET, recipe, names, "random", 1, 2)
-    found = list(run_cell(cell, crystals, PLACE))
+    cell = BenchmarkRun("mine", "HOIP", TARGET, recipe, names, "random", 1, 2)
+    found = list(run_benchmark(cell, crystals, PLACE))
     assert [record.name for record in found] == [cell.result_name(name) for name in names]
     records = [record.content for record in found]
     assert [record["method"] for record in records] == list(names)
@@ -85,8 +85,8 @@ def test_a_cell_scores_each_of_its_methods_on_the_same_rows(recipe):
 
 
 def test_the_same_cell_gives_the_same_scores():
-    cell = Cell("mine", "HOIP", TARGET, "GCN", ("GCN",), "random", 0, 2)
-    one, same = (next(run_cell(cell, labelled(40), PLACE)).content for _ in range(2))
+    cell = BenchmarkRun("mine", "HOIP", TARGET, "GCN", ("GCN",), "random", 0, 2)
+    one, same = (next(run_benchmark(cell, labelled(40), PLACE)).content for _ in range(2))
     assert one["mae"] == same["mae"]
     assert one["learning_curve"] == same["learning_curve"]
 
@@ -98,5 +98,5 @@ def test_methods_of_a_recipe_share_a_training():
 
 def test_heads_of_supervised_networks_have_no_folds():
     methods.check_methods(["EMRL-LR"], 5)
-    with pytest.raises(ConfigError, match=r"^--out-of-fold 5: GCN fits no head"):
+    with pytest.raises(UserError, match=r"^--out-of-fold 5: GCN fits no head"):
         methods.check_methods(["GCN"], 5)

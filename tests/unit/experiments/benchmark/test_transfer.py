@@ -13,29 +13,29 @@ from emrl_ray.config.presets import PRESETS
 from emrl_ray.experiments.benchmark import transfer
 from emrl_ray.experiments.benchmark.datasets import (
     DATASETS,
-    LabelledCrystals,
+    LabeledCrystals,
     named_source,
-    read_labelled,
+    read_labeled,
 )
-from emrl_ray.experiments.benchmark.local_training import Place
-from emrl_ray.experiments.benchmark.transfer import TransferCell, pretrain, run_transfer_cell
+from emrl_ray.experiments.benchmark.local_training import Device
+from emrl_ray.experiments.benchmark.transfer import TransferRun, pretrain, run_transfer
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.training.evaluation import split_rows
 from emrl_ray.training.trainer import TrainedNetwork, make_network
 from tests.support.labeled_crystals import write_both_targets
 
-PLACE = Place(1, "cpu", lambda _: None)
+PLACE = Device(1, "cpu", lambda _: None)
 
 
-def labelled(folder: Path, name: str) -> LabelledCrystals:
+def labelled(folder: Path, name: str) -> LabeledCrystals:
     source = named_source(name, str(folder))
-    return read_labelled(source, PRESETS[source.preset].cutoff, 5.0)[0]
+    return read_labeled(source, PRESETS[source.preset].cutoff, 5.0)[0]
 
 
 @pytest.fixture
-def trainings(monkeypatch) -> list[tuple[TrainConfig, LabelledCrystals]]:
+def trainings(monkeypatch) -> list[tuple[TrainConfig, LabeledCrystals]]:
     """What the protocol of transfer would have trained on, and how; nothing is trained."""
-    asked: list[tuple[TrainConfig, LabelledCrystals]] = []
+    asked: list[tuple[TrainConfig, LabeledCrystals]] = []
 
     def train_on(config, rows, place, start=None):
         asked.append((config, rows))
@@ -52,9 +52,9 @@ def transfer_cell(
     start: str = "frozen",
     share: float = 1.0,
     source_epochs: int = 2,
-) -> TransferCell:
+) -> TransferRun:
     target = DATASETS[dataset].target
-    return TransferCell(source, source_epochs, dataset, dataset, target, start, share, 3, 2, "data")
+    return TransferRun(source, source_epochs, dataset, dataset, target, start, share, 3, 2, "data")
 
 
 @pytest.mark.parametrize(("source", "shared"), [("MPS-BG", "test rows"), ("MPL-FE", "all rows")])
@@ -91,7 +91,7 @@ def test_a_smaller_share_lies_in_each_larger_one(tmp_path, trainings):
     crystals = labelled(tmp_path, "MPS-FE")
     for share in (0.2, 0.5, 1.0):
         cell = transfer_cell("MPS-BG", start="tuned", share=share)
-        next(run_transfer_cell(cell, crystals, {}, PLACE))
+        next(run_transfer(cell, crystals, {}, PLACE))
     small, half, whole = (set(rows.ids.to_pylist()) for _, rows in trainings)
     assert small < half < whole
     assert whole == set(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emrl_ray.config import ConfigError, TrainConfig, TuneConfig
+from emrl_ray.config import TrainConfig, TuneConfig, UserError
 from emrl_ray.config.parsing import parse
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage, crystals_table
 from emrl_ray.experiments.tuning.optuna_study import (
@@ -24,17 +24,17 @@ from emrl_ray.experiments.tuning.optuna_study import (
 )
 from emrl_ray.experiments.tuning.results import best_trial, best_yaml, trials_table
 from emrl_ray.experiments.tuning.splits import keep_rows_with_pairs, split_search
-from emrl_ray.experiments.tuning.trial_store import Records, Trial, TrialState
+from emrl_ray.experiments.tuning.trial_store import Trial, TrialState, TrialStore
 from emrl_ray.experiments.tuning.validation import Validator
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.features.graphs import Graphs
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.model.heads import LinearHead
 from emrl_ray.model.labels import Labels, read_labels, split_labels
 from emrl_ray.networks import open_trained
 from emrl_ray.networks.base import NetworkSpec
 from emrl_ray.networks.layers.collectives import SingleProcess
-from emrl_ray.runs.partitioned_output import Output
+from emrl_ray.runs.partitioned_output import PartitionedOutput
 from emrl_ray.training.evaluation import mae
 from emrl_ray.training.trainer import Shard, Trainer, make_network
 from tests.support.crystals import random_batch
@@ -92,7 +92,7 @@ def test_no_trial_sees_a_row_that_train_with_the_same_seed_holds_out(split):
 
 def test_too_few_rows_to_learn_from_are_one_clear_line():
     said = r"^--test 0.2 --calibration 0.1 --validation 0.2: leave 8 rows for training, at least 10"
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         split_search(labels(14), config())
 
 
@@ -107,7 +107,7 @@ def graphs_table(folder: Path) -> tuple[str, list[float]]:
     targets = {"heft": pa.array(np.arange(30.0))}
     columns = crystals_table(batch, names, ["X"] * 30, targets).select(["id", "formula", "heft"])
     table = graphs.to_table(5.0, columns)
-    output = Output(str(folder), f"{folder}/_rejects")
+    output = PartitionedOutput(str(folder), f"{folder}/_rejects")
     bad = Reject("bad", "source", Stage.VALIDATE, RejectReason.NO_ATOMS, "none")
     output.commit("slice-0", table.slice(0, 10), [], 10)
     output.commit("slice-1", table.slice(10), [bad], 21)
@@ -124,7 +124,7 @@ def test_crystals_without_a_pair_within_the_shortest_cutoff_become_rejects_once(
     for _ in range(2):
         keep_rows_with_pairs(graphs, cutoff, "crystals.parquet")
         assert len(read_labels(graphs, "heft", "source")[0].rows) == kept
-        counts = Output(graphs, f"{graphs}/_rejects").done()
+        counts = PartitionedOutput(graphs, f"{graphs}/_rejects").done()
         assert all(count.balanced for count in counts.values())
         rejects = pq.read_table(f"{graphs}/_rejects").to_pylist()
         assert len(rejects) == 30 - kept + 1
@@ -170,13 +170,13 @@ def test_a_network_gone_astray_has_no_score():
 
 
 def test_records_are_read_as_they_were_written(tmp_path):
-    records = Records(str(tmp_path / "trials"))
+    records = TrialStore(str(tmp_path / "trials"))
     begun = records.begin(3, {"margin": 0.125, "network": "tgnn"})
     assert records.begin(3, {"margin": 0.5}) == begun
     records.write(begun.reported(report(5, 0.25), 2.5).reported(report(10, 0.2), 1.0))
     records.write(Trial(4, {"margin": 0.1}).failed("lost"))
     records.write(over(5, 0.2, 0.3))
-    again = Records(str(tmp_path / "trials"))
+    again = TrialStore(str(tmp_path / "trials"))
     assert again.trials == records.trials
     assert [trial.number for trial in again.over] == [4, 5]
     (running,) = again.of_state(TrialState.RUNNING)
@@ -282,32 +282,32 @@ def test_a_search_that_goes_on_draws_with_another_seed():
     assert sampler_seed(1, 2) == sampler_seed(1, 2)
 
 
-def recorded(folder: Path, *trials: Trial) -> Records:
-    records = Records(str(folder))
+def recorded(folder: Path, *trials: Trial) -> TrialStore:
+    records = TrialStore(str(folder))
     for trial in trials:
         records.write(trial)
-    return Records(str(folder))
+    return TrialStore(str(folder))
 
 
 def test_a_search_begins_with_the_preset_and_records_what_it_suggests(tmp_path):
-    from emrl_ray.distributed.tuning.resumable_search import RecordedSearch
+    from emrl_ray.distributed.tuning.resumable_search import ResumableSearch
 
-    search = RecordedSearch(config(trials=3), recorded(tmp_path / "trials"))
+    search = ResumableSearch(config(trials=3), recorded(tmp_path / "trials"))
     first = search.suggest("a")
     assert first == {"number": 0, "reported": 0, "values": {"margin": 0.2}}
     second = search.suggest("b")
     assert second["number"] == 1
-    again = Records(str(tmp_path / "trials"))
+    again = TrialStore(str(tmp_path / "trials"))
     assert again.trials[1].values == second["values"]
-    assert locate(tmp_path / "trials" / "trial-0001.json").is_file()
+    assert resolve(tmp_path / "trials" / "trial-0001.json").is_file()
 
 
 def test_a_search_that_goes_on_begins_with_the_trials_that_were_running(tmp_path):
-    from emrl_ray.distributed.tuning.resumable_search import RecordedSearch
+    from emrl_ray.distributed.tuning.resumable_search import ResumableSearch
 
     running = Trial(1, {"margin": 0.3}).reported(report(15, 0.2), 1.0)
     records = recorded(tmp_path, over(0, 0.1, 0.2), running, over(2, 0.15, 0.3).failed("nan"))
-    search = RecordedSearch(config(trials=5), records)
+    search = ResumableSearch(config(trials=5), records)
     assert search.suggest("a") == {"number": 1, "reported": 15, "values": {"margin": 0.3}}
     new = [search.suggest("b"), search.suggest("c")]
     assert [suggested["number"] for suggested in new] == [3, 4]
@@ -318,13 +318,13 @@ def test_a_search_that_goes_on_begins_with_the_trials_that_were_running(tmp_path
 def test_a_scheduler_that_goes_on_judges_by_what_was_recorded(tmp_path):
     from types import SimpleNamespace
 
-    from emrl_ray.distributed.tuning.resumable_search import recorded_scheduler
+    from emrl_ray.distributed.tuning.resumable_search import resumable_scheduler
 
     trials = [over(number, 0.1, 0.2, epochs=15) for number in range(5)]
     running = Trial(5, {"margin": 0.1}).reported(report(15, 0.19), 1.0)
     records = recorded(tmp_path, *trials, running)
     told: list[int] = []
-    scheduler = recorded_scheduler(config(trials=8), records, told.append)
+    scheduler = resumable_scheduler(config(trials=8), records, told.append)
     new, known = (
         SimpleNamespace(trial_id=name, config={"number": number})
         for name, number in (("new", 6), ("known", 5))
@@ -345,7 +345,7 @@ def test_a_scheduler_that_goes_on_judges_by_what_was_recorded(tmp_path):
 def test_a_trial_that_is_over_is_not_said_to_have_failed_later(tmp_path):
     from emrl_ray.distributed.tuning.trials import _Recorder
 
-    records = Records(str(tmp_path))
+    records = TrialStore(str(tmp_path))
     records.write(over(0, 1.0, 0.5))
     records.write(Trial(1, {"margin": 1.0}))
     recorder = _Recorder(config(), records, set())

@@ -91,7 +91,7 @@ def test_threads_and_blocks_change_nothing(monkeypatch):
 def test_a_crystal_with_more_pairs_than_memory_was_made_for_is_done_with_more(monkeypatch):
     batch, fast = all_kinds(), trained_network(5.0).compile()
     expected = fast.embed(batch)
-    monkeypatch.setattr(compiled, "LEAST_ROOM", 3)
+    monkeypatch.setattr(compiled, "MIN_ROOM", 3)
     assert np.array_equal(fast.embed(batch), expected)
 
 

@@ -241,8 +241,8 @@ def test_the_neural_fit_leaves_torch_as_it_was(quick: None):
 def test_boosted_reads_each_number_of_trees_from_one_fit():
     embeddings, targets = rows()
     head = BoostedHead(seed=3)
-    long = head._train(embeddings, targets, boosted.Choice(depth=4, trees=40))
-    short = head._train(embeddings, targets, boosted.Choice(depth=4, trees=15))
+    long = head._train(embeddings, targets, boosted.BoostedSettings(depth=4, trees=40))
+    short = head._train(embeddings, targets, boosted.BoostedSettings(depth=4, trees=15))
     np.testing.assert_array_equal(
         long.inplace_predict(embeddings, iteration_range=(0, 15)), short.inplace_predict(embeddings)
     )
@@ -256,7 +256,7 @@ def test_boosted_chooses_what_a_fit_of_every_size_would(quick: None):
     errors = {
         (depth, trees): np.abs(
             head._train(
-                embeddings[kept], targets[kept], boosted.Choice(depth, trees)
+                embeddings[kept], targets[kept], boosted.BoostedSettings(depth, trees)
             ).inplace_predict(embeddings[held])
             - targets[held]
         ).mean()

@@ -7,7 +7,7 @@ import pytest
 
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
-from emrl_ray.model.uncertainty import Domain, NearestKnown
+from emrl_ray.model.uncertainty import ApplicabilityDomain, NearestNeighborIndex
 from emrl_ray.model.uncertainty.applicability_domain import SIZES
 from emrl_ray.model.uncertainty.feature_distance import SHARE, FeatureSpace, distances_apart, limit
 from emrl_ray.screening.domain_counts import WORDS
@@ -32,12 +32,14 @@ def features_of(count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def domain() -> Domain:
+def domain() -> ApplicabilityDomain:
     batch = rock_salts(400)
-    return Domain.fit(batch, find_contacts(batch), features_of(400), features_of(400, 1))
+    return ApplicabilityDomain.fit(
+        batch, find_contacts(batch), features_of(400), features_of(400, 1)
+    )
 
 
-def reasons(domain: Domain, batch: CrystalBatch, **far: float) -> list[str | None]:
+def reasons(domain: ApplicabilityDomain, batch: CrystalBatch, **far: float) -> list[str | None]:
     """Return the reasons for crystals that are, but for `far`, right among the training crystals."""
     count = batch.n_crystals
     features = np.zeros((count, 6), np.float32) + far.get("features", 0.0)
@@ -104,8 +106,10 @@ def test_an_element_in_too_few_crystals_counts_as_unseen():
     numbers = batch.atomic_numbers.copy()
     numbers[0] = 37
     batch = batch._replace(atomic_numbers=numbers)
-    strict = Domain.fit(batch, find_contacts(batch), None, features_of(40), least_seen=2)
-    plain = Domain.fit(batch, find_contacts(batch), None, features_of(40))
+    strict = ApplicabilityDomain.fit(
+        batch, find_contacts(batch), None, features_of(40), least_seen=2
+    )
+    plain = ApplicabilityDomain.fit(batch, find_contacts(batch), None, features_of(40))
     first = batch.slice(0, 1)
     assert reasons(strict, first) == ["unseen_element Rb"]
     assert reasons(plain, first) == [None]
@@ -114,7 +118,7 @@ def test_an_element_in_too_few_crystals_counts_as_unseen():
 @pytest.mark.parametrize("features", [True, False])
 def test_a_domain_survives_its_arrays(domain, features):
     domain = domain if features else domain._replace(features=None)
-    again = Domain.from_arrays(domain.to_arrays())
+    again = ApplicabilityDomain.from_arrays(domain.to_arrays())
     new = rock_salts(200, seed=3)
     values = features_of(200, 9) * 2
     judged = [
@@ -176,7 +180,7 @@ def test_embeddings_that_hardly_differ_are_beyond_their_limit_as_seldom_as_other
     places = (center / np.linalg.norm(center) + apart).astype(np.float32)
     known, new = places[:1000], places[1000:]
     longest = limit(distances_apart(known))
-    _, distance = NearestKnown(known).query(new)
+    _, distance = NearestNeighborIndex(known).query(new)
     assert 0 < np.mean(distance > longest) < 2.5 * SHARE
 
 
@@ -190,6 +194,6 @@ def test_embeddings_that_hardly_differ_are_beyond_their_limit_as_seldom_as_other
 )
 def test_stored_arrays_of_other_shapes_are_refused(domain, name, shape):
     arrays = domain.to_arrays()
-    assert Domain.from_arrays(arrays).embedding_limit == domain.embedding_limit
+    assert ApplicabilityDomain.from_arrays(arrays).embedding_limit == domain.embedding_limit
     with pytest.raises(ValueError, match=r"^\w+ of the domain has the shape \(.*\), not \(\d"):
-        Domain.from_arrays(arrays | {name: np.zeros(shape)})
+        ApplicabilityDomain.from_arrays(arrays | {name: np.zeros(shape)})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.io.parquet import read_table
-from emrl_ray.model.uncertainty import NearestKnown
+from emrl_ray.model.uncertainty import NearestNeighborIndex
 from emrl_ray.model.uncertainty.nearest_neighbor import ROWS_AT_ONCE
 from tests.support.examples import examples
 
@@ -24,7 +24,7 @@ def plain(references, queries):
 
 
 def assert_exact(references, queries):
-    index, distance = NearestKnown(references).query(queries)
+    index, distance = NearestNeighborIndex(references).query(queries)
     expected_index, expected_distance = plain(references, queries)
     np.testing.assert_array_equal(index, expected_index)
     np.testing.assert_allclose(distance, expected_distance, rtol=1e-12, atol=0)
@@ -80,7 +80,7 @@ def test_what_a_row_gets_does_not_depend_on_the_other_rows():
     random = np.random.default_rng(1)
     references = cloud(random, 500, 32, 0.5).astype(np.float32)
     queries = cloud(random, 2 * ROWS_AT_ONCE + 7, 32, 0.5).astype(np.float32)
-    search = NearestKnown(references)
+    search = NearestNeighborIndex(references)
     together = np.stack(search.query(queries))
     order = random.permutation(len(queries))
     np.testing.assert_array_equal(np.stack(search.query(queries[order])), together[:, order])
@@ -91,7 +91,7 @@ def test_what_a_row_gets_does_not_depend_on_the_other_rows():
 
 def test_a_row_that_is_not_finite_has_no_nearest_and_leaves_the_others_alone():
     random = np.random.default_rng(2)
-    search = NearestKnown(random.normal(size=(50, 8)).astype(np.float32))
+    search = NearestNeighborIndex(random.normal(size=(50, 8)).astype(np.float32))
     queries = random.normal(size=(4, 8)).astype(np.float32)
     index, distance = search.query(queries)
     broken = queries.copy()
@@ -102,18 +102,22 @@ def test_a_row_that_is_not_finite_has_no_nearest_and_leaves_the_others_alone():
 
 
 def test_without_references_no_row_has_a_nearest():
-    index, distance = NearestKnown(np.zeros((0, 8), np.float32)).query(np.ones((3, 8), np.float32))
+    index, distance = NearestNeighborIndex(np.zeros((0, 8), np.float32)).query(
+        np.ones((3, 8), np.float32)
+    )
     assert index.tolist() == [-1, -1, -1]
     assert np.isnan(distance).all()
 
 
 def test_no_rows_get_no_answers():
-    index, distance = NearestKnown(np.ones((3, 8), np.float32)).query(np.ones((0, 8), np.float32))
+    index, distance = NearestNeighborIndex(np.ones((3, 8), np.float32)).query(
+        np.ones((0, 8), np.float32)
+    )
     assert (index.shape, distance.shape) == ((0,), (0,))
 
 
 def test_what_cannot_be_searched_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"nearest known: \(1, 2\): finite embeddings \(n, m\)"):
-        NearestKnown(np.array([[0, np.nan]], np.float32))
+        NearestNeighborIndex(np.array([[0, np.nan]], np.float32))
     with pytest.raises(ValueError, match=r"nearest known: \(1, 3\): must be \(B, 2\)"):
-        NearestKnown(np.zeros((5, 2), np.float32)).query(np.zeros((1, 3), np.float32))
+        NearestNeighborIndex(np.zeros((5, 2), np.float32)).query(np.zeros((1, 3), np.float32))

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from emrl_ray.commands.map import draw_map, short_names
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import CLASSES, anions, composition_classes, metal_content
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate
+from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.model import Model
-from emrl_ray.reports.embedding_map.colorings import Kinds, Scale, coloring
+from emrl_ray.reports.embedding_map.colorings import Categories, ColorScale, coloring
 from emrl_ray.reports.embedding_map.rows import sample_rows
 from tests.support.maps import HOSTILE, ROWS, config, write_inputs
 from tests.support.models import TARGET
@@ -132,14 +132,14 @@ def test_the_picture_has_a_column_a_model_and_a_row_a_colouring(folder, tmp_path
 
 def test_without_the_target_predictions_colour_and_the_verb_says_so(folder, tmp_path, capsys):
     library = read_table(str(folder / "library")).drop_columns([TARGET, "formula"])
-    write_parquet(library, locate(tmp_path / "bare.parquet"))
+    write_parquet(library, resolve(tmp_path / "bare.parquet"))
     found = draw_map(
         config(folder, crystals=str(tmp_path / "bare.parquet"), out=str(tmp_path / "out"))
     )
     assert f"no {TARGET} in the table: coloured by what emrl predicts" in capsys.readouterr().out
     column = f"predicted_{TARGET}"
     assert found.rows.schema.field(column).metadata == {b"unit": b"angstrom^3"}
-    expected, _ = Model.load(str(folder / "emrl")).predict(library, Limits(1000, 400_000))
+    expected, _ = Model.load(str(folder / "emrl")).predict(library, ValidationLimits(1000, 400_000))
     places = pa.compute.index_in(found.rows["id"], expected["id"].combine_chunks())
     np.testing.assert_allclose(
         found.rows[column].to_numpy(), expected["prediction"].take(places).to_numpy(), rtol=1e-6
@@ -158,7 +158,7 @@ def test_a_map_may_be_drawn_again_where_one_is_and_nowhere_over_other_files(fold
         other = tmp_path / f"other {name}"
         other.mkdir()
         (other / name).write_text("not a map")
-        with pytest.raises(ConfigError, match=f"holds {name} and is no map: use another folder"):
+        with pytest.raises(UserError, match=f"holds {name} and is no map: use another folder"):
             draw_map(config(folder, out=str(other)))
         assert [file.name for file in other.iterdir()] == [name]
 
@@ -174,14 +174,14 @@ def test_a_sample_is_of_the_table_in_its_order_whatever_its_files(folder):
 def test_models_are_named_by_the_least_that_tells_them_apart():
     assert short_names(["a/model", "b/other/"]) == ["model", "other"]
     assert short_names(["a/model", "b/model"]) == ["a/model", "b/model"]
-    with pytest.raises(ConfigError, match="a model is there twice"):
+    with pytest.raises(UserError, match="a model is there twice"):
         short_names(["a/model", "a/../a/model"])
 
 
 def test_a_scale_is_not_stretched_by_outliers_and_a_constant_has_one():
     table = pa.table({"gap": [*np.linspace(0, 1, 400), 1e6, None], "same": [2.0] * 402})
     scale = coloring(table, "gap")
-    assert isinstance(scale, Scale)
+    assert isinstance(scale, ColorScale)
     assert scale.high < 1.01
     assert np.isnan(scale.values[-1])
     assert coloring(table, "same").high > coloring(table, "same").low
@@ -190,7 +190,7 @@ def test_a_scale_is_not_stretched_by_outliers_and_a_constant_has_one():
 def test_kinds_beyond_the_palette_are_drawn_as_others():
     names = [f"k{number:02d}" for number in range(20) for _ in range(30 - number)]
     kinds = coloring(pa.table({"kind": [*names, None]}), "kind")
-    assert isinstance(kinds, Kinds)
+    assert isinstance(kinds, Categories)
     assert kinds.names == [*(f"k{number:02d}" for number in range(8)), "others", "none"]
     assert len(set(kinds.colors)) == len(kinds.colors)
     assert np.bincount(kinds.codes).sum() == len(names) + 1
@@ -211,7 +211,7 @@ def test_kinds_beyond_the_palette_are_drawn_as_others():
     ],
 )
 def test_what_cannot_be_met_is_refused_in_one_line_before_any_work(folder, tmp_path, options, said):
-    with pytest.raises((ConfigError, OSError), match=said) as caught:
+    with pytest.raises((UserError, OSError), match=said) as caught:
         draw_map(config(folder, **{"out": str(tmp_path / "out"), **options}))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -219,17 +219,17 @@ def test_what_cannot_be_met_is_refused_in_one_line_before_any_work(folder, tmp_p
 
 def test_a_table_that_is_none_of_crystals_and_a_file_as_folder_are_refused(folder, tmp_path):
     place = tmp_path / "table.parquet"
-    write_parquet(pa.table({"id": ["a"]}), locate(place))
+    write_parquet(pa.table({"id": ["a"]}), resolve(place))
     with pytest.raises(ValueError, match=r"not a crystals table, column 'lattice' is missing"):
         draw_map(config(folder, crystals=str(place), out=str(tmp_path / "out")))
-    with pytest.raises(ConfigError, match="is a file, give a folder"):
+    with pytest.raises(UserError, match="is a file, give a folder"):
         draw_map(config(folder, out=str(place)))
 
 
 def test_a_model_that_embeds_all_alike_has_no_map(folder, tmp_path):
     library = read_table(str(folder / "library"))
     same = pa.concat_tables([library.slice(1, 1)] * 20)
-    write_parquet(same, locate(tmp_path / "same.parquet"))
+    write_parquet(same, resolve(tmp_path / "same.parquet"))
     with pytest.raises(ValueError, match="emrl: embeds all 20 crystals alike"):
         draw_map(config(folder, crystals=str(tmp_path / "same.parquet"), out=str(tmp_path / "out")))
 

@@ -14,7 +14,7 @@ import emrl_ray
 from emrl_ray import cli
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.model.files import read_calibrations
 from emrl_ray.reports.screening.page import CONTENTS, write_report
 from tests.support.html_page import Page
@@ -169,7 +169,7 @@ def test_rejects_are_counted_by_reason_and_stage(page):
 
 
 def test_the_coverage_of_the_stored_intervals_is_that_of_the_held_out_rows(run, page):
-    model = read_json(locate(run) / "manifest.json")["config"]["model"]
+    model = read_json(resolve(run) / "manifest.json")["config"]["model"]
     rows = read_table(f"{model}/held_out.parquet")
     of_part = rows.filter(pc.equal(rows.column("part"), "test"))
     target, lower, upper = (
@@ -187,7 +187,7 @@ def test_coverage_by_confidence_is_drawn_where_the_model_keeps_its_calibration(
 ):
     label = "Share of test rows within their intervals by nominal confidence"
     assert [found for _, found in page.elements if found.get("aria-label") == label]
-    config = read_json(locate(run) / "manifest.json")["config"]
+    config = read_json(resolve(run) / "manifest.json")["config"]
     other = shutil.copytree(config["model"], tmp_path / "model")
     (other / "calibration.json").unlink()
     change(run_copy, config={**config, "model": str(other)}, fingerprints=None)
@@ -205,10 +205,10 @@ def test_the_same_run_gives_the_same_page(run, run_copy):
 
 
 def test_a_formation_energy_is_called_no_stability_filter(run_copy, tmp_path):
-    model = read_json(locate(run_copy) / "manifest.json")["config"]["model"]
+    model = read_json(resolve(run_copy) / "manifest.json")["config"]["model"]
     other = shutil.copytree(model, tmp_path / "model")
-    card = read_json(locate(other) / "card.json")
-    write_json(card | {"target": "formation_energy_per_atom"}, locate(other) / "card.json")
+    card = read_json(resolve(other) / "card.json")
+    write_json(card | {"target": "formation_energy_per_atom"}, resolve(other) / "card.json")
     change(run_copy, config={"model": str(other)}, fingerprints=None)
     assert "no filter for stability" in page_of(run_copy).text["model"]
 
@@ -243,7 +243,7 @@ def test_how_many_are_likely_is_said_at_the_top(run_copy):
 
 
 def test_the_funnel_says_why_ranked_candidates_are_not_on_the_shortlist(run_copy):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    config = read_json(resolve(run_copy) / "manifest.json")["config"]
     counts = {"predicted": 200, "ranked": 190, "without_a_number": 10}
     counts |= {"examined": 160, "repeated": 15, "shortlisted": TOP}
     change(run_copy, counts=counts)
@@ -263,10 +263,10 @@ def test_the_funnel_says_why_ranked_candidates_are_not_on_the_shortlist(run_copy
 
 
 def test_the_model_is_judged_at_the_confidence_of_the_table(run, run_copy, tmp_path):
-    manifest = read_json(locate(run) / "manifest.json")
+    manifest = read_json(resolve(run) / "manifest.json")
     model = manifest["config"]["model"]
-    card = read_json(locate(model) / "card.json")
-    calibration = read_calibrations(locate(model))[card["best_head"]]
+    card = read_json(resolve(model) / "card.json")
+    calibration = read_calibrations(resolve(model))[card["best_head"]]
     factor = calibration.half_width(0.6) / calibration.half_width(0.9)
     rows = read_table(f"{model}/held_out.parquet")
     rows = rows.filter(pc.equal(rows.column("part"), "test"))
@@ -286,11 +286,11 @@ def test_the_model_is_judged_at_the_confidence_of_the_table(run, run_copy, tmp_p
 
 
 def test_coverage_of_calibration_rows_is_no_evidence(run_copy, tmp_path):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    config = read_json(resolve(run_copy) / "manifest.json")["config"]
     other = shutil.copytree(config["model"], tmp_path / "model")
     rows = read_table(other / "held_out.parquet")
     rows = rows.filter(pc.equal(rows.column("part"), "calibration"))
-    write_parquet(rows, locate(other) / "held_out.parquet")
+    write_parquet(rows, resolve(other) / "held_out.parquet")
     change(run_copy, config={**config, "model": str(other)}, fingerprints=None)
     text = page_of(run_copy).text["model"]
     assert "kept no test rows: nothing here shows whether its intervals hold" in text

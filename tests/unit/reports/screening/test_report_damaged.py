@@ -10,7 +10,7 @@ import pytest
 from emrl_ray import cli
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from tests.support.run_directory import ROWS, change, page_of, read_page, replace_shortlist
 
 
@@ -70,7 +70,7 @@ def test_predictions_that_are_gone_are_refused_and_few_are_told(run_copy, capsys
 
 
 def test_a_model_that_is_gone_is_told_in_the_terminal(run_copy, capsys):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    config = read_json(resolve(run_copy) / "manifest.json")["config"]
     change(run_copy, config={**config, "model": "gone"})
     assert printed(run_copy, capsys) == [
         "report: The model of this run cannot be read in gone.",
@@ -79,10 +79,10 @@ def test_a_model_that_is_gone_is_told_in_the_terminal(run_copy, capsys):
 
 
 def test_another_model_that_is_named_is_refused(run_copy, tmp_path, capsys):
-    model = read_json(locate(run_copy) / "manifest.json")["config"]["model"]
+    model = read_json(resolve(run_copy) / "manifest.json")["config"]["model"]
     other = shutil.copytree(model, tmp_path / "other")
-    card = read_json(locate(other) / "card.json")
-    write_json({**card, "target": "another"}, locate(other) / "card.json")
+    card = read_json(resolve(other) / "card.json")
+    write_json({**card, "target": "another"}, resolve(other) / "card.json")
     line = refused(run_copy, capsys, "--model", str(other))
     assert f"--model {other}: not, or no longer, the model that this run used" in line
     (other / "card.json").unlink()
@@ -98,7 +98,7 @@ def test_a_run_that_does_not_tell_what_it_was_asked_has_no_invented_question(run
 
 
 def test_a_window_that_is_none_is_told(run_copy, capsys):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    config = read_json(resolve(run_copy) / "manifest.json")["config"]
     change(run_copy, config={**config, "target_window": "8"})
     assert "--target-window 8: give LOW:HIGH" in refused(run_copy, capsys)
 
@@ -106,7 +106,7 @@ def test_a_window_that_is_none_is_told(run_copy, capsys):
 def test_rows_without_any_prediction_are_told_as_such(run_copy):
     replace_shortlist(run_copy, read_table(run_copy / "shortlist.parquet").slice(0, 0))
     for place in (run_copy / "predictions").iterdir():
-        write_parquet(read_table(place).slice(0, 0), locate(place))
+        write_parquet(read_table(place).slice(0, 0), resolve(place))
     change(run_copy, counts={"rows_in": 3, "predicted": 0})
     page = page_of(run_copy)
     for section in ("question", "predictions", "map", "domain"):

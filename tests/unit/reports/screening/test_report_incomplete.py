@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 import emrl_ray
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.parquet import read_table, write_parquet
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.reports.screening.page import write_report
 from tests.support.run_directory import ROWS, change, page_of, read_page, replace_shortlist
 
@@ -50,7 +50,7 @@ def test_an_older_run_has_a_page_that_says_what_is_missing(run, run_copy):
     old = ["id", "formula", "prediction", "lower", "upper", "nearest_id", "nearest_formula"]
     old += ["nearest_target", "nearest_distance", "p_in_window"]
     for place in (run_copy / "predictions").iterdir():
-        write_parquet(read_table(place).select(old), locate(place))
+        write_parquet(read_table(place).select(old), resolve(place))
     replace_shortlist(run_copy, read_table(f"{run}/shortlist.parquet").select(["rank", *old]))
     shutil.rmtree(run_copy / "rejects")
     change(run_copy, funnel=None, versions=None, seconds=None, machine=None, cost=None)
@@ -76,7 +76,7 @@ def test_columns_of_nulls_are_as_good_as_missing(run, run_copy):
             at = rows.schema.get_field_index(name)
             empty = pa.nulls(rows.num_rows, rows.schema.field(at).type)
             rows = rows.set_column(at, rows.schema.field(at), empty)
-        write_parquet(rows, locate(place))
+        write_parquet(rows, resolve(place))
     page = page_of(run_copy)
     titles = " ".join(page.rows["shortlist"][0])
     assert "Domain" not in titles
@@ -88,14 +88,14 @@ def test_columns_of_nulls_are_as_good_as_missing(run, run_copy):
 def test_a_run_without_candidates_has_a_page(run, run_copy):
     replace_shortlist(run_copy, read_table(f"{run}/shortlist.parquet").slice(0, 0))
     for place in (run_copy / "predictions").iterdir():
-        write_parquet(read_table(place).slice(0, 0), locate(place))
+        write_parquet(read_table(place).slice(0, 0), resolve(place))
     page = page_of(run_copy)
     assert "No candidate is on the shortlist." in page.text["shortlist"]
     assert "no predictions" in page.text["predictions"]
 
 
 def test_a_model_that_is_gone_or_another_is_named_and_not_used(run_copy, tmp_path):
-    model = read_json(locate(run_copy) / "manifest.json")["config"]["model"]
+    model = read_json(resolve(run_copy) / "manifest.json")["config"]["model"]
     other = shutil.copytree(model, tmp_path / "model")
     (other / "card.json").write_text((other / "card.json").read_text() + " ")
     for place, words in ((str(other), "no longer, the one"), ("gone", "cannot be read in gone")):
@@ -107,29 +107,29 @@ def test_a_model_that_is_gone_or_another_is_named_and_not_used(run_copy, tmp_pat
 
 
 def test_a_moved_model_may_be_named(run_copy, tmp_path):
-    manifest = read_json(locate(run_copy) / "manifest.json")
+    manifest = read_json(resolve(run_copy) / "manifest.json")
     moved = shutil.copytree(manifest["config"]["model"], tmp_path / "moved")
     change(run_copy, config={**manifest["config"], "model": "gone"})
     assert "Parity" not in page_of(run_copy).text["model"]
     emrl_ray.report(run=str(run_copy), model=str(moved))
     assert "exchangeable" in read_page(run_copy).text["model"]
     assert read_page(run_copy).of_class("test")
-    with pytest.raises(ConfigError, match=r"--model .*: no model there"):
+    with pytest.raises(UserError, match=r"--model .*: no model there"):
         write_report(str(run_copy), str(tmp_path))
 
 
 def test_a_model_without_held_out_rows_has_its_errors_shown(run_copy, tmp_path):
-    model = read_json(locate(run_copy) / "manifest.json")["config"]["model"]
+    model = read_json(resolve(run_copy) / "manifest.json")["config"]["model"]
     other = shutil.copytree(model, tmp_path / "model")
     (other / "held_out.parquet").unlink()
     change(run_copy, config={"model": str(other), "minimize": True}, fingerprints=None)
     page = page_of(run_copy)
     assert "keeps no predictions of held-out rows" in page.text["model"]
-    metrics = read_json(locate(other) / "card.json")["metrics"]["calibration"]
+    metrics = read_json(resolve(other) / "card.json")["metrics"]["calibration"]
     shown = {row[2]: row[3] for row in page.rows["model"][1:]}
     name = (
         "linear (best)"
-        if read_json(locate(other) / "card.json")["best_head"] == "linear"
+        if read_json(resolve(other) / "card.json")["best_head"] == "linear"
         else "linear"
     )
     assert shown[name] == f"{metrics['linear']['mae']:.4f}"

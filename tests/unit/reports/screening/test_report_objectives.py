@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from emrl_ray.io.parquet import read_table
-from emrl_ray.io.paths import locate, read_json
+from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.reports.markup import per_cent
 from emrl_ray.reports.screening.model_folder import ModelFolder
-from emrl_ray.reports.screening.sought import Sought, judges, names
+from emrl_ray.reports.screening.sought import ReportedObjective, judges, names
 from tests.support.html_page import Page
 from tests.support.run_directory import ROWS, change, page_of, two_objectives
 
@@ -113,13 +113,13 @@ def test_a_second_model_that_is_gone_is_named_and_the_page_is_made(both, capsys)
 
 
 def test_a_narrow_window_is_told_to_the_last_digit(run_copy):
-    config = read_json(locate(run_copy) / "manifest.json")["config"]
+    config = read_json(resolve(run_copy) / "manifest.json")["config"]
     change(run_copy, config={**config, "target_window": "10.0000001:10.0000002"})
     assert "between 10.0000001 and 10.0000002 angstrom^3" in page_of(run_copy).text["question"]
 
 
-def sought(number: int, target: str, head: str, place: str) -> Sought:
-    return Sought(number, target, "", None, head, ModelFolder(place, None, ""))
+def sought(number: int, target: str, head: str, place: str) -> ReportedObjective:
+    return ReportedObjective(number, target, "", None, head, ModelFolder(place, None, ""))
 
 
 def test_names_say_no_more_than_tells_objectives_apart():

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import list_files, locate
-from emrl_ray.model.uncertainty import Calibration
+from emrl_ray.io.paths import list_files, resolve
+from emrl_ray.model.uncertainty import ConformalCalibration
 from emrl_ray.reports.markup import bars, counted, decimals_for, number, per_cent, share
 from emrl_ray.reports.screening.axes import Axes, nice_step, ticks
 from emrl_ray.reports.screening.cells import distance_cell, distance_decimals
@@ -32,8 +32,8 @@ def summary_of(folder, rows: pa.Table, files: int, window=(LOW, HIGH)):
     edges = np.linspace(0, rows.num_rows, files + 1).astype(int)
     for index, first in enumerate(edges[:-1]):
         part = rows.slice(first, edges[index + 1] - first)
-        write_parquet(part, locate(folder) / f"part-{index}.parquet")
-    return summarize_library(list_files(locate(folder), ".parquet"), window)
+        write_parquet(part, resolve(folder) / f"part-{index}.parquet")
+    return summarize_library(list_files(resolve(folder), ".parquet"), window)
 
 
 def test_a_summary_counts_each_row_once(tmp_path):
@@ -169,7 +169,7 @@ def test_coverage_is_what_the_calibration_rows_ask_for():
     width = random.uniform(0.5, 2, 400)
     residuals = random.normal(0, 1, 400) * width
     first, last = slice(0, 150), slice(150, 400)
-    calibration = Calibration((residuals / width)[first])
+    calibration = ConformalCalibration((residuals / width)[first])
     stored = calibration.half_width(0.9)
     nominal, held = coverage(held_out(residuals[last], stored * width[last]), calibration)
     scores = np.sort(np.abs(residuals / width)[first])
@@ -181,23 +181,23 @@ def test_coverage_is_what_the_calibration_rows_ask_for():
 
 
 def test_infinite_intervals_have_no_coverage_by_confidence():
-    calibration = Calibration(np.random.default_rng(0).normal(size=50))
+    calibration = ConformalCalibration(np.random.default_rng(0).normal(size=50))
     finite, infinite = (held_out(np.ones(50), np.full(50, half)) for half in (1.0, np.inf))
     assert coverage(finite, calibration) is not None
     assert coverage(infinite, calibration) is None
-    assert coverage(finite, Calibration(np.arange(1.0, 20.0))) is None
+    assert coverage(finite, ConformalCalibration(np.arange(1.0, 20.0))) is None
     assert coverage(finite, None) is None
     assert coverage(None, calibration) is None
 
 
 def test_intervals_of_another_confidence_are_stretched_as_the_calibration_asks():
-    calibration = Calibration(np.random.default_rng(0).normal(size=50))
+    calibration = ConformalCalibration(np.random.default_rng(0).normal(size=50))
     factor = calibration.half_width(0.5) / calibration.half_width(0.9)
     assert stretch(calibration, 0.5) == pytest.approx(factor)
     assert stretch(calibration, 0.999) == np.inf
     assert stretch(None, 0.9) == 1
     assert stretch(None, 0.8) is None
-    assert stretch(Calibration([1.0, 2.0]), 0.5) is None
+    assert stretch(ConformalCalibration([1.0, 2.0]), 0.5) is None
     rows = stretched(held_out(np.ones(3), np.full(3, 2.0)), 0.5)
     assert np.array_equal(rows.upper - rows.prediction, np.ones(3))
 

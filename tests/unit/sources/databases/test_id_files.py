@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.sources.databases.id_files import read_ids
 
 
@@ -24,7 +24,7 @@ def test_files_of_ids(tmp_path):
         read_ids(str(file), "c")
     for content in (b"", b"id\n", b"\xff\xfe"):
         file.write_bytes(content)
-        with pytest.raises(ConfigError, match=f"^--ids {file}: no "):
+        with pytest.raises(UserError, match=f"^--ids {file}: no "):
             read_ids(str(file))
     with pytest.raises(FileNotFoundError, match=r"^--ids nowhere: no such file$"):
         read_ids("nowhere")

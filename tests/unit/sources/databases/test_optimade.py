@@ -6,7 +6,7 @@ import pytest
 
 from emrl_ray.sources.databases.optimade import structures_url
 from emrl_ray.sources.databases.optimade_schema import read_entry
-from emrl_ray.sources.files.parsed import Crystal, Flaw
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure
 from tests.support.servers.optimade import species, structure
 
 
@@ -45,7 +45,7 @@ def test_what_is_no_ordered_crystal_is_a_flaw(change, reason, detail):
     resource = structure(1)
     resource["attributes"] |= change
     found = read_entry(resource, []).found
-    assert isinstance(found, Flaw)
+    assert isinstance(found, ParseFailure)
     assert found.reason == reason
     assert detail in found.detail
 
@@ -53,7 +53,7 @@ def test_what_is_no_ordered_crystal_is_a_flaw(change, reason, detail):
 def test_a_species_that_no_site_has_does_no_harm():
     resource = structure(1)
     resource["attributes"]["species"].append(species("mixed", "K", "Rb"))
-    assert isinstance(read_entry(resource, []).found, Crystal)
+    assert isinstance(read_entry(resource, []).found, ParsedCrystal)
 
 
 @pytest.mark.parametrize(

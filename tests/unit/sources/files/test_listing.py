@@ -6,14 +6,14 @@ import zipfile
 import pytest
 
 from emrl_ray.commands.fetch import PLAN
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.runs.lock import LOCK
 from emrl_ray.runs.run_directory import MANIFEST, RECORD
 from emrl_ray.sources.files.file_types import Container, id_of, kind_of
 from emrl_ray.sources.files.formats.registry import Format
 from emrl_ray.sources.files.listing import list_sources
-from emrl_ray.sources.files.planning import plan_slices
+from emrl_ray.sources.files.planning import plan_partitions
 from tests.support.crystal_files import NACL, load, write
 
 
@@ -170,7 +170,7 @@ def test_a_source_without_crystals_is_refused_in_one_line(tmp_path, source, erro
 
 
 def test_an_empty_source_is_not_the_current_folder():
-    with pytest.raises(ConfigError, match=r"^the source is empty: give a path \(\. is the current"):
+    with pytest.raises(UserError, match=r"^the source is empty: give a path \(\. is the current"):
         list_sources([""])
 
 
@@ -198,7 +198,7 @@ def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
     write(tmp_path, *(f"in/c{number}.cif" for number in range(500)), content=b"")
     listing = list_sources([f"{tmp_path}/x.zip", f"{tmp_path}/in"])
     assert listing.table.nbytes < 501 * (100 + len(str(tmp_path)))
-    plan = plan_slices(listing, str(tmp_path), 500)
+    plan = plan_partitions(listing, str(tmp_path), 500)
     assert [piece.table.num_rows for piece in plan.slices] == [500] * 7
     size = sum(piece.table.nbytes for piece in plan.slices)
     assert size < 3500 * (150 + 2 * len(str(tmp_path)))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Species
 
-from emrl_ray.config import ConfigError
+from emrl_ray.config import UserError
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS
-from emrl_ray.sources.generation.base import Composable
+from emrl_ray.sources.generation.base import CompositionLimits
 from emrl_ray.sources.generation.ionic_radii import shannon_ions
 from emrl_ray.sources.generation.perovskites import Perovskites
 
-ALL = Composable.of(frozenset(), frozenset(), 118, 1000)
+ALL = CompositionLimits.of(frozenset(), frozenset(), 118, 1000)
 
 
 def perovskites(a, b, x, tolerance=None, octahedral=None, composable=ALL):
@@ -99,15 +99,15 @@ def test_ranges_of_the_factors_hold():
     ],
 )
 def test_what_gives_no_perovskite_is_one_clear_line(sites, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         perovskites(*sites)
 
 
 def test_ranges_and_elements_that_leave_none_are_one_clear_line():
-    with pytest.raises(ConfigError, match="leave none of them"):
+    with pytest.raises(UserError, match="leave none of them"):
         perovskites("Cs", "Pb", "I", tolerance=(2.0, 3.0))
-    without = Composable.of(frozenset({82}), frozenset(), 118, 1000)
-    with pytest.raises(ConfigError, match="leave none of them"):
+    without = CompositionLimits.of(frozenset({82}), frozenset(), 118, 1000)
+    with pytest.raises(UserError, match="leave none of them"):
         perovskites("Cs", "Pb", "I", composable=without)
 
 

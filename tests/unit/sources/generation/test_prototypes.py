@@ -5,12 +5,12 @@ import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from emrl_ray.sources.generation.ion_assignments import FIT, combinations
+from emrl_ray.sources.generation.ion_assignments import FIT, ion_assignments
 from emrl_ray.sources.generation.ionic_radii import COORDINATIONS, read_ions
 from emrl_ray.sources.generation.prototypes import prototypes
 
 PROTOTYPES = prototypes()
-NEUTRAL = combinations()
+NEUTRAL = ion_assignments()
 NAMES = [prototype.name for prototype in PROTOTYPES]
 
 

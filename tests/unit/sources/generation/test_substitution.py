@@ -13,17 +13,17 @@ from benchmarks.trust.changed_crystals import in_other_cells
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import ATOMIC_NUMBERS, SYMBOLS, reduced_formula
 from emrl_ray.crystals.schema import crystals_table
-from emrl_ray.crystals.validation import Limits
+from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.parquet import write_parquet
-from emrl_ray.io.paths import locate
-from emrl_ray.sources.generation.base import Composable
+from emrl_ray.io.paths import resolve
+from emrl_ray.sources.generation.base import CompositionLimits
 from emrl_ray.sources.generation.oxidation_states import oxidation_states
 from emrl_ray.sources.generation.prototypes import prototypes
 from emrl_ray.sources.generation.substitution import Substitutions
 from emrl_ray.sources.generation.substitution_probabilities import ion_table, replacements
 
-LIMITS = Limits(1000, 400_000, 5.0, 0.3)
-ALL = Composable.of(frozenset(), frozenset(), 118, 1000)
+LIMITS = ValidationLimits(1000, 400_000, 5.0, 0.3)
+ALL = CompositionLimits.of(frozenset(), frozenset(), 118, 1000)
 
 
 def crystal(prototype: str, elements: str, length: float) -> CrystalBatch:
@@ -51,7 +51,7 @@ PARENTS = {
 def write(folder, parents=PARENTS):
     batch = CrystalBatch.concatenate(list(parents.values()))
     formulas = [reduced_formula(each.atomic_numbers) for each in parents.values()]
-    write_parquet(crystals_table(batch, list(parents), formulas), locate(folder) / "p.parquet")
+    write_parquet(crystals_table(batch, list(parents), formulas), resolve(folder) / "p.parquet")
     return str(folder)
 
 
@@ -197,12 +197,14 @@ def test_volume_does_not_depend_on_the_parents_cell(tmp_path):
 def test_only_the_elements_asked_for_are_used(tmp_path):
     numbers = frozenset(ATOMIC_NUMBERS[name] for name in ("K", "Cl", "Br", "Ba", "F"))
     found = made(
-        substitutions(tmp_path, composable=Composable.of(frozenset({35}), numbers, 118, 1000))
+        substitutions(
+            tmp_path, composable=CompositionLimits.of(frozenset({35}), numbers, 118, 1000)
+        )
     )
     assert {SYMBOLS[z - 1] for z in found.crystals.atomic_numbers} <= {"K", "Cl", "Ba", "F"}
     assert "KCl" in found.formulas
     binary = made(
-        substitutions(tmp_path, composable=Composable.of(frozenset(), frozenset(), 2, 1000))
+        substitutions(tmp_path, composable=CompositionLimits.of(frozenset(), frozenset(), 2, 1000))
     )
     assert set(binary.columns["parent_id"].to_pylist()) == {"halite", "fluorite"}
 

@@ -9,7 +9,7 @@ from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.cell_parsing import vectors
 from emrl_ray.sources.files.formats.optimade import read_structure
 from emrl_ray.sources.files.formats.registry import Format, read_document
-from emrl_ray.sources.files.parsed import Crystal, ReadError, attempt
+from emrl_ray.sources.files.parsed import ParsedCrystal, ReadError, attempt
 from tests.support.crystal_files import cif, structure
 from tests.support.servers.optimade import species
 from tests.support.servers.optimade import structure as resource
@@ -26,7 +26,7 @@ def test_a_site_is_full_in_one_format_as_in_another(occupancy, full):
     attributes = resource(1)["attributes"]
     attributes["species"][0] = {**species("Na"), "concentration": [occupancy]}
     found.append(attempt(read_structure, attributes))
-    assert [isinstance(each, Crystal) for each in found] == [full] * 3
+    assert [isinstance(each, ParsedCrystal) for each in found] == [full] * 3
     assert full or {each.reason for each in found} == {RejectReason.DISORDERED}
 
 

@@ -11,7 +11,7 @@ from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.registry import Format, read_document
 from emrl_ray.sources.files.listing import list_sources
 from emrl_ray.sources.files.partitions import source_of
-from emrl_ray.sources.files.planning import plan_slices
+from emrl_ray.sources.files.planning import plan_partitions
 from tests.support.crystal_files import NACL, edges, jarvis, load, readers, structure, written
 
 
@@ -167,9 +167,9 @@ def test_an_id_that_an_entry_brings_has_its_file_as_source(tmp_path):
     for name in "abcd":
         written(tmp_path / "in" / f"{name}.json", json.dumps(entries))
     listing = list_sources([str(tmp_path / "in" / "a.json")])
-    (piece,) = plan_slices(listing, str(tmp_path), 9).slices
+    (piece,) = plan_partitions(listing, str(tmp_path), 9).slices
     assert source_of(piece, "own-1") == f"{tmp_path}/in/a.json entry own-1"
-    (piece,) = plan_slices(list_sources([str(tmp_path / "in")]), str(tmp_path), 9).slices
+    (piece,) = plan_partitions(list_sources([str(tmp_path / "in")]), str(tmp_path), 9).slices
     files = " or ".join(f"{tmp_path}/in/{name}.json" for name in "abc")
     assert source_of(piece, "own-1") == f"{files} or ..."
 

@@ -8,7 +8,7 @@ import pytest
 
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.formats.registry import Format, read_document
-from emrl_ray.sources.files.parsed import Crystal, Flaw
+from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure
 from tests.support.crystal_files import FRAME, NACL, POSCAR, SITE_COLUMNS, STRUCTURE, cif, salt
 
 
@@ -136,7 +136,7 @@ def test_every_format_gives_the_same_crystal(text, kind):
 )
 def test_a_bad_file_gives_its_reason(text, kind, reason):
     flaw = only(text, kind)
-    assert isinstance(flaw, Flaw)
+    assert isinstance(flaw, ParseFailure)
     assert flaw.reason is reason
     assert "\n" not in flaw.detail
 
@@ -212,7 +212,7 @@ def test_what_cif_does_not_call_a_number_is_none(text):
 def test_a_crystal_comes_out_of_another_process_as_it_went_in():
     crystal = only(salt(), Format.CIF)
     again = pickle.loads(pickle.dumps(crystal))
-    assert type(again) is Crystal
+    assert type(again) is ParsedCrystal
     for ours, theirs in zip(again, crystal, strict=True):
         assert np.array_equal(ours, theirs)
         assert getattr(ours, "dtype", None) == getattr(theirs, "dtype", None)
@@ -246,7 +246,7 @@ def test_every_block_of_a_cif_that_holds_a_structure_is_a_crystal():
     text = "data_global\n_journal_name x\n" + NACL + cif(["X1 X 0 0 0 1"], name="y")
     text += NACL.replace("data_x", "data_z")
     found = read_document(text.encode(), Format.CIF)
-    assert [isinstance(entry, Crystal) for entry in found] == [True, False, True]
+    assert [isinstance(entry, ParsedCrystal) for entry in found] == [True, False, True]
 
 
 def test_every_frame_of_an_extxyz_is_a_crystal_and_a_bad_one_leaves_the_next():
@@ -265,7 +265,7 @@ def test_extxyz_columns_are_found_by_name():
 
 def test_json_may_hold_a_list_or_a_mapping_of_structures():
     listed = read_document(json.dumps([STRUCTURE, {"a": 1}]).encode(), Format.JSON)
-    assert isinstance(listed[0], Crystal)
+    assert isinstance(listed[0], ParsedCrystal)
     assert listed[1].reason is RejectReason.UNREADABLE
     named = read_document(json.dumps({"mp-1": STRUCTURE, "mp-2": STRUCTURE}).encode(), Format.JSON)
     assert [crystal.id for crystal in named] == ["mp-1", "mp-2"]
