@@ -67,9 +67,9 @@ def run_batch(
     rows, slowest = 0, 0.0
     rejects: Counter[str] = Counter()
     met: Counter[str] = Counter()
-    for piece in plan.slices:
+    for partition in plan.slices:
         began = time.monotonic()
-        loaded = load(piece)
+        loaded = load(partition)
         reasons = Counter(str(reject.reason) for reject in loaded.rejects)
         waited = reasons["timed_out"] * 2 * pool.seconds  # in its party, then alone
         slowest = max(slowest, time.monotonic() - began - waited)

@@ -149,7 +149,7 @@ def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
     began = time.monotonic()
     arguments = (config, plan.objectives, plan.filters, plan.run.output)
     workers = [
-        context.Process(target=compute, args=(arguments, plan.pieces[first::cpus]))
+        context.Process(target=compute, args=(arguments, plan.partitions[first::cpus]))
         for first in range(cpus)
     ]
     for worker in workers:
@@ -160,11 +160,11 @@ def without_ray(model: str, crystals: str, window: str, run: Path) -> float:
     return time.monotonic() - began
 
 
-def compute(arguments: tuple[Any, ...], pieces: Sequence[RowPartition]) -> None:
+def compute(arguments: tuple[Any, ...], partitions: Sequence[RowPartition]) -> None:
     """Compute slices with a worker that is made as Ray's are."""
     worker = ScreenWorker(*arguments)
-    for piece in pieces:
-        worker(piece)
+    for partition in partitions:
+        worker(partition)
 
 
 def memory(data: str, model: str, window: str, out: Path) -> list[dict[str, Any]]:

@@ -51,11 +51,11 @@ def main() -> None:
     found: dict[str, Any] = {"cpus": cpus, "slices": slices, "seconds_a_slice": seconds}
     found["ray_init"] = round(time.monotonic() - began, 2)
     output = PartitionedOutput(f"{folder}/rows", f"{folder}/rejects")
-    pieces = [Wait(f"slice-{number:06d}", rows, seconds) for number in range(slices)]
+    partitions = [Wait(f"slice-{number:06d}", rows, seconds) for number in range(slices)]
     moments: list[Moment] = []
     began = time.monotonic()
     run_partitions_on_ray(
-        pieces,
+        partitions,
         output,
         WaitingWorker,
         (output,),

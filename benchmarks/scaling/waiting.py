@@ -26,10 +26,10 @@ class WaitingWorker:
     def __init__(self, output: PartitionedOutput) -> None:
         self.output = output
 
-    def __call__(self, piece: Wait) -> RowCounts:
+    def __call__(self, partition: Wait) -> RowCounts:
         """Wait out the seconds of the slice; the commit is a part of them."""
         began = time.monotonic()
-        rows = pa.table({"rows": [piece.rows]})
-        self.output.commit(piece.name, rows, [], rows.num_rows)
-        time.sleep(max(0.0, piece.seconds - (time.monotonic() - began)))
-        return RowCounts(piece.rows, piece.rows, Counter())
+        rows = pa.table({"rows": [partition.rows]})
+        self.output.commit(partition.name, rows, [], rows.num_rows)
+        time.sleep(max(0.0, partition.seconds - (time.monotonic() - began)))
+        return RowCounts(partition.rows, partition.rows, Counter())

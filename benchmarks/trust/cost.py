@@ -80,10 +80,10 @@ def compared(uri: str, library: str) -> dict[str, Any]:
         model.predict(first, LIMITS)
         seconds = {"bare": 0.0, "with trust": 0.0}
         for start in range(0, candidates.num_rows, ROWS):
-            piece = candidates.slice(start, ROWS)
+            partition = candidates.slice(start, ROWS)
             for name, way in (("bare", bare), ("with trust", Model.predict)):
                 began = time.process_time()
-                way(model, piece, LIMITS)
+                way(model, partition, LIMITS)
                 seconds[name] += time.process_time() - began
     return {
         "rows": candidates.num_rows,

@@ -62,7 +62,7 @@ def start(engine: Engine, address: str | None) -> None:
 def run_partitions(
     engine: Engine,
     options: Placement,
-    pieces: Iterable[Named],
+    partitions: Iterable[Named],
     output: PartitionedOutput,
     build: Callable[..., PartitionWorker],
     arguments: Sequence[Any] = (),
@@ -77,12 +77,12 @@ def run_partitions(
     """
     if engine == "local":
         reports = partial(run_locally, build, arguments)
-        return complete(pieces, output, reports, progress, observe)
+        return complete(partitions, output, reports, progress, observe)
     from emrl_ray.distributed.partition_runner import run_partitions_on_ray
 
     connect(options.address)
     return run_partitions_on_ray(
-        pieces,
+        partitions,
         output,
         build,
         arguments,

@@ -58,7 +58,7 @@ class EvaluateResult(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """The crystals of a slice, or of all, that have a known value and a prediction."""
+    """The crystals of a partition, or of all, that have a known value and a prediction."""
 
     rows: pa.Table
     present: NDArray[np.bool_]
@@ -129,7 +129,7 @@ def _score_all(
     config: EvaluateConfig,
     threads: int,
 ) -> tuple[list[_Scored], list[Reject]]:
-    """Return the scored crystals, slice by slice, and the rejects.
+    """Return the scored crystals, partition by partition, and the rejects.
 
     Raises UserError, in one line, if crystals could be read and none of them has a target.
     """

@@ -44,25 +44,25 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
     folder = resolve(config.out)
     output = PartitionedOutput(config.out, f"{config.out}/_rejects")
     inputs = {"crystals": table_fingerprint(config.crystals)}
-    job = RunDirectory("featurize", folder, asdict(config), inputs)
-    with job.held(config.overwrite):
-        job.open(config.overwrite)
-        pieces = plan_rows(config.crystals, config.block_rows)
+    directory = RunDirectory("featurize", folder, asdict(config), inputs)
+    with directory.locked(config.overwrite):
+        directory.claim(config.overwrite)
+        partitions = plan_rows(config.crystals, config.block_rows)
         usage = ResourceUsage()
-        engine = choose_engine("featurize", config, rows_in(pieces))
+        engine = choose_engine("featurize", config, rows_in(partitions))
         start(engine, config.address)
         with usage.timed("featurize"):
             counts = run_partitions(
                 engine,
                 config,
-                pieces,
+                partitions,
                 output,
                 FeaturizeWorker,
                 (ValidationLimits.of(config, config.cutoff), output, inputs["crystals"]),
                 progress=Progress("featurize"),
                 observe=usage.observe,
             )
-        output.sweep()
+        output.remove_temporaries()
         manifest = {
             "counts": counts._asdict(),
             "bytes": sum(file.info.size for file in list_files(folder, ".parquet")),
@@ -95,19 +95,19 @@ def _summarize(counts: RowCounts, manifest: dict[str, Any]) -> None:
 
 
 class FeaturizeWorker:
-    """Computes and commits one slice of crystals."""
+    """Computes and commits one partition of crystals."""
 
     def __init__(self, limits: ValidationLimits, output: PartitionedOutput, source: str) -> None:
         self.limits, self.output, self.source = limits, output, source
 
-    def __call__(self, piece: RowPartition) -> RowCounts:
-        """Write the graphs of the slice's crystals and the rejects."""
+    def __call__(self, partition: RowPartition) -> RowCounts:
+        """Write the graphs of the partition's crystals and the rejects."""
         with limited_threads(1):
-            crystals = read_partition(piece)
-            graphs, rejects = graph_table(crystals, self.limits, piece.file)
+            crystals = read_partition(partition)
+            graphs, rejects = graph_table(crystals, self.limits, partition.file)
             metadata = {**(graphs.schema.metadata or {}), SOURCE_KEY: self.source.encode()}
             graphs = graphs.replace_schema_metadata(metadata)
-            return self.output.commit(piece.name, graphs, rejects, crystals.num_rows)
+            return self.output.commit(partition.name, graphs, rejects, crystals.num_rows)
 
 
 def graph_table(

@@ -1,6 +1,6 @@
 """Fetch: crystals and their properties from a database become a crystals table.
 
-A slice is one answer of the server: fetched, read, validated and committed before the next one of its
+A partition is one answer of the server: fetched, read, validated and committed before the next one of its
 thread. What was committed is not asked for again; the manifest, written last, makes the table valid.
 """
 
@@ -51,8 +51,8 @@ def fetch(config: FetchConfig) -> FetchResult:
     began = time.monotonic()
     config = _in_full(config)
     folder, output = resolve(config.out), PartitionedOutput(config.out, f"{config.out}/_rejects")
-    job = _job(config, folder)
-    with job.held(config.overwrite):
+    directory = _job(config, folder)
+    with directory.locked(config.overwrite):
         planned = (folder / PLAN).exists()
         if planned and not config.overwrite and is_finished(folder, output):
             print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
@@ -60,13 +60,13 @@ def fetch(config: FetchConfig) -> FetchResult:
         asker = RetryPolicy(config.attempts, config.patience)
         source = _source(config, asker)
         plan = source.plan(_earlier_plan(config, folder))
-        job.open(config.overwrite)
+        directory.claim(config.overwrite)
         write_json(plan, folder / PLAN)
-        pieces = _fetch(source, plan, output)
-        reject_duplicate_ids(pieces, output, lambda *_: str(plan["origin"]["endpoint"]))
+        partitions = _fetch(source, plan, output)
+        reject_duplicate_ids(partitions, output, lambda *_: str(plan["origin"]["endpoint"]))
         result = _result(config, plan, _counts(output), began)
-        output.sweep()
-        write_json(_manifest(config, job, plan, len(pieces), result), folder / MANIFEST)
+        output.remove_temporaries()
+        write_json(_manifest(config, directory, plan, len(partitions), result), folder / MANIFEST)
         _summarize(result, plan, asker.repeats)
         return result
 
@@ -104,21 +104,21 @@ def _earlier_plan(config: FetchConfig, folder: Location) -> FetchPlan | None:
 
 
 def _fetch(source: DatabaseSource, plan: FetchPlan, output: PartitionedOutput) -> Sequence[Named]:
-    """Return all slices, in order, once they are there; says what stays if they do not all come."""
+    """Return all partitions, in order, once they are there; says what stays if they do not all come."""
     try:
         return source.fetch(plan, output, Progress("fetch"))
     except ConnectionError as error:
         message = str(error)
-    slices = len(output.done())
+    partitions = len(output.completed())
     raise ConnectionError(
-        f"{message}; what came until then, {slices:,} {'slice' if slices == 1 else 'slices'}, is in "
+        f"{message}; what came until then, {partitions:,} {'partition' if partitions == 1 else 'partitions'}, is in "
         f"{output.rows}, and the same command goes on"
     )
 
 
 def _counts(output: PartitionedOutput) -> RowCounts:
-    """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
-    counts = RowCounts.total(output.done().values())
+    """Return the counts of all partitions; raises RuntimeError if a row is not accounted for."""
+    counts = RowCounts.total(output.completed().values())
     if not counts.balanced:
         raise RuntimeError(f"rows were lost: {summary_line('fetch', counts)}")
     return counts
@@ -130,13 +130,17 @@ def _result(config: FetchConfig, plan: FetchPlan, counts: RowCounts, began: floa
 
 
 def _manifest(
-    config: FetchConfig, job: RunDirectory, plan: FetchPlan, slices: int, result: FetchResult
+    config: FetchConfig,
+    directory: RunDirectory,
+    plan: FetchPlan,
+    partitions: int,
+    result: FetchResult,
 ) -> dict[str, Any]:
     return {
         "config": asdict(config),
-        "inputs": dict(job.inputs),
+        "inputs": dict(directory.inputs),
         **plan,
-        "slices": slices,
+        "slices": partitions,
         "counts": result.counts._asdict(),
         "seconds": round(result.seconds, 3),
         "versions": package_versions(),

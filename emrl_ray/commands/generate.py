@@ -1,4 +1,4 @@
-"""Library: generate candidate crystals slice by slice, leave out repeats, label them if asked to."""
+"""Library: generate candidate crystals partition by partition, leave out repeats, label them if asked to."""
 
 from __future__ import annotations
 
@@ -78,10 +78,12 @@ def generate(config: GenerateConfig) -> GenerateResult:
     named = {"from": config.parents, "known": config.known}
     refuse_input_as_output(config.out, **named)
     inputs = {name: _checked(path) for name, path in named.items() if path is not None}
-    job = RunDirectory("library", folder, asdict(config), inputs, called={"parents": "--from"})
-    with job.held(config.overwrite):
+    directory = RunDirectory(
+        "library", folder, asdict(config), inputs, called={"parents": "--from"}
+    )
+    with directory.locked(config.overwrite):
         candidates = candidates_of(config)
-        job.open(config.overwrite)
+        directory.claim(config.overwrite)
         if candidates.parents_read:
             _account_for("parents", candidates.parents_read, candidates.rejects, config.out)
         if config.known is not None:
@@ -93,7 +95,7 @@ def generate(config: GenerateConfig) -> GenerateResult:
         blocks = _blocks(chosen, config.block_rows, marked)
         engine = _engine(config, config.label != "none")
         _run(engine, config, candidates, CrystalWorker, blocks, output, "crystals")
-        output.sweep()
+        output.remove_temporaries()
         result = GenerateResult(config.out, chosen.counts, candidates.combinations)
         content = {"counts": result.counts._asdict(), "combinations": result.combinations}
         write_json(content, folder / MANIFEST)
@@ -125,7 +127,7 @@ def _account_for(what: str, rows: int, rejects: Sequence[Reject], out: str) -> N
 def _choose(config: GenerateConfig, candidates: Candidates) -> ChosenCandidates:
     """Return the first `count` candidates that are neither invalid nor repeats nor to be dropped.
 
-    Whole slices of candidates are tried until there are enough or no more. The choice depends on
+    Whole partitions of candidates are tried until there are enough or no more. The choice depends on
     their order alone, not on how many were tried.
     """
     output = PartitionedOutput(f"{config.out}/{KEYS}", f"{config.out}/{REJECTS}")
@@ -140,7 +142,7 @@ def _choose(config: GenerateConfig, candidates: Candidates) -> ChosenCandidates:
         share = max(len(chosen.numbers), 1) / tried
         missing = config.count - len(chosen.numbers)
         wanted = min(tried + int(SPARE * missing / share), MAX_GROWTH * tried)
-    output.sweep()
+    output.remove_temporaries()
     if not len(chosen.numbers):
         raise UserError(f"no candidate is left: {balance(chosen.counts)}")
     return chosen
@@ -196,7 +198,7 @@ def _run(
     config: GenerateConfig,
     candidates: Candidates,
     worker: type[HashWorker] | type[CrystalWorker],
-    pieces: Sequence[Named],
+    partitions: Sequence[Named],
     output: PartitionedOutput,
     unit: str,
 ) -> None:
@@ -207,7 +209,7 @@ def _run(
         else (worker.build, (config, output))
     )
     run_partitions(
-        engine, config, pieces, output, build, arguments, progress=Progress("library", unit)
+        engine, config, partitions, output, build, arguments, progress=Progress("library", unit)
     )
 
 

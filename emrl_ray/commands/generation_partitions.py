@@ -131,14 +131,14 @@ class HashWorker:
         """Return a worker that makes its candidates itself, for another process."""
         return cls(candidates_of(config), config, output)
 
-    def __call__(self, piece: CandidateRange) -> RowCounts:
+    def __call__(self, partition: CandidateRange) -> RowCounts:
         """Write `number`, `key`, `second_keys` and `known_id` of the valid candidates."""
-        numbers = np.arange(piece.start, piece.stop)
+        numbers = np.arange(partition.start, partition.stop)
         with limited_threads(1):
             crystals = self.candidates.make(numbers).crystals
             ids = list(map(str, numbers.tolist()))
             table = crystals_table(crystals, ids, ids, {"number": pa.array(numbers)})
-            good, rejects = validate(table, self.limits, piece.name)
+            good, rejects = validate(table, self.limits, partition.name)
             batch = CrystalBatch.from_arrow(good)
             keys = structure_hashes(batch)
             second = np.bincount(keys.crystal, minlength=batch.n_crystals)
@@ -155,7 +155,7 @@ class HashWorker:
                 "second_keys": pa.ListArray.from_arrays(pa.array(offsets), pa.array(in_order)),
                 KNOWN_ID: found,
             }
-            return self.output.commit(piece.name, pa.table(columns), rejects, len(numbers))
+            return self.output.commit(partition.name, pa.table(columns), rejects, len(numbers))
 
 
 class CrystalWorker:
@@ -171,11 +171,11 @@ class CrystalWorker:
         """Return a worker that makes its candidates itself, for another process."""
         return cls(candidates_of(config), config, output)
 
-    def __call__(self, piece: Block) -> RowCounts:
+    def __call__(self, partition: Block) -> RowCounts:
         """Write the crystals of a block."""
         with limited_threads(1):
-            table = generated_table(self.candidates, piece, self.config.label == "ewald")
-            return self.output.commit(piece.name, table, [], len(piece.numbers))
+            table = generated_table(self.candidates, partition, self.config.label == "ewald")
+            return self.output.commit(partition.name, table, [], len(partition.numbers))
 
 
 def generated_table(candidates: Candidates, block: Block, labelled: bool) -> pa.Table:

@@ -1,6 +1,6 @@
 """Ingest: files of crystals, parsed once, become a crystals table that every other verb reads.
 
-The driver lists the files and cuts them into slices; a worker reads a slice at a time, parses in
+The driver lists the files and cuts them into partitions; a worker reads a partition at a time, parses in
 processes of its own, validates, looks up targets and commits. What no worker can see, an id that is
 used twice, the driver settles at the end. The manifest, written last, makes the table valid.
 """
@@ -53,7 +53,7 @@ class IngestResult(NamedTuple):
 
 
 class IngestTask(NamedTuple):
-    """What a worker needs to know beside its slice."""
+    """What a worker needs to know beside its partition."""
 
     columns: pa.Schema
     """Further columns of the table, without those of the targets."""
@@ -76,42 +76,42 @@ def ingest(config: IngestConfig) -> IngestResult:
     return ingest_files(config, listing)
 
 
-def ingest_files(config: IngestConfig, listing: Listing, remedy: str = HINT) -> IngestResult:
+def ingest_files(config: IngestConfig, listing: Listing, hint: str = HINT) -> IngestResult:
     """Read the files of a listing, whatever the sources hold besides, as `ingest` does.
 
-    `remedy` is what to do about a folder that holds what other options made.
+    `hint` is what to do about a folder that holds what other options made.
     """
     began = time.monotonic()
     config = replace(config, out=absolute_uri(config.out))
     output = PartitionedOutput(config.out, f"{config.out}/_rejects")
     targets, inputs = _read_targets(config), _inputs(config, listing)
-    job = RunDirectory("ingest", resolve(config.out), asdict(config), inputs, remedy=remedy)
-    with job.held(config.overwrite, {STAGING}):
-        if not config.overwrite and is_finished(job.folder, output):
+    directory = RunDirectory("ingest", resolve(config.out), asdict(config), inputs, hint=hint)
+    with directory.locked(config.overwrite, {STAGING}):
+        if not config.overwrite and is_finished(directory.folder, output):
             print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
-            remove(job.folder / STAGING)
-            counts = RowCounts.of(read_json(job.folder / MANIFEST)["counts"])
+            remove(directory.folder / STAGING)
+            counts = RowCounts.of(read_json(directory.folder / MANIFEST)["counts"])
             return IngestResult(config.out, counts, time.monotonic() - began)
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
-        job.open(config.overwrite, {STAGING})
+        directory.claim(config.overwrite, {STAGING})
         size = plan.most_crystals(config.files_per_slice)
         engine = choose_engine("ingest", config, size, "files or rows")
         run_partitions(
-            *(engine, config, plan.slices, output, IngestWorker, (task, output)),
+            *(engine, config, plan.partitions, output, IngestWorker, (task, output)),
             progress=Progress("ingest"),
         )
-        ids = reject_duplicate_ids(plan.slices, output, source_of)
-        counts = _counts(plan.slices, output)
+        ids = reject_duplicate_ids(plan.partitions, output, source_of)
+        counts = _counts(plan.partitions, output)
         passed_over = listing.passed_over + plan.passed_over
         result = IngestResult(config.out, counts, time.monotonic() - began)
-        _finish(job, output, result, len(plan.slices), passed_over.count)
+        _finish(directory, output, result, len(plan.partitions), passed_over.count)
         _summarize(result, passed_over, _without_crystal(targets, ids, output))
     return result
 
 
 class IngestWorker:
-    """A process of the pool: it reads and commits one slice after another."""
+    """A process of the pool: it reads and commits one partition after another."""
 
     def __init__(self, task: IngestTask, output: PartitionedOutput) -> None:
         self.task, self.output = task, output
@@ -126,15 +126,15 @@ class IngestWorker:
         """End the processes that parse."""
         self.pool.close()
 
-    def __call__(self, piece: Partition) -> RowCounts:
-        """Write the slice's crystals, with their targets, and its rejects."""
+    def __call__(self, partition: Partition) -> RowCounts:
+        """Write the partition's crystals, with their targets, and its rejects."""
         with main_hidden(), limited_threads(self.task.cpus):
-            crystals, read_by, sources, rejects, rows_in = self.load(piece)
+            crystals, read_by, sources, rejects, rows_in = self.load(partition)
             crystals = crystals.append_column(READ_BY, read_by)
             if self.task.targets is not None:
                 crystals, missing = join(crystals, self.task.targets, sources.__getitem__)
                 rejects += missing
-            return self.output.commit(piece.name, crystals, rejects, rows_in)
+            return self.output.commit(partition.name, crystals, rejects, rows_in)
 
 
 def _read_targets(config: IngestConfig) -> Targets | None:
@@ -146,12 +146,12 @@ def _read_targets(config: IngestConfig) -> Targets | None:
 
 
 def _plan(config: IngestConfig, listing: Listing) -> IngestPlan:
-    """Return the slices; what sources hold that must be unpacked first goes to a folder of its own."""
+    """Return the partitions; what sources hold that must be unpacked first goes to a folder of its own."""
     staging = f"{config.out}/{STAGING}"
     columns = CsvColumns(config.cif_column, config.id_column)
     try:
         plan = plan_partitions(listing, staging, config.files_per_slice, columns)
-        if not plan.slices:
+        if not plan.partitions:
             raise UserError(f"{' '.join(config.sources)}: no crystals there")
     except (ValueError, ImportError):
         remove(resolve(staging))
@@ -194,36 +194,36 @@ def _inputs(config: IngestConfig, listing: Listing) -> dict[str, str]:
     return inputs
 
 
-def _counts(pieces: Sequence[Partition], output: PartitionedOutput) -> RowCounts:
-    """Return the counts of all slices; raises RuntimeError if a row is not accounted for."""
-    done = output.done()
+def _counts(partitions: Sequence[Partition], output: PartitionedOutput) -> RowCounts:
+    """Return the counts of all partitions; raises RuntimeError if a row is not accounted for."""
+    done = output.completed()
     counts = RowCounts.total(done.values())
-    if done.keys() != {piece.name for piece in pieces} or not counts.balanced:
+    if done.keys() != {partition.name for partition in partitions} or not counts.balanced:
         raise RuntimeError(f"rows were lost: {summary_line('ingest', counts)}")
     return counts
 
 
 def _finish(
-    job: RunDirectory,
+    directory: RunDirectory,
     output: PartitionedOutput,
     result: IngestResult,
-    slices: int,
+    partitions: int,
     passed_over: int,
 ) -> None:
     """Write the manifest, which makes the table valid, and tidy up."""
     manifest = {
-        "config": dict(job.arguments),
-        "inputs": dict(job.inputs),
-        "slices": slices,
+        "config": dict(directory.arguments),
+        "inputs": dict(directory.inputs),
+        "slices": partitions,
         "counts": result.counts._asdict(),
         "passed_over": passed_over,
         "seconds": round(result.seconds, 3),
         "versions": package_versions(),
         "machine": hardware_info(),
     }
-    write_json(manifest, job.folder / MANIFEST)
-    output.sweep()
-    remove(job.folder / STAGING)
+    write_json(manifest, directory.folder / MANIFEST)
+    output.remove_temporaries()
+    remove(directory.folder / STAGING)
 
 
 def _without_crystal(

@@ -42,9 +42,9 @@ def train(config: TrainConfig) -> TrainResult:
         inputs["graphs"] = table_fingerprint(config.graphs)
     if config.init:
         inputs["init"] = folder_fingerprint(config.init)
-    job = RunDirectory("train", folder, asdict(config), inputs)
-    with job.held(config.overwrite):
-        job.open(config.overwrite)
+    directory = RunDirectory("train", folder, asdict(config), inputs)
+    with directory.locked(config.overwrite):
+        directory.claim(config.overwrite)
         if (folder / CARD).exists():
             remove(folder / WORK)  # a kill may have left it
             print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")

@@ -57,21 +57,21 @@ def tune(config: TuneConfig) -> TuneResult:
     config = replace(config, out=absolute_uri(config.out), crystals=absolute_uri(config.crystals))
     _check(config)
     folder = resolve(config.out)
-    job = RunDirectory(
+    directory = RunDirectory(
         "tune", folder, asdict(config), {"crystals": table_fingerprint(config.crystals)}
     )
-    with job.held(config.overwrite):
-        job.open(config.overwrite)
+    with directory.locked(config.overwrite):
+        directory.claim(config.overwrite)
         if (folder / SEARCH_MANIFEST).exists():
             print(f"tune: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return _announced(config.out, read_json(folder / SEARCH_MANIFEST))
-        return _tune(config, job)
+        return _tune(config, directory)
 
 
-def _tune(config: TuneConfig, job: RunDirectory) -> TuneResult:
+def _tune(config: TuneConfig, directory: RunDirectory) -> TuneResult:
     """Search in a folder that is ours."""
     began = time.monotonic()
-    folder, work, graphs = job.folder, f"{config.out}/{WORK}", f"{config.out}/graphs"
+    folder, work, graphs = directory.folder, f"{config.out}/{WORK}", f"{config.out}/graphs"
     connect(config.address)
     check_resources(config.training(config.first_values(), out=config.out))
     _featurize(config, graphs)
@@ -88,7 +88,7 @@ def _tune(config: TuneConfig, job: RunDirectory) -> TuneResult:
         labels.unit,
         rows.counts(),
     )
-    manifest = _manifest(search, graphs, dict(job.inputs), time.monotonic() - began)
+    manifest = _manifest(search, graphs, dict(directory.inputs), time.monotonic() - began)
     _write(search, graphs, folder, manifest)
     print(summary_line("tune", counts))
     return _announced(config.out, manifest)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class RowCounts(NamedTuple):
-    """What became of the rows of one slice, or of many."""
+    """What became of the rows of one partition, or of many."""
 
     rows_in: int
     rows_out: int

@@ -1,8 +1,8 @@
-"""Slices on Ray: the fixed pieces of work of a long job, each computed whole or not at all.
+"""Partitions on Ray: the units of work of a long command, each computed whole or not at all.
 
-A slice is a run of rows of one row group, or a run of files. It has a name that depends on the
+A partition is a run of rows of one row group, or a run of files. It has a name that depends on the
 input alone. Its worker writes its rejects, then its rows, each under another name and moved in
-place; the rows come last and are the mark that the slice is done. A job that was killed and is
+place; the rows come last and are the mark that the partition is done. A job that was killed and is
 called again lists the marks and computes what is missing, so nothing is held in memory and nothing
 is done twice.
 """
@@ -35,13 +35,13 @@ from emrl_ray.runs.local_runner import (
 from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 ATTEMPTS = 4
-"""Workers that may die on a slice before the others are done first."""
+"""Workers that may die on a partition before the others are done first."""
 
 
 class _Apply:
-    """Ray Data's view of a `PartitionWorker`: a batch of one slice in, its report out.
+    """Ray Data's view of a `PartitionWorker`: a batch of one partition in, its report out.
 
-    The worker is made at the first slice, so that what goes wrong with that is reported too.
+    The worker is made at the first partition, so that what goes wrong with that is reported too.
     """
 
     def __init__(self, build: Callable[..., PartitionWorker], arguments: Sequence[Any]) -> None:
@@ -50,24 +50,24 @@ class _Apply:
         self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        (piece,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
+        (partition,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
         try:
-            return _reported(report=json.dumps(self._report(piece)))
+            return _reported(report=json.dumps(self._report(partition)))
         except OSError as error:
-            return _reported(storage=f"{piece.name}: {one_line(error)}")
+            return _reported(storage=f"{partition.name}: {one_line(error)}")
         except Exception:
-            return _reported(bug=f"{piece.name} failed\n{traceback.format_exc()}")
+            return _reported(bug=f"{partition.name} failed\n{traceback.format_exc()}")
 
-    def _report(self, piece: Any) -> tuple[Any, ...]:
+    def _report(self, partition: Any) -> tuple[Any, ...]:
         if self.worker is None:
             self.worker = self.build()
         began = time.monotonic()
-        counts = self.worker(piece)
-        return piece.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
+        counts = self.worker(partition)
+        return partition.name, counts._asdict(), time.monotonic() - began, self.name, peak_memory()
 
 
 def _reported(report: str = "", storage: str = "", bug: str = "") -> dict[str, list[str]]:
-    """Return the row that tells the driver what came of a slice: one of the three."""
+    """Return the row that tells the driver what came of a partition: one of the three."""
     return {"report": [report], "storage": [storage], "bug": [bug]}
 
 
@@ -77,7 +77,7 @@ def _parse_report(text: str) -> PartitionReport:
 
 
 def run_partitions_on_ray(
-    pieces: Iterable[Named],
+    partitions: Iterable[Named],
     output: PartitionedOutput,
     build: Callable[..., PartitionWorker],
     arguments: Sequence[Any] = (),
@@ -88,7 +88,7 @@ def run_partitions_on_ray(
     progress: Progress | None = None,
     observe: Observe | None = None,
 ) -> RowCounts:
-    """Compute the slices that `output` does not hold yet, on Ray, and return the counts of all.
+    """Compute the partitions that `output` does not hold yet, on Ray, and return the counts of all.
 
     `build(*arguments)` makes the `PartitionWorker` once in each worker process. `workers` limits how
     many there are (default: as many as the cluster has CPUs for, growing with the cluster). Raises
@@ -96,11 +96,11 @@ def run_partitions_on_ray(
     """
     places = _Places(workers, cpus_per_worker, gpus_per_worker)
     one_pass = partial(_reports_of_pass, build, arguments, places)
-    return complete(pieces, output, partial(_reports, one_pass), progress, observe)
+    return complete(partitions, output, partial(_reports, one_pass), progress, observe)
 
 
 class _Places(NamedTuple):
-    """Where slices are computed."""
+    """Where partitions are computed."""
 
     workers: int | None
     """Most of them; None for as many as the cluster has room for."""
@@ -110,7 +110,7 @@ class _Places(NamedTuple):
 
 
 def _reports(
-    one_pass: Callable[[Sequence[Named]], Iterator[PartitionReport]], pieces: Sequence[Named]
+    one_pass: Callable[[Sequence[Named]], Iterator[PartitionReport]], partitions: Sequence[Named]
 ) -> Iterator[PartitionReport]:
     """Yield the report of each piece as it is done, in any order.
 
@@ -120,7 +120,7 @@ def _reports(
     another dies, or whose worker's node goes, does not keep the others from being done; it is tried
     anew after them, and once nothing more can be done it is named in a RuntimeError.
     """
-    unfinished = {piece.name: piece for piece in pieces}
+    unfinished = {partition.name: partition for partition in partitions}
     while unfinished:
         before = len(unfinished)
         for report in one_pass(list(unfinished.values())):
@@ -129,7 +129,7 @@ def _reports(
         if len(unfinished) == before:
             raise RuntimeError(
                 f"{', '.join(sorted(unfinished))}: a worker died {ATTEMPTS} times on it, and as often "
-                "again after all other slices were done, for want of memory or in compiled code"
+                "again after all other partitions were done, for want of memory or in compiled code"
             )
 
 
@@ -137,21 +137,21 @@ def _reports_of_pass(
     build: Callable[..., PartitionWorker],
     arguments: Sequence[Any],
     places: _Places,
-    pieces: Sequence[Named],
+    partitions: Sequence[Named],
 ) -> Iterator[PartitionReport]:
     """Yield the report of each piece that is done; those on which workers died are left out."""
     pool = (
-        ray.data.ActorPoolStrategy(size=min(places.workers, len(pieces)))
+        ray.data.ActorPoolStrategy(size=min(places.workers, len(partitions)))
         if places.workers
         else ray.data.ActorPoolStrategy(
             min_size=1,
-            initial_size=_free_places(len(pieces), places.cpus),  # Ray adds one by one
-            max_size=len(pieces),
+            initial_size=_free_slots(len(partitions), places.cpus),  # Ray adds one by one
+            max_size=len(partitions),
         )
     )
     items = ray.data.from_items(
-        [{"piece": ray.cloudpickle.dumps(piece)} for piece in pieces],
-        override_num_blocks=len(pieces),
+        [{"piece": ray.cloudpickle.dumps(partition)} for partition in partitions],
+        override_num_blocks=len(partitions),
     )
     with warnings.catch_warnings():  # Ray 2.60 has no other way to say `max_task_retries`
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -174,7 +174,7 @@ def _reports_of_pass(
         yield _parse_report(row["report"])
 
 
-def _free_places(most: int, cpus_per_worker: float) -> int:
+def _free_slots(most: int, cpus_per_worker: float) -> int:
     """Return how many workers the cluster has free CPUs for now, at least 1 and at most `most`."""
     free = int(ray.available_resources().get("CPU", 0.0) // cpus_per_worker)
     nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]

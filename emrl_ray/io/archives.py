@@ -90,7 +90,7 @@ def members(archive: Location, source: str) -> Iterator[Member]:
 def decompressed(file: Location, staging: Location) -> Location:
     """Return the place of a .tar.gz (.bz2, .xz) or .gz as it is within, in `staging`, unpacked there if need be.
 
-    A compressed file can be read only from its start, which every slice would have to do.
+    A compressed file can be read only from its start, which every partition would have to do.
     Raises ValueError, in one line, for a file that is damaged.
     """
     name = file.name.lower()
@@ -140,7 +140,7 @@ def is_compressed_tar(name: str) -> bool:
     return name.lower().endswith(tuple(COMPRESSED_TAR))
 
 
-def read_span(stream: IO[bytes], span: Span) -> bytes:
+def read_member_bytes(stream: IO[bytes], span: Span) -> bytes:
     """Return the content at a span of an open file; raises ArchiveError if it cannot be had."""
     if span.size > MAX_CONTENT_BYTES:
         raise ArchiveError(f"{span.size:,} bytes, at most {MAX_CONTENT_BYTES:,}")

@@ -1,7 +1,7 @@
-"""Compute the slices of a long job in this process, one after another, without Ray.
+"""Compute the partitions of a long job in this process, one after another, without Ray.
 
-The worker of a slice is the same as on a cluster, and so are its files. What both ways share is here:
-which slices are missing, the count of their rows, and what is reported of each.
+The worker of a partition is the same as on a cluster, and so are its files. What both ways share is here:
+which partitions are missing, the count of their rows, and what is reported of each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
 
 class PartitionReport(NamedTuple):
-    """What the computation of one slice took."""
+    """What the computation of one partition took."""
 
     name: str
     counts: RowCounts
@@ -32,36 +32,36 @@ class PartitionReport(NamedTuple):
 
 
 class PartitionWorker(Protocol):
-    """A callable made once in each worker process; it computes and commits one slice.
+    """A callable made once in each worker process; it computes and commits one partition.
 
-    A worker that is a context manager is entered before its first slice and left after its last one.
+    A worker that is a context manager is entered before its first partition and left after its last one.
     """
 
-    def __call__(self, piece: Any) -> RowCounts:
-        """Compute `piece`, commit it, and return what became of its rows."""
+    def __call__(self, partition: Any) -> RowCounts:
+        """Compute `partition`, commit it, and return what became of its rows."""
 
 
 P = TypeVar("P", bound=Named)
 Progress = Callable[[int, int, RowCounts], None]
-"""Called with slices done, slices in all and the counts so far: at the start and after each slice."""
+"""Called with partitions done, partitions in all and the counts so far: at the start and after each partition."""
 Observe = Callable[[PartitionReport], None]
-"""Called with the report of each slice that is computed now."""
+"""Called with the report of each partition that is computed now."""
 
 
 def complete(
-    pieces: Iterable[P],
+    partitions: Iterable[P],
     output: PartitionedOutput,
     reports: Callable[[Sequence[P]], Iterator[PartitionReport]],
     progress: Progress | None = None,
     observe: Observe | None = None,
 ) -> RowCounts:
-    """Compute the slices that `output` does not hold yet, and return the counts of all.
+    """Compute the partitions that `output` does not hold yet, and return the counts of all.
 
-    `reports` computes and commits slices and yields a report of each, in any order. Raises what it
+    `reports` computes and commits partitions and yields a report of each, in any order. Raises what it
     raises, and RuntimeError if a row is not accounted for.
     """
-    planned = list(pieces)
-    missing, total = output.missing(planned)
+    planned = list(partitions)
+    missing, total = output.pending(planned)
     finished = len(planned) - len(missing)
     if progress:
         progress(finished, len(planned), total)
@@ -78,16 +78,16 @@ def complete(
 
 
 def run_locally(
-    build: Callable[..., PartitionWorker], arguments: Sequence[Any], pieces: Sequence[Named]
+    build: Callable[..., PartitionWorker], arguments: Sequence[Any], partitions: Sequence[Named]
 ) -> Iterator[PartitionReport]:
-    """Compute slices in this process with the worker `build(*arguments)`; yield a report of each.
+    """Compute partitions in this process with the worker `build(*arguments)`; yield a report of each.
 
-    Raises OSError, in one line that names the slice, if storage fails.
+    Raises OSError, in one line that names the partition, if storage fails.
     """
     name = f"{platform.node()}/{os.getpid()}"
     with ExitStack() as stack:
         worker: PartitionWorker | None = None
-        for piece in pieces:
+        for partition in partitions:
             began = time.monotonic()
             try:
                 if worker is None:
@@ -95,10 +95,12 @@ def run_locally(
                     if isinstance(worker, AbstractContextManager):
                         stack.enter_context(worker)
                     began = time.monotonic()
-                counts = worker(piece)
+                counts = worker(partition)
             except OSError as error:
-                raise storage_error(f"{piece.name}: {one_line(error)}") from error
-            yield PartitionReport(piece.name, counts, time.monotonic() - began, name, peak_memory())
+                raise storage_error(f"{partition.name}: {one_line(error)}") from error
+            yield PartitionReport(
+                partition.name, counts, time.monotonic() - began, name, peak_memory()
+            )
 
 
 def storage_error(message: str) -> OSError:

@@ -5,7 +5,7 @@ watches that number; clocks of different machines are never compared. An object 
 creation that all of them share, so a lock is written, and is ours if it is still ours a moment
 later. Two calls that write at the same moment can both take it for theirs only if one of them stood
 still in between; then the one that was overwritten learns it at its next beat and stops. Nothing is
-lost meanwhile: both compute the same slices, and each file is moved in place whole.
+lost meanwhile: both compute the same partitions, and each file is moved in place whole.
 """
 
 from __future__ import annotations

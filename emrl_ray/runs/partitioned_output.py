@@ -1,4 +1,4 @@
-"""Where the slices of a long job go: a file each, which is the record that the slice is done."""
+"""Where the partitions of a long job go: a file each, which is the record that the partition is done."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ COUNTS_KEY = b"emrl_ray.counts"
 
 
 class Named(Protocol):
-    """What a slice needs to have: a name of its own, fit for a file."""
+    """What a partition needs to have: a name of its own, fit for a file."""
 
     @property
     def name(self) -> str:
-        """Name of the slice's output, without ending."""
+        """Name of the partition's output, without ending."""
 
 
 P = TypeVar("P", bound=Named)
 
 
 class PartitionedOutput(NamedTuple):
-    """Where the slices of a job leave their rows and their rejects (URIs of folders)."""
+    """Where the partitions of a job leave their rows and their rejects (URIs of folders)."""
 
     rows: str
     rejects: str
@@ -40,7 +40,7 @@ class PartitionedOutput(NamedTuple):
     def commit(
         self, name: str, rows: pa.Table, rejects: Sequence[Reject], rows_in: int
     ) -> RowCounts:
-        """Write a slice: rejects first, rows last (the mark that the slice is done)."""
+        """Write a partition: rejects first, rows last (the mark that the partition is done)."""
         counts = RowCounts(
             rows_in, rows.num_rows, Counter(str(reject.reason) for reject in rejects)
         )
@@ -53,8 +53,8 @@ class PartitionedOutput(NamedTuple):
         )
         return counts
 
-    def done(self) -> dict[str, RowCounts]:
-        """Return the counts of the slices that are there already."""
+    def completed(self) -> dict[str, RowCounts]:
+        """Return the counts of the partitions that are there already."""
         folder = resolve(self.rows)
         files = list_files(folder, ".parquet")
         counts = map_concurrently(_read_counts, files, folder.filesystem)
@@ -63,13 +63,15 @@ class PartitionedOutput(NamedTuple):
             for file, count in zip(files, counts, strict=True)
         }
 
-    def missing(self, pieces: Sequence[P]) -> tuple[list[P], RowCounts]:
-        """Return the slices that are not there yet, and the counts of the others together."""
-        done = self.done()
-        total = RowCounts.total(done[piece.name] for piece in pieces if piece.name in done)
-        return [piece for piece in pieces if piece.name not in done], total
+    def pending(self, partitions: Sequence[P]) -> tuple[list[P], RowCounts]:
+        """Return the partitions that are not there yet, and the counts of the others together."""
+        done = self.completed()
+        total = RowCounts.total(
+            done[partition.name] for partition in partitions if partition.name in done
+        )
+        return [partition for partition in partitions if partition.name not in done], total
 
-    def sweep(self) -> None:
+    def remove_temporaries(self) -> None:
         """Delete temporary files of rows and rejects that killed workers left.
 
         Those of the lock and of the record, which may be in the same folder, stay: their writer lives.

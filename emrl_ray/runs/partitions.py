@@ -1,4 +1,4 @@
-"""The slices of a Parquet table: which there are, and their rows."""
+"""The partitions of a Parquet table: which there are, and their rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RowPartition(NamedTuple):
     start: int
     stop: int
     first_row: int
-    """Position of the slice's first row in the whole table."""
+    """Position of the partition's first row in the whole table."""
 
 
 def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowPartition]:
-    """Return the slices of a Parquet table, in order.
+    """Return the partitions of a Parquet table, in order.
 
     Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
     atoms together are so much smaller that on average they have no more. Raises ValueError, in
@@ -37,7 +37,7 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
     files = table_files(table)
     footers = list(map_concurrently(read_footer, files, files[0].filesystem))
     _check_alike(files, footers)
-    slices: list[RowPartition] = []
+    partitions: list[RowPartition] = []
     first_row = 0
     for file, metadata in zip(files, footers, strict=True):
         uri = _uri(table, file)
@@ -47,15 +47,15 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
             step = max(1, min(most_rows, math.ceil(rows / parts)))
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
-                name = f"slice-{len(slices):06d}"
-                slices.append(RowPartition(name, uri, group, start, stop, first_row + start))
+                name = f"slice-{len(partitions):06d}"
+                partitions.append(RowPartition(name, uri, group, start, stop, first_row + start))
             first_row += rows
-    return slices
+    return partitions
 
 
-def rows_in(slices: Iterable[RowPartition]) -> int:
-    """Return how many rows the slices have together."""
-    return sum(piece.stop - piece.start for piece in slices)
+def rows_in(partitions: Iterable[RowPartition]) -> int:
+    """Return how many rows the partitions have together."""
+    return sum(partition.stop - partition.start for partition in partitions)
 
 
 def _atoms(group: pq.RowGroupMetaData) -> int:
@@ -84,27 +84,27 @@ def _uri(table: str, file: Location) -> str:
     return f"{uri.split('://')[0]}://{file.path}{question}{query}"
 
 
-def read_partition(piece: RowPartition) -> pa.Table:
-    """Return the rows of a slice, all columns."""
-    place = resolve(piece.file)
+def read_partition(partition: RowPartition) -> pa.Table:
+    """Return the rows of a partition, all columns."""
+    place = resolve(partition.file)
     with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
-        group = parquet.read_row_group(piece.row_group)
-    return group.slice(piece.start, piece.stop - piece.start)
+        group = parquet.read_row_group(partition.row_group)
+    return group.slice(partition.start, partition.stop - partition.start)
 
 
 def iter_partition(
-    piece: RowPartition, columns: Sequence[str], rows: int
+    partition: RowPartition, columns: Sequence[str], rows: int
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the rows of a slice, some columns, at most `rows` at a time.
+    """Yield the rows of a partition, some columns, at most `rows` at a time.
 
     With each part comes the position of its first row in the whole table.
     """
-    place = resolve(piece.file)
+    place = resolve(partition.file)
     with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
         at = 0  # row of the row group
-        for batch in parquet.iter_batches(rows, [piece.row_group], list(columns)):
-            first, last = max(at, piece.start), min(at + batch.num_rows, piece.stop)
+        for batch in parquet.iter_batches(rows, [partition.row_group], list(columns)):
+            first, last = max(at, partition.start), min(at + batch.num_rows, partition.stop)
             if first < last:
                 part = batch.slice(first - at, last - first)
-                yield piece.first_row + first - piece.start, pa.Table.from_batches([part])
+                yield partition.first_row + first - partition.start, pa.Table.from_batches([part])
             at += batch.num_rows

@@ -10,10 +10,10 @@ SECONDS_BETWEEN_LINES = 2.0
 
 
 class Progress:
-    """Prints lines such as ``screen: 9/27 slices, 36,864 crystals, 3,410 crystals/s, 22 s left``.
+    """Prints lines such as ``screen: 9/27 partitions, 36,864 crystals, 3,410 crystals/s, 22 s left``.
 
     It is called as `local_runner.complete` calls its `progress`: first with what earlier calls did.
-    Rate and time left are those since the first slice was done, so without the start of workers.
+    Rate and time left are those since the first partition was done, so without the start of workers.
     """
 
     def __init__(self, verb: str, unit: str = "crystals") -> None:
@@ -28,7 +28,7 @@ class Progress:
         self.calls += 1
         if self.calls == 1:
             resumed = f", {finished:,} of them done by an earlier call" if finished else ""
-            self._say(f"{planned:,} {'slice' if planned == 1 else 'slices'}{resumed}")
+            self._say(f"{planned:,} {'partition' if planned == 1 else 'partitions'}{resumed}")
         elif self.calls == 2:
             self.base = finished, counts.rows_in
             self.began = time.monotonic()
@@ -43,7 +43,7 @@ class Progress:
             )
 
     def _done(self, finished: int, planned: int, counts: RowCounts) -> str:
-        return f"{finished:,}/{planned:,} slices, {counts.rows_in:,} {self.unit}"
+        return f"{finished:,}/{planned:,} partitions, {counts.rows_in:,} {self.unit}"
 
     def _say(self, text: str) -> None:
         self.printed = time.monotonic()

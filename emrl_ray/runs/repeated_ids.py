@@ -1,4 +1,4 @@
-"""Ids that are used twice in a table: what no slice can see is settled when all are there."""
+"""Ids that are used twice in a table: what no partition can see is settled when all are there."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ N = TypeVar("N", bound=Named)
 
 
 def reject_duplicate_ids(
-    pieces: Sequence[N], output: PartitionedOutput, source_of: Callable[[N, str], str]
+    partitions: Sequence[N], output: PartitionedOutput, source_of: Callable[[N, str], str]
 ) -> pa.ChunkedArray:
-    """Reject crystals whose id an earlier one has, in the order of the slices; return all ids.
+    """Reject crystals whose id an earlier one has, in the order of the partitions; return all ids.
 
-    `source_of` tells where the crystal of an id in a slice came from.
+    `source_of` tells where the crystal of an id in a partition came from.
 
-    A slice that has any is committed anew: rejects, then rows. Killed between the two, the next
+    A partition that has any is committed anew: rejects, then rows. Killed between the two, the next
     call finds the same rows and comes to the same rejects.
     """
     folder = resolve(output.rows)
-    files = [folder / f"{piece.name}.parquet" for piece in pieces]
+    files = [folder / f"{partition.name}.parquet" for partition in partitions]
     columns = list(map_concurrently(_read_ids, files, folder.filesystem))
     flags = duplicated(columns)
-    counts = output.done() if any(flag.any() for flag in flags) else {}
-    for piece, file, flag in zip(pieces, files, flags, strict=True):
+    counts = output.completed() if any(flag.any() for flag in flags) else {}
+    for partition, file, flag in zip(partitions, files, flags, strict=True):
         if flag.any():
             rows = pq.read_table(file.path, filesystem=file.filesystem)
             rejects = _with_repeated(
                 rows.column("id").filter(pa.array(flag)),
                 resolve(output.rejects) / file.name,
-                partial(source_of, piece),
+                partial(source_of, partition),
             )
-            rows_in = counts[piece.name].rows_in
-            output.commit(piece.name, rows.filter(pa.array(~flag)), rejects, rows_in)
+            rows_in = counts[partition.name].rows_in
+            output.commit(partition.name, rows.filter(pa.array(~flag)), rejects, rows_in)
     return pa.chunked_array(columns, pa.string())
 
 
@@ -54,7 +54,7 @@ def _read_ids(file: Location) -> pa.Array:
 def _with_repeated(
     ids: pa.ChunkedArray, file: Location, source_of: Callable[[str], str]
 ) -> list[Reject]:
-    """Return the rejects of a slice, those in its file and those of its repeated ids."""
+    """Return the rejects of a partition, those in its file and those of its repeated ids."""
     now = [
         Reject(
             row_id,

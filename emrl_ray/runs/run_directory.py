@@ -66,7 +66,7 @@ class RunDirectory(NamedTuple):
     """Name of the file in the folder that holds all of this."""
     called: Mapping[str, str] = {}
     """What the user calls options and inputs whose names in the record are others."""
-    remedy: str = HINT
+    hint: str = HINT
     """What to do about a folder of other arguments."""
 
     @property
@@ -75,7 +75,7 @@ class RunDirectory(NamedTuple):
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
     @contextmanager
-    def held(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
+    def locked(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
         """Context: the folder is one that this job may write to, and no other call writes to it.
 
         Raises UserError as `check` does, and LockedError as `FolderLock` does.
@@ -84,7 +84,7 @@ class RunDirectory(NamedTuple):
         with FolderLock(self.folder, self.verb):
             yield
 
-    def open(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
+    def claim(self, overwrite: bool, besides: Collection[str] = ()) -> bool:
         """Return whether an earlier call goes on; else make the folder this job's own.
 
         With `overwrite` what an earlier call left is deleted, `besides` some names, and nothing
@@ -128,7 +128,7 @@ class RunDirectory(NamedTuple):
         if differing and not overwrite:
             raise UserError(
                 f"{self.folder.path} holds a run with other arguments "
-                f"({'; '.join(differing)}): {self.remedy}"
+                f"({'; '.join(differing)}): {self.hint}"
             )
 
     def _content(self) -> dict[str, Any]:
@@ -139,14 +139,14 @@ class RunDirectory(NamedTuple):
 
 
 def is_finished(folder: Location, output: PartitionedOutput) -> bool:
-    """Return whether an earlier call wrote all slices of a table, as many as its manifest says.
+    """Return whether an earlier call wrote all partitions of a table, as many as its manifest says.
 
-    A manifest without all slices is not valid, and is deleted.
+    A manifest without all partitions is not valid, and is deleted.
     """
     manifest = folder / MANIFEST
     if not manifest.exists():
         return False
-    if read_json(manifest).get("slices") == len(output.done()):
+    if read_json(manifest).get("slices") == len(output.completed()):
         return True
     remove(manifest)
     return False

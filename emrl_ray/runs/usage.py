@@ -24,7 +24,7 @@ class ResourceUsage:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.slices = 0
+        self.partitions = 0
         self.crystals = 0
         self.worker_seconds = 0.0
         self.workers: dict[str, int] = {}
@@ -35,8 +35,8 @@ class ResourceUsage:
         return timed(self.seconds, stage)
 
     def observe(self, report: PartitionReport) -> None:
-        """Note what a slice took."""
-        self.slices += 1
+        """Note what a partition took."""
+        self.partitions += 1
         self.crystals += report.counts.rows_in
         self.worker_seconds += report.seconds
         self.workers[report.worker] = report.peak_memory

@@ -23,7 +23,7 @@ from tests.support.processes import ScreenCall, assert_same, noted
 pytestmark = pytest.mark.slow
 
 ROWS = 5_000
-"""Crystals of the library; slices have four."""
+"""Crystals of the library; partitions have four."""
 KILLS = 3
 """At most, in a run."""
 BETWEEN = (10.0, 25.0)

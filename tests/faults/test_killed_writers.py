@@ -44,7 +44,7 @@ def killed_before(moves_to: str, call: str, arguments: list[Any], folder: Path) 
 
 
 def commit_slice(folder: str) -> None:
-    """Commit rows and a reject of a slice."""
+    """Commit rows and a reject of a partition."""
     reject = Reject("bad", "", Stage.READ, RejectReason.EMPTY)
     _output(folder).commit("slice-0", pa.table({"id": ["a", "b"]}), [reject], 3)
 
@@ -61,12 +61,12 @@ def test_a_slice_that_was_written_and_not_moved_is_not_there(tmp_path, moves_to,
     (aside,) = (file for file in folder.iterdir() if file.name.startswith(".slice-0"))
     assert aside.stat().st_size > 0
     assert len(list_files(resolve(output.rejects))) == moved
-    assert output.done() == {}
+    assert output.completed() == {}
 
     commit_slice(str(tmp_path))
-    output.sweep()
+    output.remove_temporaries()
     assert not aside.exists()
-    assert output.done()["slice-0"].balanced
+    assert output.completed()["slice-0"].balanced
     assert read_table(output.rows).column("id").to_pylist() == ["a", "b"]
     assert read_table(output.rejects).num_rows == 1
 

@@ -58,11 +58,11 @@ def undisturbed(place: Path) -> Path:
 
 
 def killed_screen(place: Path, out: str) -> dict[str, int]:
-    """Start a screen and kill it; return the slices that it left, with the times when they were written."""
+    """Start a screen and kill it; return the partitions that it left, with the times when they were written."""
     call = ScreenCall(screening(place, out))
     call.until(5)
     call.kill()
-    survivors = {file.name: file.stat().st_mtime_ns for file in call.slices()}
+    survivors = {file.name: file.stat().st_mtime_ns for file in call.partitions()}
     assert 5 <= len(survivors) < ROWS / BLOCK_ROWS
     assert not (place / out / "manifest.json").exists()
     return survivors
@@ -123,7 +123,10 @@ def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(tmp_path, cap
     capsys.readouterr()
     counts = ingest(IngestConfig(out=str(out), **options)).counts
     assert (counts.rows_in, counts.rows_out) == (FILES, FILES)
-    assert f"60 slices, {len(survivors)} of them done by an earlier call" in capsys.readouterr().out
+    assert (
+        f"60 partitions, {len(survivors)} of them done by an earlier call"
+        in capsys.readouterr().out
+    )
     assert {file: file.stat().st_mtime_ns for file in survivors} == survivors
     whole, found = contents(tmp_path / "whole"), contents(out)
     differing = {name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name)}

@@ -101,8 +101,8 @@ def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(bucket, addre
 
     assert (counts.rows_in, counts.rows_out) == (FILES, FILES)
     said = capsys.readouterr().out
-    (done,) = re.findall(rf"{FILES} slices, (\d+) of them done by an earlier call", said)
-    assert len(survivors) <= int(done) < FILES  # a worker may end a slice after its driver
+    (done,) = re.findall(rf"{FILES} partitions, (\d+) of them done by an earlier call", said)
+    assert len(survivors) <= int(done) < FILES  # a worker may end a partition after its driver
     assert survivors.items() <= bucket.contents("crystals/slice-").items()
     assert read_table(options["out"]).column("id").to_pylist() == ids
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a screen, its slices are those of an undisturbed run, byte by byte."""
+"""Whatever happens to a screen, its partitions are those of an undisturbed run, byte by byte."""
 
 from __future__ import annotations
 

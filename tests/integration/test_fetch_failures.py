@@ -123,7 +123,7 @@ def test_after_the_last_try_what_came_stays_and_the_same_command_goes_on(
         f"emrl-ray fetch: {mp_server.url}/materials/summary/: 500 Internal Server"
     )
     assert (
-        f"after 3 tries; what came until then, 3 slices, is in {out}, and the same command goes on"
+        f"after 3 tries; what came until then, 3 partitions, is in {out}, and the same command goes on"
         in said
     )
     assert said.count("\n") == 1

@@ -145,7 +145,7 @@ def test_after_the_last_try_what_came_stays_and_the_same_command_goes_on(server,
     assert cli.main(["fetch", *words]) == 2
     said = capsys.readouterr().err
     assert "/optimade/v1/structures: a malformed answer (" in said
-    assert said.endswith(f"until then, 2 slices, is in {out}, and the same command goes on\n")
+    assert said.endswith(f"until then, 2 partitions, is in {out}, and the same command goes on\n")
     server.faults = lambda number, path: None
     server.requests.clear()
     assert cli.main(["fetch", *words]) == 0
@@ -205,7 +205,9 @@ def test_an_answer_of_another_form_is_asked_for_again(server, tmp_path, changes,
         return status, content | (changes if query.get("page_offset") == "20" else {})
 
     server.answer = answer
-    with pytest.raises(ConnectionError, match=rf"{said}.*, after 3 tries; what came .* 2 slices"):
+    with pytest.raises(
+        ConnectionError, match=rf"{said}.*, after 3 tries; what came .* 2 partitions"
+    ):
         fetched(server, tmp_path / "out", attempts=3)
     assert server.asked("page_offset") == ["10", "20", "20", "20"]
     assert not (tmp_path / "out" / "_manifest.json").exists()

@@ -121,12 +121,12 @@ def delivered(tmp_path: Path, name: str, rows: int) -> None:
 
 
 def stopped_half_way(head: str, config: Path, night: Path) -> dict[Path, int]:
-    """Submit a night and stop its job; return its slices, with the times when they were written."""
+    """Submit a night and stop its job; return its partitions, with the times when they were written."""
     client = submission(head, "jobs/nightly.py", config)
     end = time.monotonic() + 300
     while len(slices_of(night / "screen")) < 10:
         assert client.poll() is None, client.communicate()[0]
-        assert time.monotonic() < end, "no slices appeared"
+        assert time.monotonic() < end, "no partitions appeared"
         time.sleep(PAUSE)
     stopping = [BIN / "ray", "job", "stop", "--address", head, config.stem]
     subprocess.run(stopping, env=ENVIRONMENT, check=True, capture_output=True, timeout=120)

@@ -224,9 +224,9 @@ def test_an_endpoint_is_no_part_of_a_folders_name(option, bucket, model, library
 
 def test_slices_of_a_table_keep_what_its_address_tells(bucket, library):
     region = f"{library}?region=us-east-1"
-    names = {piece.file for piece in plan_rows(region, 100)}
+    names = {partition.file for partition in plan_rows(region, 100)}
     assert names == {bucket.uri("library/part-0.parquet?region=us-east-1")}
-    assert sum(read_partition(piece).num_rows for piece in plan_rows(region, 100)) == ROWS
+    assert sum(read_partition(partition).num_rows for partition in plan_rows(region, 100)) == ROWS
 
 
 def test_options_may_stand_in_the_bucket(bucket, model, library, capsys):
@@ -242,8 +242,8 @@ def test_overwriting_deletes_what_a_verb_wrote_and_nothing_else(bucket):
         bucket.put(f"mine/{key}", b'{"verb": "screen", "inputs": {}}')
     job = RunDirectory("screen", resolve(bucket.uri("mine")), {"top": 5}, {}, "run.json")
     with pytest.raises(UserError, match="other arguments"):
-        job.open(overwrite=False)
-    job.open(overwrite=True)
+        job.claim(overwrite=False)
+    job.claim(overwrite=True)
     assert bucket.keys("mine/") == ["mine/notes.txt", "mine/run.json"]
     assert json.loads(bucket.get("mine/run.json"))["top"] == 5
 

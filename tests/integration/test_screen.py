@@ -52,8 +52,8 @@ def test_overwriting_another_run_gives_the_same_bytes_with_other_workers(
     shutil.copytree(run, other)
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"head": "boosted"}))
-    slices = slices_of(other)
-    shutil.copy(slices[0], slices[-1])
+    partitions = slices_of(other)
+    shutil.copy(partitions[0], partitions[-1])
     screen(replace(config, out=str(other), workers=2, overwrite=True))
     assert_same(other, run, library)
     manifests = [json.loads((each / "manifest.json").read_text()) for each in (other, run)]

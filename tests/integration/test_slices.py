@@ -1,4 +1,4 @@
-"""Slices are computed whole or not at all, wherever a worker dies."""
+"""Partitions are computed whole or not at all, wherever a worker dies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from emrl_ray.runs.partitions import plan_rows, read_partition
 
 
 class Piece(NamedTuple):
-    """A slice of `rows` rows."""
+    """A partition of `rows` rows."""
 
     name: str
     rows: int
@@ -39,29 +39,29 @@ class Worker:
     def __init__(self, output: PartitionedOutput, deadly: dict[str, str]) -> None:
         self.output, self.deadly = output, deadly
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        marker = Path(self.deadly.get(piece.name, "/nowhere"))
+    def __call__(self, partition: Piece) -> RowCounts:
+        marker = Path(self.deadly.get(partition.name, "/nowhere"))
         if marker.exists():
             marker.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        rows = pa.table({"id": [f"{piece.name}-{row}" for row in range(piece.rows)]})
-        reject = Reject(f"{piece.name}-bad", "", Stage.READ, RejectReason.EMPTY)
-        return self.output.commit(piece.name, rows, [reject], piece.rows + 1)
+        rows = pa.table({"id": [f"{partition.name}-{row}" for row in range(partition.rows)]})
+        reject = Reject(f"{partition.name}-bad", "", Stage.READ, RejectReason.EMPTY)
+        return self.output.commit(partition.name, rows, [reject], partition.rows + 1)
 
 
 class Poisoned(Worker):
     """Dies at piece p1 every time."""
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        if piece.name == "p1":
+    def __call__(self, partition: Piece) -> RowCounts:
+        if partition.name == "p1":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(piece)
+        return super().__call__(partition)
 
 
 class Faulty(Worker):
     """Raises at every piece."""
 
-    def __call__(self, piece: Piece) -> RowCounts:
+    def __call__(self, partition: Piece) -> RowCounts:
         raise KeyError("no such thing")
 
 
@@ -82,10 +82,12 @@ def test_a_plan_covers_every_row_once_and_in_order(tmp_path):
             row_group_size=10,
         )
     plan = plan_rows(str(tmp_path), 4)
-    assert [piece.name for piece in plan] == [f"slice-{index:06d}" for index in range(11)]
-    values = [value for piece in plan for value in read_partition(piece).column("x").to_pylist()]
+    assert [partition.name for partition in plan] == [f"slice-{index:06d}" for index in range(11)]
+    values = [
+        value for partition in plan for value in read_partition(partition).column("x").to_pylist()
+    ]
     assert values == read_table(str(tmp_path)).column("x").to_pylist()
-    starts = [piece.first_row for piece in plan]
+    starts = [partition.first_row for partition in plan]
     assert starts == [0, 4, 8, 10, 14, 18, 20, 24, 28, 30, 34]
 
 
@@ -94,18 +96,29 @@ def test_slices_of_large_crystals_are_smaller(tmp_path):
     numbers = pa.array([[8] * count for count in atoms], pa.list_(pa.uint8()))
     pq.write_table(pa.table({"atomic_numbers": numbers}), tmp_path / "t.parquet", row_group_size=10)
     plan = plan_rows(str(tmp_path), 8, most_atoms=100)
-    assert [piece.stop - piece.start for piece in plan] == [8, 2, 8, 2, 2, 2, 2, 2, 2, 1]
-    assert [piece.first_row for piece in plan] == [0, 8, 10, 18, 20, 22, 24, 26, 28, 30]
+    assert [partition.stop - partition.start for partition in plan] == [
+        8,
+        2,
+        8,
+        2,
+        2,
+        2,
+        2,
+        2,
+        2,
+        1,
+    ]
+    assert [partition.first_row for partition in plan] == [0, 8, 10, 18, 20, 22, 24, 26, 28, 30]
 
 
 def test_a_commit_leaves_counts_and_no_leftovers(output):
     counts = Worker(output, {})(PIECES[0])
     assert counts.balanced
-    assert output.done() == {"p0": counts}
+    assert output.completed() == {"p0": counts}
     leftover = resolve(output.rows) / ".p1.parquet.0123abcd"
     Path(leftover.path).write_bytes(b"half")
-    assert output.done() == {"p0": counts}
-    output.sweep()
+    assert output.completed() == {"p0": counts}
+    output.remove_temporaries()
     assert not leftover.exists()
 
 
@@ -141,13 +154,13 @@ def test_only_missing_slices_are_computed_and_a_killed_worker_is_replaced(
 def test_a_slice_that_kills_every_worker_is_named_after_all_others_are_done(ray_session, output):
     with pytest.raises(RuntimeError, match=r"^p1: a worker died 4 times on it"):
         run_partitions_on_ray(PIECES, output, Poisoned, (output, {}), workers=1)
-    assert sorted(output.done()) == ["p0", "p2", "p3"]
+    assert sorted(output.completed()) == ["p0", "p2", "p3"]
 
 
 def test_an_exception_in_a_worker_ends_the_job_with_its_traceback(ray_session, output):
     with pytest.raises(RuntimeError, match=r"p0 failed(.|\n)*KeyError: 'no such thing'"):
         run_partitions_on_ray(PIECES[:1], output, Faulty, (output, {}), workers=1)
-    assert output.done() == {}
+    assert output.completed() == {}
 
 
 class Unbuildable(Worker):
@@ -160,8 +173,8 @@ class Unbuildable(Worker):
 class Careless(Worker):
     """Forgets a row."""
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        return self.output.commit(piece.name, pa.table({"id": ["one"]}), [], 2)
+    def __call__(self, partition: Piece) -> RowCounts:
+        return self.output.commit(partition.name, pa.table({"id": ["one"]}), [], 2)
 
 
 def test_a_store_that_fails_while_a_worker_is_made_is_told_in_one_line(ray_session, output):

@@ -52,9 +52,9 @@ def test_coordinates_that_are_no_numbers_are_a_reject_without_a_warning(tmp_path
 def test_a_cif_with_thousands_of_operations_is_a_reject():
     shifts = product(range(24), repeat=3)
     listed = [f"x+{i}/24,y+{j}/24,z+{k}/24" for i, j, k in islice(shifts, MAX_OPERATIONS + 1)]
-    (flaw,) = read_document(cif(["Na1 Na 0 0 0 1"], operations(*listed)).encode(), Format.CIF)
-    assert flaw.reason is RejectReason.UNREADABLE
-    assert "symmetry operations" in flaw.detail
+    (failure,) = read_document(cif(["Na1 Na 0 0 0 1"], operations(*listed)).encode(), Format.CIF)
+    assert failure.reason is RejectReason.UNREADABLE
+    assert "symmetry operations" in failure.detail
     (crystal,) = read_document(
         cif(["Na1 Na 0 0 0 1"], operations(*["x,y,z"] * 5000)).encode(), Format.CIF
     )

@@ -23,7 +23,7 @@ class Kill(NamedTuple):
     seconds: float
     """Since the first call."""
     victim: str
-    slices: int
+    partitions: int
     """That were there."""
 
 
@@ -46,8 +46,8 @@ def after(seconds: float) -> Moment:
 
 
 def at_slices(count: int) -> Moment:
-    """Return the moment when so many slices are there."""
-    return lambda call: call.reaches(lambda: len(call.slices()) >= count)
+    """Return the moment when so many partitions are there."""
+    return lambda call: call.reaches(lambda: len(call.partitions()) >= count)
 
 
 def survive(
@@ -64,7 +64,7 @@ def survive(
         victim = draws.choice(VICTIMS)
         if not moment(call):
             break
-        kill = Kill(round(time.monotonic() - began, 1), victim, len(call.slices()))
+        kill = Kill(round(time.monotonic() - began, 1), victim, len(call.partitions()))
         if victim == "driver":
             call.kill()
             call, calls = ScreenCall(options), calls + 1
@@ -85,7 +85,7 @@ def _replace_a_node(cluster: Any, draws: random.Random) -> None:
 
 
 def _kill_a_worker(cluster: Any, draws: random.Random) -> bool:
-    """SIGKILL a process that computes slices, if there is one; return whether there was."""
+    """SIGKILL a process that computes partitions, if there is one; return whether there was."""
     workers = slice_workers(*cluster.worker_nodes)
     if not workers:  # between two calls there is none
         return False

@@ -33,7 +33,7 @@ def add_node(cluster: Any, cpus: int = 2) -> Any:
 
 
 def slice_workers(*nodes: Any) -> list[psutil.Process]:
-    """Return the processes of nodes that compute slices."""
+    """Return the processes of nodes that compute partitions."""
     return [worker for node in nodes for worker in _workers(node, "MapWorker")]
 
 

@@ -120,7 +120,7 @@ def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: 
     columns = columns or CsvColumns()
     plan = plan_partitions(listing, str(tmp_path / "staged"), files_per_slice, columns)
     loader = Loader(plan.columns, ValidationLimits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
-    loaded = [loader(piece) for piece in plan.slices]
+    loaded = [loader(partition) for partition in plan.partitions]
     for part in loaded:
         assert part.rows_in == part.crystals.num_rows + len(part.rejects)
     crystals = pa.concat_tables(

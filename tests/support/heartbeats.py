@@ -18,7 +18,7 @@ def sweep_beside_a_beat(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     output, sweeps, beat = PartitionedOutput(folder, f"{folder}/_rejects"), 0, 0
     with FolderLock(resolve(folder), "featurize") as held:
         while sweeps < SWEEPS or beat < BEATS:
-            output.sweep()
+            output.remove_temporaries()
             sweeps += 1
             if sweeps % 10 == 0:
                 beat = (held._read() or {"beat": beat})["beat"]

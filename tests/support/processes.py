@@ -101,17 +101,17 @@ class ScreenCall(Call):
 
     verb = "screen"
 
-    def until(self, slices: int) -> None:
-        """Return once so many slices are there."""
-        self.until_reached(lambda: len(self.slices()) >= slices)
+    def until(self, partitions: int) -> None:
+        """Return once so many partitions are there."""
+        self.until_reached(lambda: len(self.partitions()) >= partitions)
 
-    def slices(self) -> list[Path]:
+    def partitions(self) -> list[Path]:
         """Return the prediction files that are there."""
         return slices_of(self.out)
 
     def progress(self) -> float:
-        """Return the number of slices that are there."""
-        return len(self.slices())
+        """Return the number of partitions that are there."""
+        return len(self.partitions())
 
 
 class TrainCall(Call):

@@ -76,7 +76,7 @@ def call(name: str, out: str) -> int:
 
 @contextlib.contextmanager
 def interrupted_after(kept: int) -> Iterator[None]:
-    """Context: Ctrl-C is pressed after so many slices, or checkpoints, have been written."""
+    """Context: Ctrl-C is pressed after so many partitions, or checkpoints, have been written."""
     written = 0
 
     def wrap(function: Any) -> Any:

@@ -26,8 +26,8 @@ ROWS = {
 }
 """Folder below that of a command that holds its rows."""
 SAYS = {
-    "library": "5 slices, 5 of them done by an earlier call",
-    "featurize": "5 slices, 5 of them done by an earlier call",
+    "library": "5 partitions, 5 of them done by an earlier call",
+    "featurize": "5 partitions, 5 of them done by an earlier call",
     "nightly": "2026-01-01 is over",
 }
 """What a command says of its finished folder, where that is not that nothing is to do."""

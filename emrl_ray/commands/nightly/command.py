@@ -58,9 +58,9 @@ def nightly(config: NightlyConfig) -> NightlyResult:
     is noted in summary.json.
     """
     night = tonight(config)
-    job = run_directory_of(config, steps_of(config, night).screen)
-    with job.held(False):
-        job.open(False)
+    directory = run_directory_of(config, steps_of(config, night).screen)
+    with directory.locked(False):
+        directory.claim(False)
         nights = nightly_runs(night.out)
         if _had_nothing_new(night, nights):
             return _over(night)
@@ -187,8 +187,8 @@ def _ingested(steps: Steps, night: NightlyRun, files: Listing) -> RowCounts:
     """Read the files of a night, unless that is done, and return what became of the crystals."""
     if _is_read(night):  # the files may be gone since
         return RowCounts.of(read_json(resolve(night.crystals) / MANIFEST)["counts"])
-    remedy = f"delete {night.crystals}, and the night is read anew"
-    return ingest_files(steps.ingest, files, remedy).counts
+    hint = f"delete {night.crystals}, and the night is read anew"
+    return ingest_files(steps.ingest, files, hint).counts
 
 
 def _last_screened(before: Sequence[NightlyRun]) -> NightlyRun | None:

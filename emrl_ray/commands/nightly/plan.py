@@ -55,7 +55,7 @@ def run_directory_of(config: NightlyConfig, screen: ScreenConfig) -> RunDirector
         kept,
         fingerprints(objectives_of(screen)),
         called=called(screen),
-        remedy="all nights of a folder are screened alike; use another --out",
+        hint="all nights of a folder are screened alike; use another --out",
     )
 
 

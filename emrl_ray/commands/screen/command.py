@@ -1,6 +1,6 @@
 """Screen a library: predict every candidate, rank, and write a shortlist.
 
-Slices of the library go to one worker here, or to many on Ray, that hold the model; each slice's predictions and
+Partitions of the library go to one worker here, or to many on Ray, that hold the model; each partition's predictions and
 rejects are committed on their own. The shortlist is drawn from the committed files, and the
 manifest, written last, makes the run valid.
 """
@@ -66,8 +66,8 @@ def screen(config: ScreenConfig) -> ScreenResult:
     usage = ResourceUsage()
     with usage.timed("prepare"):
         plan = prepare(config)
-    with plan.job.held(config.overwrite):
-        plan.job.open(config.overwrite)
+    with plan.directory.locked(config.overwrite):
+        plan.directory.claim(config.overwrite)
         if plan.run.manifest.exists():
             return _finished(config, plan)
         return _screen(config, plan, usage)
@@ -89,21 +89,21 @@ def _finished(config: ScreenConfig, plan: ScreenPlan) -> ScreenResult:
 def _screen(config: ScreenConfig, plan: ScreenPlan, usage: ResourceUsage) -> ScreenResult:
     """Compute what the run's folder, which is ours, does not have yet."""
     run = plan.run
-    engine = choose_engine("screen", config, rows_in(plan.pieces))
+    engine = choose_engine("screen", config, rows_in(plan.partitions))
     with usage.timed("start"):
         start(engine, config.address)
     with usage.timed("predict"):
         counts = run_partitions(
             engine,
             config,
-            plan.pieces,
+            plan.partitions,
             run.output,
             ScreenWorker,
             (config, plan.objectives, plan.filters, run.output),
             progress=Progress("screen"),
             observe=usage.observe,
         )
-    _check_rows(counts, plan.pieces)
+    _check_rows(counts, plan.partitions)
     with usage.timed("rank"):
         files = list_files(resolve(run.output.rows), ".parquet")
         ranking = ranking_of(config)
@@ -114,7 +114,7 @@ def _screen(config: ScreenConfig, plan: ScreenPlan, usage: ResourceUsage) -> Scr
     with usage.timed("write"):
         table = with_supply_risk(found.table) if config.supply else found.table
         write_shortlist(table, run.folder)
-        run.output.sweep()
+        run.output.remove_temporaries()
         _fill_table(config, plan)
     manifest = describe(config, plan, engine, usage, counts, found)
     write_json(manifest, run.manifest)
@@ -124,7 +124,7 @@ def _screen(config: ScreenConfig, plan: ScreenPlan, usage: ResourceUsage) -> Scr
 
 
 class ScreenWorker:
-    """A process of the pool: it holds the model and computes one slice after another."""
+    """A process of the pool: it holds the model and computes one partition after another."""
 
     def __init__(
         self,
@@ -140,17 +140,17 @@ class ScreenWorker:
             models = [Model.load(objective.model, self.threads) for objective in objectives]
             self.screener = Screener(models, objectives, filters, limits, config.confidence)
 
-    def __call__(self, piece: RowPartition) -> RowCounts:
-        """Predict the crystals of a slice and commit what came of them."""
-        crystals = read_partition(piece)
-        check_crystal_schema(crystals.schema, piece.file)
+    def __call__(self, partition: RowPartition) -> RowCounts:
+        """Predict the crystals of a partition and commit what came of them."""
+        crystals = read_partition(partition)
+        check_crystal_schema(crystals.schema, partition.file)
         with limited_threads(self.threads):
-            predictions, rejects = self.screener(crystals, piece.first_row, piece.file)
-        return self.output.commit(piece.name, predictions, rejects, crystals.num_rows)
+            predictions, rejects = self.screener(crystals, partition.first_row, partition.file)
+        return self.output.commit(partition.name, predictions, rejects, crystals.num_rows)
 
 
-def _check_rows(counts: RowCounts, pieces: list[RowPartition]) -> None:
-    rows = rows_in(pieces)
+def _check_rows(counts: RowCounts, partitions: list[RowPartition]) -> None:
+    rows = rows_in(partitions)
     if counts.rows_in != rows:
         raise RuntimeError(
             f"rows were lost: {rows} in the library, but {summary_line('screen', counts)}"

@@ -40,10 +40,10 @@ def describe(
         "engine": engine,
         "objectives": _described(plan.objectives, plan.cards),
         "filters": plan.filters.asked_for,
-        "fingerprints": plan.job.inputs,
+        "fingerprints": plan.directory.inputs,
         "counts": {
-            "slices": len(plan.pieces),
-            "slices_resumed": len(plan.pieces) - usage.slices,
+            "slices": len(plan.partitions),
+            "slices_resumed": len(plan.partitions) - usage.partitions,
             "rows_in": counts.rows_in,
             "predicted": counts.rows_out,
             "rejects": dict(counts.rejects.most_common()),

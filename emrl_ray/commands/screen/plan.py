@@ -1,4 +1,4 @@
-"""What a screen is to do, checked before any work: its models, its slices, and whose its folder is."""
+"""What a screen is to do, checked before any work: its models, its partitions, and whose its folder is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from emrl_ray.screening.screener import Screener, own_columns
 TABLE = "predictions.delta"
 """Folder, in that of a run, of the Delta table with its predictions, if no other is named."""
 MANY_READINGS = 16
-"""Slices of one row group, each of which reads it whole, beyond which this is worth a word."""
+"""Partitions of one row group, each of which reads it whole, beyond which this is worth a word."""
 
 ATOMS_OF_A_SECOND = 400_000
 """Atoms in cells that a CPU predicts in about a second, with intervals, domain and neighbours."""
@@ -59,9 +59,9 @@ class RunFiles(NamedTuple):
 class ScreenPlan(NamedTuple):
     """What is known before any work."""
 
-    job: RunDirectory
+    directory: RunDirectory
     run: RunFiles
-    pieces: list[RowPartition]
+    partitions: list[RowPartition]
     objectives: list[Objective]
     filters: Filters
     first: Model
@@ -83,14 +83,18 @@ def prepare(config: ScreenConfig) -> ScreenPlan:
     refuse_input_as_output(config.out, crystals=config.crystals)
     for each in wanted:
         refuse_input_as_output(config.out, **{each.option: each.model})
-    pieces = _pieces(config)
+    partitions = _partitions(config)
     models = check_models(config, objectives)
     cards = [model.card for model in models]
     inputs = fingerprints(objectives)
     refuse_the_same(objectives, cards, list(inputs.values()))
     inputs["crystals"] = table_fingerprint(config.crystals)
-    job = RunDirectory("screen", run.folder, asdict(config), inputs, "run.json", called(config))
-    plan = ScreenPlan(job, run, pieces, objectives, Filters.of(config), models[0], cards, None)
+    directory = RunDirectory(
+        "screen", run.folder, asdict(config), inputs, "run.json", called(config)
+    )
+    plan = ScreenPlan(
+        directory, run, partitions, objectives, Filters.of(config), models[0], cards, None
+    )
     return plan._replace(table=_table(config, plan, models)) if config.format == "delta" else plan
 
 
@@ -126,23 +130,23 @@ def _table(config: ScreenConfig, plan: ScreenPlan, models: Sequence[Model]) -> D
     table = DeltaSink(
         absolute_uri(config.table or f"{root}/{TABLE}"),
         run_id,
-        plan.job.fingerprint,
+        plan.directory.fingerprint,
         [card.target for card in plan.cards],
     )
-    piece = plan.pieces[0]
+    partition = plan.partitions[0]
     limits = ValidationLimits.of(config)
     screener = Screener(models, plan.objectives, plan.filters, limits, config.confidence)
-    first = read_partition(piece._replace(stop=piece.start + 1))
-    predictions, _ = screener(first, piece.first_row, piece.file)
+    first = read_partition(partition._replace(stop=partition.start + 1))
+    predictions, _ = screener(first, partition.first_row, partition.file)
     table.check(predictions.schema, config.overwrite)
     return table
 
 
-def _pieces(config: ScreenConfig) -> list[RowPartition]:
+def _partitions(config: ScreenConfig) -> list[RowPartition]:
     schema = table_schema(config.crystals)
     check_crystal_schema(schema, config.crystals)
-    pieces = plan_rows(config.crystals, config.block_rows, ATOMS_OF_A_SECOND)
-    if not pieces:
+    partitions = plan_rows(config.crystals, config.block_rows, ATOMS_OF_A_SECOND)
+    if not partitions:
         raise UserError(f"{config.crystals}: the table has no rows")
     if own := own_columns(schema):
         print(
@@ -150,14 +154,16 @@ def _pieces(config: ScreenConfig) -> list[RowPartition]:
             f"out, rename them to keep them: {', '.join(own)}",
             flush=True,
         )
-    readings = max(Counter((piece.file, piece.row_group) for piece in pieces).values())
+    readings = max(
+        Counter((partition.file, partition.row_group) for partition in partitions).values()
+    )
     if readings > MANY_READINGS:
         print(
             f"screen: {config.crystals} has large row groups, each of which is read up to "
             f"{readings} times; a table that `ingest` wrote has small ones and is faster",
             flush=True,
         )
-    return pieces
+    return partitions
 
 
 def option_of(number: int) -> str:

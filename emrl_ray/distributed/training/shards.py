@@ -19,7 +19,7 @@ from emrl_ray.training.trainer import Shard
 class TrainingRows(NamedTuple):
     """Rows of a graphs table with their targets."""
 
-    pieces: list[RowPartition]
+    partitions: list[RowPartition]
     """The whole table."""
     rows: NDArray[np.int64]
     """(n,) their positions in the table, ascending."""
@@ -51,10 +51,10 @@ def read_shard(
     first, last = training.share(rank, world_size)
     rows = training.rows[first:last]
     graphs = GraphStore(most_bytes)
-    for piece in training.pieces:
-        if not len(rows_within(rows, piece.first_row, piece.stop - piece.start)):
+    for partition in training.partitions:
+        if not len(rows_within(rows, partition.first_row, partition.stop - partition.start)):
             continue
-        for start, table in iter_partition(piece, GRAPH_COLUMNS, ROWS_AT_ONCE):
+        for start, table in iter_partition(partition, GRAPH_COLUMNS, ROWS_AT_ONCE):
             chosen = table.take(rows_within(rows, start, table.num_rows))
             graphs.append(select(Graphs.from_table(chosen, cutoff)))
     return Shard(graphs.joined(), training.targets[first:last], first)

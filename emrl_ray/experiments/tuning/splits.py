@@ -64,7 +64,7 @@ def keep_rows_with_pairs(graphs: str, cutoff: float, source: str) -> None:
     `source` is where the crystals come from, for the rejects.
     """
     output = PartitionedOutput(graphs, f"{graphs}/_rejects")
-    counts = output.done()
+    counts = output.completed()
     for file in table_files(graphs):
         table = pq.read_table(file.path, filesystem=file.filesystem)
         lonely = rows_without_pairs(table, cutoff)

@@ -21,7 +21,7 @@ class Communicator(Protocol):
     def gather(self, tensor: Tensor, dim: int) -> Tensor:
         """Return the workers' tensors joined along `dim` by rank; sizes there may differ.
 
-        The gradient of a worker's own part is its slice of the gradient: every worker computes the
+        The gradient of a worker's own part is its partition of the gradient: every worker computes the
         same loss from the whole.
         """
 

@@ -19,7 +19,7 @@ FetchPlan = Mapping[str, Any]
 """What a server said of itself and of the query when a fetch began, as JSON holds it; a later call
 that goes on finds it again. `origin` is where the rows come from: source, version, query."""
 Progress = Callable[[int, int, RowCounts], None]
-"""Called with slices done, slices in all and counts: at the start and after each slice."""
+"""Called with partitions done, partitions in all and counts: at the start and after each partition."""
 
 
 class DatabaseSource(Protocol):
@@ -35,7 +35,7 @@ class DatabaseSource(Protocol):
     def fetch(
         self, plan: FetchPlan, output: PartitionedOutput, progress: Progress
     ) -> Sequence[Named]:
-        """Commit the slices that `output` does not hold yet; return all, in order."""
+        """Commit the partitions that `output` does not hold yet; return all, in order."""
 
 
 def with_origin(table: pa.Table, plan: FetchPlan, **more: str) -> pa.Table:

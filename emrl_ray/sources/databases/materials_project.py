@@ -44,7 +44,7 @@ class Line(NamedTuple):
     text: str
     id: str | None
     """In the client's form; None if it is not asked for."""
-    flaw: ParseFailure | None = None
+    failure: ParseFailure | None = None
     """Why it is not."""
 
 
@@ -131,7 +131,7 @@ class MaterialsProject:
             RejectReason.UNKNOWN_ID, f"version {version} of the database has no such id"
         )
         rejects = [
-            (line.flaw or unknown).reject(line.text, str(self.config.ids), Stage.READ)
+            (line.failure or unknown).reject(line.text, str(self.config.ids), Stage.READ)
             for line in lines.lines
             if line.id not in found
         ]

@@ -1,6 +1,6 @@
 """An OPTIMADE server as a source: the pages of one filter, each of which names the next.
 
-A link to the next page is the server's own, so pages come one after another, and a slice keeps the
+A link to the next page is the server's own, so pages come one after another, and a partition keeps the
 link that came with it: a fetch that was interrupted goes on from there.
 """
 
@@ -28,7 +28,7 @@ from emrl_ray.sources.databases.retry import RetryPolicy
 from emrl_ray.sources.files.formats.optimade import STRUCTURE_FIELDS
 
 NEXT = "emrl_ray.next"
-"""Key of a slice's metadata: the link to the page after it, empty after the last."""
+"""Key of a partition's metadata: the link to the page after it, empty after the last."""
 
 
 class Page(NamedTuple):
@@ -189,7 +189,7 @@ def _told(meta: dict[str, Any], part: str, name: str) -> str | None:
 
 def _pages_there(output: PartitionedOutput) -> tuple[list[Page], RowCounts]:
     """Return the pages that were committed without a gap from the first on, and their counts."""
-    done = output.done()
+    done = output.completed()
     pages: list[Page] = []
     while (page := Page(f"slice-{len(pages):06d}")).name in done:
         pages.append(page)

@@ -1,4 +1,4 @@
-"""From a slice of files, records or rows to a crystals table, and a reject for all that is none."""
+"""From a partition of files, records or rows to a crystals table, and a reject for all that is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, Reject, RejectReason, Stage
 from emrl_ray.crystals.validation import ValidationLimits, validate
-from emrl_ray.io.archives import ArchiveError, read_span
+from emrl_ray.io.archives import ArchiveError, read_member_bytes
 from emrl_ray.io.paths import location_in
 from emrl_ray.io.text import printable
 from emrl_ray.sources.files.assembling import Row, Rows, as_crystals, geometry, rows_of, with_ids
@@ -39,7 +39,7 @@ HASH_LENGTH = 16
 
 
 class Loaded(NamedTuple):
-    """What a slice holds."""
+    """What a partition holds."""
 
     crystals: pa.Table
     """Crystals table of the valid crystals, with the further columns of the plan."""
@@ -68,7 +68,7 @@ class Content(NamedTuple):
 
 
 class Loader:
-    """Loads slices, with a pool of parsers that it shares among them."""
+    """Loads partitions, with a pool of parsers that it shares among them."""
 
     def __init__(
         self,
@@ -77,22 +77,22 @@ class Loader:
         pool: ParserPool,
         csv_columns: CsvColumns,
     ) -> None:
-        """Make a loader for the slices of one plan; `columns` are those of the plan."""
+        """Make a loader for the partitions of one plan; `columns` are those of the plan."""
         self.columns = columns
         self.limits = limits
         self.pool = pool
         self.csv_columns = csv_columns
 
-    def __call__(self, piece: Partition) -> Loaded:
-        """Return what a slice holds."""
-        if isinstance(piece, TablePartition):
-            table, sources, rejects = self._rows(piece)
-        elif isinstance(piece, RecordPartition):
-            table, sources, rejects = self._parsed(self._records(piece))
-        elif isinstance(piece, DatabasePartition):
-            table, sources, rejects = self._parsed(_database(piece))
+    def __call__(self, partition: Partition) -> Loaded:
+        """Return what a partition holds."""
+        if isinstance(partition, TablePartition):
+            table, sources, rejects = self._rows(partition)
+        elif isinstance(partition, RecordPartition):
+            table, sources, rejects = self._parsed(self._records(partition))
+        elif isinstance(partition, DatabasePartition):
+            table, sources, rejects = self._parsed(_database(partition))
         else:
-            table, sources, rejects = self._parsed(_files(piece))
+            table, sources, rejects = self._parsed(_files(partition))
         good, invalid = validate(table, self.limits, sources)
         return Loaded(
             as_crystals(good, self.columns),
@@ -135,29 +135,33 @@ class Loader:
         detail = f"has columns ({', '.join(unknown)[:100]}): name the file itself to read them"
         return ParseFailure(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
 
-    def _records(self, piece: RecordPartition) -> Iterator[Content]:
-        place = location_in(piece.root, piece.path)
+    def _records(self, partition: RecordPartition) -> Iterator[Content]:
+        place = location_in(partition.root, partition.path)
         with place.filesystem.open_input_file(place.path) as stream:
-            lines = io.BytesIO(stream.read_at(piece.stop - piece.start, piece.start))
-        for number, (_, _, fields) in enumerate(records(lines), piece.first_record):
-            source = f"{piece.path} record {number}"
-            if len(fields) != len(piece.header):
-                flaw = ParseFailure(
+            lines = io.BytesIO(stream.read_at(partition.stop - partition.start, partition.start))
+        for number, (_, _, fields) in enumerate(records(lines), partition.first_record):
+            source = f"{partition.path} record {number}"
+            if len(fields) != len(partition.header):
+                failure = ParseFailure(
                     RejectReason.UNREADABLE,
-                    f"{len(fields)} fields, the header has {len(piece.header)}",
+                    f"{len(fields)} fields, the header has {len(partition.header)}",
                 )
-                yield Content(_hash(fields), source, flaw)
+                yield Content(_hash(fields), source, failure)
                 continue
-            values = dict(zip(piece.header, fields, strict=True))
+            values = dict(zip(partition.header, fields, strict=True))
             text = values.pop(self.csv_columns.cif)
             row_id = printable(values.pop(self.csv_columns.id, "")).strip() or _hash([text])
             document = Document(text.encode("utf-8", "surrogateescape"), Format.CIF)
             yield Content(row_id, source, document, values)
 
-    def _rows(self, piece: TablePartition) -> Rows:
-        place = location_in(piece.root, piece.path)
-        table = read_rows(place, piece.row_group, piece.start, piece.stop, self.csv_columns.id)
-        sources = [f"{piece.path} row {piece.first_row + row}" for row in range(table.num_rows)]
+    def _rows(self, partition: TablePartition) -> Rows:
+        place = location_in(partition.root, partition.path)
+        table = read_rows(
+            place, partition.row_group, partition.start, partition.stop, self.csv_columns.id
+        )
+        sources = [
+            f"{partition.path} row {partition.first_row + row}" for row in range(table.num_rows)
+        ]
         id_column = id_column_of(table, self.csv_columns.id)
         ids = table.column(id_column).cast(pa.string()) if id_column else None
         if not is_optimade(table.schema):
@@ -190,10 +194,10 @@ def _documents(contents: Iterable[Content], sent: list[Content]) -> Iterator[Doc
             sent.append(content)
 
 
-def _files(piece: FilePartition) -> Iterator[Content]:
+def _files(partition: FilePartition) -> Iterator[Content]:
     """Yield the content of files, members of archives and entries; a file is opened once for a run."""
-    around = piece.before, piece.after
-    for (root, path), group in groupby(piece.items, key=lambda item: (item.root, item.path)):
+    around = partition.before, partition.after
+    for (root, path), group in groupby(partition.items, key=lambda item: (item.root, item.path)):
         place, run = location_in(root, path), list(group)
         try:
             stream = cast("Any", place.filesystem.open_input_file(place.path))
@@ -207,17 +211,17 @@ def _files(piece: FilePartition) -> Iterator[Content]:
 
 def _read(stream: IO[bytes], item: Any, before: bytes, after: bytes) -> Document | ParseFailure:
     try:
-        return Document(before + read_span(stream, item.span) + after, item.kind)
+        return Document(before + read_member_bytes(stream, item.span) + after, item.kind)
     except (ArchiveError, OSError) as error:
         return failure_of(error)
 
 
-def _database(piece: DatabasePartition) -> Iterator[Content]:
+def _database(partition: DatabasePartition) -> Iterator[Content]:
     """Yield the addresses of the rows of a database, which a parser reads itself."""
-    stem = id_of(piece.path)
-    for row in piece.rows.to_pylist():
-        document = Document(f"{row} {piece.path}".encode(), Format.ASE_ROW)
-        yield Content(f"{stem}#{row}", f"{piece.path} row {row}", document)
+    stem = id_of(partition.path)
+    for row in partition.rows.to_pylist():
+        document = Document(f"{row} {partition.path}".encode(), Format.ASE_ROW)
+        yield Content(f"{stem}#{row}", f"{partition.path} row {row}", document)
 
 
 def _hashes(table: pa.Table) -> pa.Array:

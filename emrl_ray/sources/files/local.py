@@ -1,4 +1,4 @@
-"""The crystals of any source, slice by slice, for the verbs that run on one machine."""
+"""The crystals of any source, partition by partition, for the verbs that run on one machine."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class CrystalSource(NamedTuple):
         return self.listing.passed_over.count + self.plan.passed_over.count
 
     def load(self, limits: ValidationLimits, threads: int) -> Iterator[Loaded]:
-        """Yield what the slices hold; files are read as `ingest` reads them by default."""
+        """Yield what the partitions hold; files are read as `ingest` reads them by default."""
         with main_hidden(), ParserPool(threads, IngestConfig.timeout, self.plan.kinds) as pool:
             load = Loader(self.columns, limits, pool, self.csv_columns)
-            for piece in self.plan.slices:
-                loaded = load(piece)
+            for partition in self.plan.partitions:
+                loaded = load(partition)
                 assert loaded.rows_in == loaded.crystals.num_rows + len(loaded.rejects)
                 yield loaded
 
@@ -62,6 +62,6 @@ def open_source(source: str, cif_column: str, out: str | None = None) -> Iterato
             raise UserError(f"--out {out}: is among the files to read; give another")
         columns = CsvColumns(cif_column)
         plan = plan_partitions(listing, staging, FILES_PER_PARTITION, columns)
-        if not plan.slices:
+        if not plan.partitions:
             raise UserError(f"{source}: no crystals there")
         yield CrystalSource(listing, plan, columns)

@@ -94,7 +94,7 @@ class ReadError(Exception):
 
     def __init__(self, reason: RejectReason, detail: str = "") -> None:
         super().__init__(detail)
-        self.flaw = ParseFailure(reason, detail)
+        self.failure = ParseFailure(reason, detail)
 
 
 def attempt(
@@ -110,7 +110,7 @@ def attempt(
 def failure_of(error: Exception) -> ParseFailure:
     """Return what an exception in a reader means; what no reader names is unreadable."""
     if isinstance(error, ReadError):
-        return error.flaw
+        return error.failure
     if isinstance(error, np.linalg.LinAlgError):
         return ParseFailure(RejectReason.BAD_CELL, "the cell has no volume")
     if isinstance(error, ArchiveError):

@@ -21,7 +21,7 @@ from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure
 BATCH = 128
 """Documents that are sent to a process together: a trip costs as much as parsing a few of them."""
 BATCH_BYTES = 1 << 20
-"""Size beyond which a party is not made larger."""
+"""Size beyond which a batch is not made larger."""
 GRACE = 30.0
 """Seconds beyond its limit after which a process ends itself, should nobody be left to do so."""
 
@@ -76,25 +76,25 @@ class ParserPool:
     def read(self, documents: Iterable[Document]) -> Iterator[Found]:
         """Yield what each document holds, in order; few of them are in memory at a time."""
         waiting: deque[tuple[list[Document], ProcessFuture]] = deque()
-        for party in _parties(documents):
-            waiting.append((party, self._send(party)))
+        for batch in _batches(documents):
+            waiting.append((batch, self._send(batch)))
             if len(waiting) > self.window:
                 yield from self._receive(*waiting.popleft())
         while waiting:
             yield from self._receive(*waiting.popleft())
 
-    def _send(self, party: Sequence[Document]) -> ProcessFuture:
-        return self.pool.schedule(_read_batch, [party, self.seconds], timeout=self.seconds)
+    def _send(self, batch: Sequence[Document]) -> ProcessFuture:
+        return self.pool.schedule(_read_batch, [batch, self.seconds], timeout=self.seconds)
 
-    def _receive(self, party: list[Document], future: ProcessFuture) -> Iterator[Found]:
-        """Yield what a party holds; if one of them spoils it, each is read again on its own."""
+    def _receive(self, batch: list[Document], future: ProcessFuture) -> Iterator[Found]:
+        """Yield what a batch holds; if one of them spoils it, each is read again on its own."""
         try:
             yield from future.result()
         except (TimeoutError, ProcessExpired) as error:
-            if len(party) == 1:
+            if len(batch) == 1:
                 yield [_flaw(error, self.seconds)]
             else:
-                for document in party:
+                for document in batch:
                     yield from self._receive([document], self._send([document]))
 
 
@@ -119,10 +119,10 @@ def _load(modules: Sequence[str]) -> None:
         importlib.import_module(module)
 
 
-def _read_batch(party: Sequence[Document], seconds: float) -> list[Found]:
+def _read_batch(batch: Sequence[Document], seconds: float) -> list[Found]:
     """Read documents; runs in a process of the pool."""
     signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # not caught: the kernel ends the process
-    found = [read_document(*document) for document in party]
+    found = [read_document(*document) for document in batch]
     signal.setitimer(signal.ITIMER_REAL, 0)
     return found
 
@@ -135,17 +135,17 @@ def _flaw(error: TimeoutError | ProcessExpired, seconds: float) -> ParseFailure:
     return ParseFailure(RejectReason.PARSER_CRASHED, f"the process that read it ended with {how}")
 
 
-def _parties(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    party: list[Document] = []
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
     size = 0
     for document in documents:
-        party.append(document)
+        batch.append(document)
         size += len(document.content)
-        if len(party) == BATCH or size >= BATCH_BYTES:
-            yield party
-            party, size = [], 0
-    if party:
-        yield party
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _parser_modules(kinds: Iterable[Format]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The slices in which sources are read: runs of files, of records, of rows."""
+"""The partitions in which sources are read: runs of files, of records, of rows."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ def item_row(item: Item) -> tuple[str | int, ...]:
     return (*head, start, stored, size, packing.value, checksum)
 
 
-def source_of(piece: Partition, row_id: str) -> str:
-    """Return where the crystal of an id in a slice came from, as far as the plan can tell."""
-    if not isinstance(piece, FilePartition):
-        return piece.path
+def source_of(partition: Partition, row_id: str) -> str:
+    """Return where the crystal of an id in a partition came from, as far as the plan can tell."""
+    if not isinstance(partition, FilePartition):
+        return partition.path
     stem = row_id.rpartition("#")[0] or row_id
     sources: dict[str, str] = {}
     with_ids: dict[str, None] = {}
-    for item in piece.items:
+    for item in partition.items:
         sources.setdefault(item.id, item.source)
         if item.kind in BRINGS_IDS:
             with_ids[item.source] = None

@@ -1,4 +1,4 @@
-"""How sources are cut into slices: files into runs, tables of all kinds into runs of records or rows."""
+"""How sources are cut into partitions: files into runs, tables of all kinds into runs of records or rows."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from emrl_ray.sources.files.partitions import (
 
 BUFFER_BYTES = 1 << 20
 PARTITIONS_PER_ROW_GROUP = 16
-"""At most; a row group is read whole for each of its slices."""
+"""At most; a row group is read whole for each of its partitions."""
 
 
 class IngestPlan(NamedTuple):
     """All that is to be read."""
 
-    slices: list[Partition]
+    partitions: list[Partition]
     columns: pa.Schema
     """Columns beyond those of every crystals table that any of the files has."""
     passed_over: SkippedFiles
@@ -52,18 +52,18 @@ class IngestPlan(NamedTuple):
 
     def most_crystals(self, files_per_slice: int) -> int:
         """Return how many files, records and rows are to be read, a run of CSV records as a full one."""
-        return sum(_length(piece, files_per_slice) for piece in self.slices)
+        return sum(_length(partition, files_per_slice) for partition in self.partitions)
 
     @property
     def kinds(self) -> set[Format]:
         """Formats that have to be parsed."""
         found: set[Format] = set()
-        for piece in self.slices:
-            if isinstance(piece, FilePartition):
-                found |= piece.kinds
-            elif isinstance(piece, RecordPartition):
+        for partition in self.partitions:
+            if isinstance(partition, FilePartition):
+                found |= partition.kinds
+            elif isinstance(partition, RecordPartition):
                 found.add(Format.CIF)
-            elif isinstance(piece, DatabasePartition):
+            elif isinstance(partition, DatabasePartition):
                 found.add(Format.ASE_ROW)
         return found
 
@@ -71,17 +71,17 @@ class IngestPlan(NamedTuple):
 def plan_partitions(
     listing: Listing, staging: str, files_per_slice: int, columns: CsvColumns | None = None
 ) -> IngestPlan:
-    """Return the slices of all files, in order; their names depend on the listing alone.
+    """Return the partitions of all files, in order; their names depend on the listing alone.
 
     Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line,
     for archives and tables that are damaged or not what they should be, and ImportError, with what to
     install, for a database without ASE.
     """
     planner = _Planner(staging, files_per_slice, columns or CsvColumns())
-    slices: list[Partition] = []
-    for piece in planner.pieces(listing.files):
-        slices.append(piece._replace(name=f"slice-{len(slices):06d}"))
-    return IngestPlan(slices, planner.further.schema(), planner.passed_over)
+    partitions: list[Partition] = []
+    for partition in planner.partitions(listing.files):
+        partitions.append(partition._replace(name=f"slice-{len(partitions):06d}"))
+    return IngestPlan(partitions, planner.further.schema(), planner.passed_over)
 
 
 class _Planner:
@@ -95,8 +95,8 @@ class _Planner:
         self.passed_over = SkippedFiles()
         self.run = RowBuffer(ITEM_SCHEMA)
 
-    def pieces(self, files: Iterable[SourceFile]) -> Iterator[Partition]:
-        """Yield the slices, still without names; runs of files go across folders and archives."""
+    def partitions(self, files: Iterable[SourceFile]) -> Iterator[Partition]:
+        """Yield the partitions, still without names; runs of files go across folders and archives."""
         for file in files:
             if isinstance(file.kind, Format):
                 span = Span(0, file.size, file.size)
@@ -153,7 +153,7 @@ class _Planner:
         yield from self._entries(item._replace(root=root, path=place.path, span=span), place)
 
     def _table(self, file: SourceFile) -> Iterator[Partition]:
-        """Yield the slices of a file that holds many crystals."""
+        """Yield the partitions of a file that holds many crystals."""
         if file.kind is Container.PARQUET:
             yield from self._rows(file)
             return
@@ -200,12 +200,12 @@ class _Planner:
             check_header(header, self.columns.id, "--id-column", path)
 
     def _entries(self, whole: Item, place: Location) -> Iterator[Partition]:
-        """Yield the slices of a JSON file, given as the item that it would be as a whole.
+        """Yield the partitions of a JSON file, given as the item that it would be as a whole.
 
         It is one item if none of several entries has a structure.
         """
         kinds: dict[str, InferredType] = {}
-        pieces: list[FilePartition] = []
+        partitions: list[FilePartition] = []
         start, any_structure = whole.span.start, False
         with place.filesystem.open_input_file(place.path) as stream:
             try:
@@ -223,9 +223,9 @@ class _Planner:
                     named = entry._replace(name=row_id)
                     rows.append(item_row(_entry_item(whole, named, len(first) == 1)))
                     if len(rows) == self.files_per_slice:
-                        pieces.append(FilePartition("", rows.table(), *file.around()))
+                        partitions.append(FilePartition("", rows.table(), *file.around()))
                 if len(rows):
-                    pieces.append(FilePartition("", rows.table(), *file.around()))
+                    partitions.append(FilePartition("", rows.table(), *file.around()))
             except ValueError as error:
                 raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
         if len(first) > 1 and not any_structure:
@@ -236,10 +236,10 @@ class _Planner:
         self.further.add_kinds(
             {name: kind for name, kind in kinds.items() if kind.any}, whole.source
         )
-        yield from pieces
+        yield from partitions
 
     def _database(self, file: SourceFile) -> Iterator[Partition]:
-        """Yield the slices of an ASE database, which has to be a local file."""
+        """Yield the partitions of an ASE database, which has to be a local file."""
         if file.root:
             raise ValueError(
                 f"{file.path}: copy an ASE database to a local folder, {file.root} is none"
@@ -270,12 +270,12 @@ class _Planner:
             first += rows
 
 
-def _length(piece: Partition, files_per_slice: int) -> int:
-    if isinstance(piece, FilePartition):
-        return piece.table.num_rows
-    if isinstance(piece, TablePartition):
-        return piece.stop - piece.start
-    return len(piece.rows) if isinstance(piece, DatabasePartition) else files_per_slice
+def _length(partition: Partition, files_per_slice: int) -> int:
+    if isinstance(partition, FilePartition):
+        return partition.table.num_rows
+    if isinstance(partition, TablePartition):
+        return partition.stop - partition.start
+    return len(partition.rows) if isinstance(partition, DatabasePartition) else files_per_slice
 
 
 def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:

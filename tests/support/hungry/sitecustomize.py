@@ -1,4 +1,4 @@
-"""On the path of Ray's workers: the first that computes slices and finds a meal eats it, so many bytes."""
+"""On the path of Ray's workers: the first that computes partitions and finds a meal eats it, so many bytes."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ def _eat(meal: Path) -> None:
         meal.rename(mine)
     except FileNotFoundError:  # another was first
         return
-    sys.setswitchinterval(3600)  # the slice waits until all is eaten
+    sys.setswitchinterval(3600)  # the partition waits until all is eaten
     eater = meal.with_name(f".{meal.name}-eaten")
     eater.write_text(str(os.getpid()))
     eater.rename(meal.with_name(f"{meal.name}-eaten"))

@@ -85,8 +85,8 @@ def test_a_library_goes_through_all_combinations_before_it_repeats_one():
 
 def test_a_crystal_depends_on_seed_and_number_alone():
     whole = draw(NEUTRAL, 7, 0.03, 0, 100).crystals
-    pieces = [draw(NEUTRAL, 7, 0.03, start, start + 25).crystals for start in (0, 25, 50, 75)]
-    for one, other in zip(whole, CrystalBatch.concatenate(pieces), strict=True):
+    partitions = [draw(NEUTRAL, 7, 0.03, start, start + 25).crystals for start in (0, 25, 50, 75)]
+    for one, other in zip(whole, CrystalBatch.concatenate(partitions), strict=True):
         np.testing.assert_array_equal(one, other)
     other = draw(NEUTRAL, 8, 0.03, 0, 100).crystals
     assert not np.array_equal(whole.lattice, other.lattice)

@@ -172,18 +172,18 @@ def test_a_repeated_id_killed_between_rejects_and_rows_is_settled_by_the_next_ca
     )
     output = module.PartitionedOutput(str(tmp_path / "out"), str(tmp_path / "out" / "_rejects"))
     table = pa.table({"id": ["a", "a", "b"]})
-    name = plan.slices[0].name
+    name = plan.partitions[0].name
     output.commit(name, table, [], 3)
-    module.reject_repeated_ids(plan.slices, output, module.source_of)
-    settled = output.done()[name]
+    module.reject_duplicate_ids(plan.partitions, output, module.source_of)
+    settled = output.completed()[name]
     expected = rejects(tmp_path)
     assert settled == (3, 2, {"duplicate_id": 1})
     half = tmp_path / "half.parquet"
     shutil.copy(tmp_path / "out" / "_rejects" / f"{name}.parquet", half)
     output.commit(name, table, [], 3)  # rows as before, and the rejects of the half-done call
     shutil.copy(half, tmp_path / "out" / "_rejects" / f"{name}.parquet")
-    module.reject_repeated_ids(plan.slices, output, module.source_of)
-    assert output.done()[name] == settled
+    module.reject_duplicate_ids(plan.partitions, output, module.source_of)
+    assert output.completed()[name] == settled
     assert rejects(tmp_path) == expected
 
 

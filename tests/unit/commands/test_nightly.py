@@ -45,7 +45,7 @@ class Stage:
     def begin(self) -> None:
         """Make the folder of the nights, as a first call does."""
         config = self.config(NIGHTS[0])
-        run_directory_of(config, steps_of(config, tonight(config)).screen).open(False)
+        run_directory_of(config, steps_of(config, tonight(config)).screen).claim(False)
 
     def deliver(self, name: str, count: int, seed: int, prefix: str = "") -> Path:
         """Put a file of crystals there; return it."""

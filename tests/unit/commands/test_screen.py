@@ -159,8 +159,8 @@ def test_overwriting_another_run_gives_the_same_bytes(run, config, library, tmp_
     shutil.copytree(run, other)
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"head": "boosted"}))
-    slices = slices_of(other)
-    shutil.copy(slices[0], slices[-1])
+    partitions = slices_of(other)
+    shutil.copy(partitions[0], partitions[-1])
     screen(altered(config, out=str(other), overwrite=True))
     assert_same(other, run, library)
 
@@ -170,8 +170,8 @@ def test_another_head_ranks_by_its_own_predictions(config, model, library, tmp_p
     options = altered(config, head="boosted", target_window=None, minimize=True)
     objective = Objective(model, "boosted", largest=False)
     worker = ScreenWorker(options, [objective], Filters.of(options), output)
-    for piece in plan_rows(library, 100):
-        assert worker(piece).balanced
+    for partition in plan_rows(library, 100):
+        assert worker(partition).balanced
     files = list_files(resolve(output.rows))
     least_first = Ranking(None, largest=False)
     listed = shortlist(files, library, least_first, 3, Selector(), 0.0).table

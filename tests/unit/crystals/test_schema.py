@@ -49,8 +49,8 @@ def test_a_csv_gives_a_crystal_a_record_and_its_columns(tmp_path):
         RejectReason.EMPTY,
         RejectReason.NOT_UTF8,
     ]
-    assert all(isinstance(piece, RecordPartition) for piece in plan.slices)
-    assert [piece.first_record for piece in plan.slices] == [1, 4, 7]
+    assert all(isinstance(partition, RecordPartition) for partition in plan.partitions)
+    assert [partition.first_record for partition in plan.partitions] == [1, 4, 7]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_parquet_rows_are_validated_and_take_the_types_of_a_crystals_table(tmp_p
     assert crystals.schema.field("atomic_numbers").type == pa.list_(pa.uint8())
     assert crystals.column("gap").to_pylist() == [1.0]
     assert rejects == [("p1", RejectReason.UNKNOWN_ELEMENT)]
-    assert isinstance(plan.slices[0], TablePartition)
+    assert isinstance(plan.partitions[0], TablePartition)
 
 
 def test_rows_without_an_id_have_a_hash_of_their_content(tmp_path):

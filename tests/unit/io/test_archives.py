@@ -57,8 +57,8 @@ def test_the_members_of_an_archive_are_its_crystals(tmp_path, kind):
     assert [row[0] for row in crystals.column("lattice").to_pylist()] == [4, 5, 6, 7, 8]
     assert rejects == [("big", RejectReason.EMPTY)]
     assert plan.passed_over.paths == [f"{path}/id_prop.csv", f"{path}/._d/c0.cif"]
-    assert source_of(plan.slices[0], "c1") == f"{path}/d/c1.cif"
-    assert [piece.name for piece in plan.slices] == ["slice-000000", "slice-000001"]
+    assert source_of(plan.partitions[0], "c1") == f"{path}/d/c1.cif"
+    assert [partition.name for partition in plan.partitions] == ["slice-000000", "slice-000001"]
 
 
 def test_members_are_read_whatever_folder_they_are_said_to_be_in(tmp_path):
@@ -68,7 +68,7 @@ def test_members_are_read_whatever_folder_they_are_said_to_be_in(tmp_path):
     crystals, rejects, plan = load(tmp_path, tmp_path / "x.tgz")
     assert list(edges(crystals)) == ["a", "b", "c", "e", "POSCAR"]
     assert rejects == []
-    assert source_of(plan.slices[0], "a") == f"{tmp_path}/x.tgz/a.cif"
+    assert source_of(plan.partitions[0], "a") == f"{tmp_path}/x.tgz/a.cif"
     assert plan.passed_over.count == 2
     assert plan.passed_over.paths[0] == f"{tmp_path}/x.tgz/.f.cif"
 

@@ -35,27 +35,27 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.notes.append("left")
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        self.notes.append(piece.name)
-        rows = pa.table({"id": [f"{piece.name}-0", f"{piece.name}-1"]})
-        reject = Reject(f"{piece.name}-2", "", Stage.READ, RejectReason.EMPTY)
-        return self.output.commit(piece.name, rows, [reject], 3)
+    def __call__(self, partition: Piece) -> RowCounts:
+        self.notes.append(partition.name)
+        rows = pa.table({"id": [f"{partition.name}-0", f"{partition.name}-1"]})
+        reject = Reject(f"{partition.name}-2", "", Stage.READ, RejectReason.EMPTY)
+        return self.output.commit(partition.name, rows, [reject], 3)
 
 
 class Careless(Worker):
     """Loses a row."""
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        return super().__call__(piece)._replace(rows_in=4)
+    def __call__(self, partition: Piece) -> RowCounts:
+        return super().__call__(partition)._replace(rows_in=4)
 
 
 class FullDisk(Worker):
     """Cannot write the second piece."""
 
-    def __call__(self, piece: Piece) -> RowCounts:
-        if piece.name == "p1":
+    def __call__(self, partition: Piece) -> RowCounts:
+        if partition.name == "p1":
             raise OSError(28, "No space left on device")
-        return super().__call__(piece)
+        return super().__call__(partition)
 
 
 PIECES = [Piece(f"p{index}") for index in range(3)]
@@ -103,7 +103,7 @@ def test_storage_that_fails_is_one_line_and_keeps_what_is_done(output):
     with pytest.raises(OSError, match=r"^p1: .*No space left on device; what is done stays"):
         run(output, FullDisk, notes)
     assert notes == ["entered", "p0", "left"]
-    assert output.done().keys() == {"p0"}
+    assert output.completed().keys() == {"p0"}
 
 
 def test_a_row_that_is_not_accounted_for_is_an_error(output):

@@ -82,19 +82,19 @@ def test_a_call_that_loses_the_race_for_a_new_lock_is_refused(tmp_path, monkeypa
 
 
 def test_a_job_that_is_refused_leaves_no_folder(tmp_path):
-    job = RunDirectory("train", resolve(tmp_path / "new"), {}, {})
-    with pytest.raises(UserError), job.held(False):
+    directory = RunDirectory("train", resolve(tmp_path / "new"), {}, {})
+    with pytest.raises(UserError), directory.locked(False):
         raise UserError("nothing to train on")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_lock_alone_makes_no_folder_foreign_and_overwriting_leaves_it(tmp_path):
-    job = RunDirectory("train", resolve(tmp_path), {"epochs": 1}, {})
-    with job.held(False):
-        assert job.open(False) is False
-        assert job.open(True) is False
+    directory = RunDirectory("train", resolve(tmp_path), {"epochs": 1}, {})
+    with directory.locked(False):
+        assert directory.claim(False) is False
+        assert directory.claim(True) is False
         assert {file.name for file in tmp_path.iterdir()} == {RECORD, LOCK}
     elsewhere(tmp_path, machine=module._machine(), process=os.getppid())
     (tmp_path / RECORD).unlink()
-    with job.held(False):
-        assert job.open(False) is False
+    with directory.locked(False):
+        assert directory.claim(False) is False

@@ -16,7 +16,7 @@ def test_a_sweep_deletes_temporaries_of_rows_and_rejects_alone(tmp_path):
         write_bytes(b"half", temporary_beside(resolve(tmp_path / name)))
     kept = {name for name in names_in(resolve(tmp_path)) if "json" in name}
     assert len(kept) == 2
-    output.sweep()
+    output.remove_temporaries()
     assert names_in(resolve(tmp_path)) == {"_rejects", *kept}
     assert names_in(resolve(tmp_path / "_rejects")) == set()
 

@@ -21,7 +21,7 @@ def names(folder: Path) -> set[str]:
 def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UserError, match=r"holds files but no _run\.json .*another --out$"):
-        job(tmp_path, epochs=1).open(overwrite)
+        job(tmp_path, epochs=1).claim(overwrite)
     assert names(tmp_path) == {"thesis.tex"}
 
 
@@ -31,32 +31,32 @@ def test_the_folder_of_another_verb_is_refused_and_left_alone(tmp_path, overwrit
     (tmp_path / RECORD).write_text(record)
     (tmp_path / "slice-000000.parquet").write_text("")
     with pytest.raises(UserError, match=r"holds the work of (ingest|another program): use"):
-        job(tmp_path, epochs=1).open(overwrite)
+        job(tmp_path, epochs=1).claim(overwrite)
     assert names(tmp_path) == {RECORD, "slice-000000.parquet"}
 
 
 def test_overwrite_deletes_what_a_job_left_and_nothing_else(tmp_path):
-    assert job(tmp_path, epochs=1).open(False) is False
+    assert job(tmp_path, epochs=1).claim(False) is False
     (tmp_path / "card.json").write_text("{}")
     (tmp_path / "head_boosted.ubj").write_text("")
     (tmp_path / "_training").mkdir()
     (tmp_path / "_training" / "state").write_text("")
     (tmp_path / "notes.txt").write_text("mine")
-    assert job(tmp_path, epochs=2).open(True) is False
+    assert job(tmp_path, epochs=2).claim(True) is False
     assert names(tmp_path) == {"notes.txt", RECORD}
 
 
 def test_the_same_job_goes_on_wherever_it_runs(tmp_path):
-    job(tmp_path, epochs=1, workers=1).open(False)
-    assert job(tmp_path, epochs=1, workers=4).open(False) is True
+    job(tmp_path, epochs=1, workers=1).claim(False)
+    assert job(tmp_path, epochs=1, workers=4).claim(False) is True
 
 
 def test_a_job_is_told_what_differs(tmp_path):
-    job(tmp_path, epochs=1).open(False)
+    job(tmp_path, epochs=1).claim(False)
     with pytest.raises(UserError, match=r"--epochs was 1, is 2.*use --overwrite or another"):
-        job(tmp_path, epochs=2).open(False)
+        job(tmp_path, epochs=2).claim(False)
     with pytest.raises(UserError, match="what --crystals names is not what it was"):
-        job(tmp_path, inputs="b2", epochs=1).open(False)
+        job(tmp_path, inputs="b2", epochs=1).claim(False)
 
 
 @pytest.mark.parametrize("inner", ["", "/crystals.parquet"])
@@ -70,5 +70,5 @@ def test_an_input_is_never_the_output(tmp_path, inner):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"^--out .*/file: is a file, give a folder$"):
-        job(tmp_path / "file").open(True)
+        job(tmp_path / "file").claim(True)
     assert (tmp_path / "file").exists()

@@ -1,4 +1,4 @@
-"""The shortlist: order, filters, and that merging slice by slice changes nothing."""
+"""The shortlist: order, filters, and that merging partition by partition changes nothing."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A file is a list of entries, a mapping of ids to them, a table as pandas writes one with `orient="split"`
 (`index`, `columns`, `data`: matminer, matbench), or one entry. What an entry may be, `json_structures` says. The
 file is decoded an entry at a time, by Python's own scanner on a window of the file: all at once where
-it is met in a folder or an archive, in slices where it is named.
+it is met in a folder or an archive, in partitions where it is named.
 """
 
 from __future__ import annotations

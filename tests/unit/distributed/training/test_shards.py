@@ -82,7 +82,7 @@ def test_the_shards_of_all_workers_are_the_training_rows_in_order(rows, workers,
 
 
 def test_a_worker_may_have_no_rows(rows):
-    few = TrainingRows(rows.pieces, rows.rows[:2], rows.targets[:2])
+    few = TrainingRows(rows.partitions, rows.rows[:2], rows.targets[:2])
     for most_bytes in (IN_MEMORY, IN_A_FILE):
         shards = [read_shard(few, rank, 3, CUTOFF, lambda g: g, most_bytes) for rank in range(3)]
         assert [shard.graphs.n_crystals for shard in shards] == [0, 1, 1]

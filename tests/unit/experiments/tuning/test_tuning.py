@@ -124,7 +124,7 @@ def test_crystals_without_a_pair_within_the_shortest_cutoff_become_rejects_once(
     for _ in range(2):
         keep_rows_with_pairs(graphs, cutoff, "crystals.parquet")
         assert len(read_labels(graphs, "heft", "source")[0].rows) == kept
-        counts = PartitionedOutput(graphs, f"{graphs}/_rejects").done()
+        counts = PartitionedOutput(graphs, f"{graphs}/_rejects").completed()
         assert all(count.balanced for count in counts.values())
         rejects = pq.read_table(f"{graphs}/_rejects").to_pylist()
         assert len(rejects) == 30 - kept + 1

@@ -96,7 +96,7 @@ def test_an_ase_database_gives_a_crystal_a_row(tmp_path, database):
     assert crystals.column("name").to_pylist() == ["n0", "n2"]
     assert readers(crystals) == {"ase"}
     assert rejects == [("nlhm#2", RejectReason.BAD_CELL), ("nlhm#4", RejectReason.UNREADABLE)]
-    assert len(plan.slices) == 2
+    assert len(plan.partitions) == 2
     by_name = load(tmp_path, database, columns=CsvColumns(id="name"))[0]
     assert by_name.column("id").to_pylist() == ["n0", "n2"]
 

@@ -41,7 +41,7 @@ def test_each_block_of_a_cif_has_an_id(tmp_path):
     crystals, rejects, plan = load(tmp_path, tmp_path)
     assert edges(crystals) == {"a#1": 4, "a#3": 6}
     assert rejects == [("a#2", RejectReason.UNKNOWN_ELEMENT)]
-    assert source_of(plan.slices[0], "a#3") == str(tmp_path / "a.cif")
+    assert source_of(plan.partitions[0], "a#3") == str(tmp_path / "a.cif")
 
 
 def test_cif_with_operations_only(tmp_path):

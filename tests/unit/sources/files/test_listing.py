@@ -1,4 +1,4 @@
-"""Which files sources name, what they hold, and the slices in which they are read."""
+"""Which files sources name, what they hold, and the partitions in which they are read."""
 
 import os
 import zipfile
@@ -199,6 +199,6 @@ def test_names_are_kept_as_columns_of_some_hundred_bytes_a_file(tmp_path):
     listing = list_sources([f"{tmp_path}/x.zip", f"{tmp_path}/in"])
     assert listing.table.nbytes < 501 * (100 + len(str(tmp_path)))
     plan = plan_partitions(listing, str(tmp_path), 500)
-    assert [piece.table.num_rows for piece in plan.slices] == [500] * 7
-    size = sum(piece.table.nbytes for piece in plan.slices)
+    assert [partition.table.num_rows for partition in plan.partitions] == [500] * 7
+    size = sum(partition.table.nbytes for partition in plan.partitions)
     assert size < 3500 * (150 + 2 * len(str(tmp_path)))

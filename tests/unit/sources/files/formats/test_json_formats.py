@@ -75,7 +75,7 @@ def test_a_matbench_table_brings_its_columns(tmp_path, order, name):
     assert crystals.column("note").to_pylist() == ["ä", None, "na"]
     assert "forces" not in crystals.column_names
     assert rejects == [("t#2", RejectReason.UNKNOWN_ELEMENT)]
-    assert len(plan.slices) == 2
+    assert len(plan.partitions) == 2
 
 
 def test_a_table_in_a_folder_is_a_reject_that_says_to_name_it(tmp_path):
@@ -107,7 +107,7 @@ def test_what_is_no_structure_under_its_name_is_a_reject(tmp_path):
     assert crystals.column("note\\udfff").to_pylist() == [None, None, "x\\ud800", None]
     assert "" not in crystals.column_names
     assert rejects == [(row_id, RejectReason.UNREADABLE) for row_id in "bc"]
-    assert source_of(plan.slices[0], "d") == f"{tmp_path}/t.json entry d"
+    assert source_of(plan.partitions[0], "d") == f"{tmp_path}/t.json entry d"
 
 
 LAYOUTS = {
@@ -167,11 +167,13 @@ def test_an_id_that_an_entry_brings_has_its_file_as_source(tmp_path):
     for name in "abcd":
         written(tmp_path / "in" / f"{name}.json", json.dumps(entries))
     listing = list_sources([str(tmp_path / "in" / "a.json")])
-    (piece,) = plan_partitions(listing, str(tmp_path), 9).slices
-    assert source_of(piece, "own-1") == f"{tmp_path}/in/a.json entry own-1"
-    (piece,) = plan_partitions(list_sources([str(tmp_path / "in")]), str(tmp_path), 9).slices
+    (partition,) = plan_partitions(listing, str(tmp_path), 9).partitions
+    assert source_of(partition, "own-1") == f"{tmp_path}/in/a.json entry own-1"
+    (partition,) = plan_partitions(
+        list_sources([str(tmp_path / "in")]), str(tmp_path), 9
+    ).partitions
     files = " or ".join(f"{tmp_path}/in/{name}.json" for name in "abc")
-    assert source_of(piece, "own-1") == f"{files} or ..."
+    assert source_of(partition, "own-1") == f"{files} or ..."
 
 
 JARVIS = [

@@ -135,10 +135,10 @@ def test_every_format_gives_the_same_crystal(text, kind):
     ],
 )
 def test_a_bad_file_gives_its_reason(text, kind, reason):
-    flaw = only(text, kind)
-    assert isinstance(flaw, ParseFailure)
-    assert flaw.reason is reason
-    assert "\n" not in flaw.detail
+    failure = only(text, kind)
+    assert isinstance(failure, ParseFailure)
+    assert failure.reason is reason
+    assert "\n" not in failure.detail
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,8 @@ def test_a_site_needs_no_label_beside_its_type_symbol():
 
 @pytest.mark.parametrize("label", ["CA1", "HO1", "Ow", "Wat1"])
 def test_a_label_that_could_be_two_elements_is_not_guessed(label):
-    flaw = only(cif([f"{label} 0 0 0"], columns=("label", *SITE_COLUMNS[2:5])), Format.CIF)
-    assert flaw.reason is RejectReason.UNKNOWN_ELEMENT
+    failure = only(cif([f"{label} 0 0 0"], columns=("label", *SITE_COLUMNS[2:5])), Format.CIF)
+    assert failure.reason is RejectReason.UNKNOWN_ELEMENT
 
 
 def test_every_block_of_a_cif_that_holds_a_structure_is_a_crystal():
