@@ -24,4 +24,6 @@ def __getattr__(name: str) -> Callable[..., Any]:
         cli = import_module("emrl_ray.cli")  # not a statement: no room stands above this file
         if name in cli.VERBS:
             return cli.python_function(name)
+        if name in cli.COMMANDS:
+            raise AttributeError(f"{name}: renamed to {cli.COMMANDS[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from emrl_ray import __version__, config
 from emrl_ray.config.errors import one_line, user_message
 from emrl_ray.config.parsing import did_you_mean, local_bytes, parse
+from emrl_ray.config.renamed import COMMANDS
 
 
 class Verb(NamedTuple):
@@ -34,7 +35,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb(config.DemoConfig, "emrl_ray.commands.demo:demo", True),
     "ingest": Verb(config.IngestConfig, "emrl_ray.commands.ingest:ingest", True),
     "fetch": Verb(config.FetchConfig, "emrl_ray.commands.fetch:fetch", True),
-    "library": Verb(config.GenerateConfig, "emrl_ray.commands.generate:generate", True),
+    "generate": Verb(config.GenerateConfig, "emrl_ray.commands.generate:generate", True),
     "featurize": Verb(config.FeaturizeConfig, "emrl_ray.commands.featurize:featurize", True),
     "train": Verb(config.TrainConfig, "emrl_ray.commands.train:train", True),
     "tune": Verb(config.TuneConfig, "emrl_ray.commands.tune:tune", True),
@@ -60,6 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if verb == "--version":
         print(f"emrl-ray {__version__}")
         return 0
+    if verb in COMMANDS:
+        return _refuse("emrl-ray", f"{verb}: renamed to {COMMANDS[verb]}")
     if verb not in VERBS:
         return _refuse(
             "emrl-ray", f"{verb}: no such verb{did_you_mean(verb, VERBS)}; see emrl-ray --help"

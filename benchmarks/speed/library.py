@@ -52,7 +52,7 @@ FROM_MPS = ("--threshold", "0.0001")
 
 def make(out: Path, options: Sequence[str]) -> dict[str, Any]:
     """Run the verb and return its seconds, the memory of all its processes, and its counts."""
-    command = [sys.executable, "-m", "emrl_ray", "library", "--out", str(out), *options]
+    command = [sys.executable, "-m", "emrl_ray", "generate", "--out", str(out), *options]
     began, before = time.perf_counter(), os.times()
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0

@@ -97,7 +97,7 @@ def screens(model: str, library: str, window: str, out: str) -> dict[str, Any]:
     first_format(model, f"{out}/bare-model")
     plain: dict[str, Any] = {"model": f"{out}/bare-model", "maximize": True}
     trusted: dict[str, Any] = {"model": model, "target_window": window, "in_domain": True}
-    trusted |= {"not_known": True, "per_system": 3}
+    trusted |= {"exclude_known": True, "per_system": 3}
     seconds: dict[str, list[float]] = {"bare": [], "with trust": []}
     for turn in range(REPEATS + 1):
         for name, options in (("bare", plain), ("with trust", trusted)):

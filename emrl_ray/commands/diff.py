@@ -11,6 +11,7 @@ import pyarrow as pa
 from emrl_ray.commands.predict import print_rows
 from emrl_ray.config import DiffConfig, ScreenConfig, UserError
 from emrl_ray.config.errors import one_line
+from emrl_ray.config.renamed import current_names
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import read_json
 from emrl_ray.reports.markup import plain
@@ -21,7 +22,7 @@ from emrl_ray.screening.shortlist import RANK
 from emrl_ray.screening.shortlist_diff import AFTER, BEFORE, CHANGE, ShortlistDiff, shortlist_diff
 
 SHAPING = {
-    *("exclude_elements", "only_elements", "in_domain", "not_known", "per_system", "diverse"),
+    *("exclude_elements", "only_elements", "in_domain", "exclude_known", "per_system", "diverse"),
     *("top", "max_atoms", "max_pairs", "min_distance"),
 }
 """Options of a screen, besides models, their heads and windows, that make its shortlist another one."""
@@ -90,7 +91,7 @@ def _described(uri: str, manifest: Mapping[str, Any], shortlist: pa.Table) -> Li
         " and ".join(f"{each['target']} in {each.get('unit') or 'no unit'}" for each in objectives),
         [prints[name] for name in sorted(prints) if name != "crystals"],
         " and ".join(each.get("window") or way for each in objectives),
-        _options(manifest.get("config") or {}),
+        _options(current_names(manifest.get("config") or {})),
     )
 
 

@@ -48,21 +48,21 @@ def embed(config: EmbedConfig) -> EmbedResult:
     threads = config.threads or available_cpus()
     with limited_threads(threads):
         model = Model.load(config.model, threads)
-        with open_source(config.source, config.cif_column, config.out) as supply:
-            schema = _schema(model, config, supply.columns)
+        with open_source(config.source, config.cif_column, config.out) as opened:
+            schema = _schema(model, config, opened.columns)
             limits = ValidationLimits.of(config, model.cutoff)
             rows = 0
             with (
                 rejects_stream(resolve(rejects_beside(config.out))) as rejects,
                 parquet_writer(resolve(config.out), schema) as writer,
             ):
-                for loaded in supply.load(limits, threads):
+                for loaded in opened.load(limits, threads):
                     found = model.embed_crystals(loaded.crystals, limits.after_reading)
                     rejects.write(loaded.rejects + loaded.located(found.rejects))
                     writer.write_table(_rows(found.crystals, found.embeddings, schema))
                     rows += found.crystals.num_rows
     counts = RowCounts(rows + rejects.reasons.total(), rows, rejects.reasons)
-    lines = [*closing("embed", counts, supply.passed_over), f"embed: {config.out}"]
+    lines = [*closing("embed", counts, opened.passed_over), f"embed: {config.out}"]
     if rejects.reasons:
         lines.append(f"embed: rejects in {rejects_beside(config.out)}")
     print("\n".join(lines), flush=True)

@@ -78,31 +78,31 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         head, target = model.read_head(config.head), config.target or model.card.target
-        with open_source(config.crystals, config.cif_column) as supply:
-            _check_columns(supply, target, model, config)
-            parts, rejects = _score_all(supply, target, model, head, config, threads)
+        with open_source(config.crystals, config.cif_column) as opened:
+            _check_columns(opened, target, model, config)
+            parts, rejects = _score_all(opened, target, model, head, config, threads)
         scored = _Scored(
             pa.concat_tables([part.rows for part in parts]).combine_chunks(),
             np.concatenate([part.present for part in parts]),
         )
         result = _result(scored, rejects, model, config.confidence)
-    _close(result, supply.passed_over, model, head, config)
+    _close(result, opened.passed_over, model, head, config)
     return result
 
 
 def _check_columns(
-    supply: CrystalSource, target: str, model: Model, config: EvaluateConfig
+    opened: CrystalSource, target: str, model: Model, config: EvaluateConfig
 ) -> None:
     """Raise UserError or ValueError, in one line, unless the source has values to compare with.
 
     Another unit is refused and not warned about: every number would be wrong by a factor. Another
     level of theory is a comparison that people do make, and is only said.
     """
-    check_free_columns(supply.columns, config.crystals)
+    check_free_columns(opened.columns, config.crystals)
     for name in (TRUE, ERROR):
-        if name in supply.columns.names and name != target:
+        if name in opened.columns.names and name != target:
             raise UserError(f"{config.crystals}: has a column {name!r}, as the result; rename it")
-    if target not in (choices := target_columns(supply.columns)):
+    if target not in (choices := target_columns(opened.columns)):
         listed = (
             f"its numeric columns: {', '.join(choices)}"
             if choices
@@ -111,7 +111,7 @@ def _check_columns(
         raise UserError(
             f"{config.crystals}: no known values of {target!r} to compare with; {listed}"
         )
-    unit, theory = column_metadata(supply.columns.field(target))
+    unit, theory = column_metadata(opened.columns.field(target))
     if unit and model.card.unit and unit != model.card.unit:
         raise UserError(
             f"{config.crystals}: {target} is in {unit}, {config.model} predicts "
@@ -122,7 +122,7 @@ def _check_columns(
 
 
 def _score_all(
-    supply: CrystalSource,
+    opened: CrystalSource,
     target: str,
     model: Model,
     head: str,
@@ -135,7 +135,7 @@ def _score_all(
     """
     limits = ValidationLimits.of(config, model.cutoff)
     parts, rejects, read, labelled = [], [], 0, 0
-    for loaded in supply.load(limits, threads):
+    for loaded in opened.load(limits, threads):
         crystals, unlabelled = _labelled(loaded.crystals, target)
         scored, unpredicted = _score(
             crystals, target, model, head, limits.after_reading, config.confidence

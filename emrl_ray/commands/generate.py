@@ -45,7 +45,7 @@ MAX_GROWTH = 4
 
 
 class GenerateResult(NamedTuple):
-    """What library left."""
+    """What generate left."""
 
     crystals: str
     """Path or URI of the crystals table."""
@@ -79,7 +79,7 @@ def generate(config: GenerateConfig) -> GenerateResult:
     refuse_input_as_output(config.out, **named)
     inputs = {name: _checked(path) for name, path in named.items() if path is not None}
     directory = RunDirectory(
-        "library", folder, asdict(config), inputs, called={"parents": "--from"}
+        "generate", folder, asdict(config), inputs, called={"parents": "--from"}
     )
     with directory.locked(config.overwrite):
         candidates = candidates_of(config)
@@ -121,7 +121,7 @@ def _account_for(what: str, rows: int, rejects: Sequence[Reject], out: str) -> N
     if rejects:
         file = resolve(f"{out}/{REJECTS}") / f"{what}.parquet"
         write_parquet(rejects_table(rejects), file)
-    print(summary_line(f"library: {what}", rejected(rows, rejects)), flush=True)
+    print(summary_line(f"generate: {what}", rejected(rows, rejects)), flush=True)
 
 
 def _choose(config: GenerateConfig, candidates: Candidates) -> ChosenCandidates:
@@ -209,7 +209,7 @@ def _run(
         else (worker.build, (config, output))
     )
     run_partitions(
-        engine, config, partitions, output, build, arguments, progress=Progress("library", unit)
+        engine, config, partitions, output, build, arguments, progress=Progress("generate", unit)
     )
 
 
@@ -218,16 +218,16 @@ def _engine(config: GenerateConfig, labeled: bool) -> Engine:
     anywhere = config.workers is None and config.address is None
     if not labeled and config.engine == "auto" and anywhere:
         return "local"
-    return choose_engine("library", config, config.count, "crystals")
+    return choose_engine("generate", config, config.count, "crystals")
 
 
 def _summarize(result: GenerateResult, count: int) -> None:
     written = result.counts.rows_out
-    print(summary_line("library", result.counts))
+    print(summary_line("generate", result.counts))
     if written < count:
-        print(f"library: --count {count:,} was not reached: these are all that there are")
+        print(f"generate: --count {count:,} was not reached: these are all that there are")
     print(
-        f"library: {written:,} crystals of {result.combinations:,} combinations of "
+        f"generate: {written:,} crystals of {result.combinations:,} combinations of "
         f"structure and ions in {result.crystals}",
         flush=True,
     )

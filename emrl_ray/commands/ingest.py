@@ -95,7 +95,7 @@ def ingest_files(config: IngestConfig, listing: Listing, hint: str = HINT) -> In
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
         directory.claim(config.overwrite, {STAGING})
-        size = plan.most_crystals(config.files_per_slice)
+        size = plan.most_crystals(config.files_per_partition)
         engine = choose_engine("ingest", config, size, "files or rows")
         run_partitions(
             *(engine, config, plan.partitions, output, IngestWorker, (task, output)),
@@ -150,7 +150,7 @@ def _plan(config: IngestConfig, listing: Listing) -> IngestPlan:
     staging = f"{config.out}/{STAGING}"
     columns = CsvColumns(config.cif_column, config.id_column)
     try:
-        plan = plan_partitions(listing, staging, config.files_per_slice, columns)
+        plan = plan_partitions(listing, staging, config.files_per_partition, columns)
         if not plan.partitions:
             raise UserError(f"{' '.join(config.sources)}: no crystals there")
     except (ValueError, ImportError):

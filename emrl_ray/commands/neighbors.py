@@ -119,16 +119,16 @@ def _of_reference(model: Model, row: int, count: int) -> _Found:
 
 def _of_source(model: Model, config: NeighborsConfig, threads: int) -> _Found:
     """Return the neighbours of all crystals of a source."""
-    with open_source(config.source, config.cif_column, config.out) as supply:
+    with open_source(config.source, config.cif_column, config.out) as opened:
         tables, crystals, rejects = [], 0, []
         limits = ValidationLimits.of(config, model.cutoff)
-        for loaded in supply.load(limits, threads):
+        for loaded in opened.load(limits, threads):
             found = model.embed_crystals(loaded.crystals, limits.after_reading)
             near = several_nearest(model.reference_embeddings, found.embeddings, config.count)
             tables.append(_rows(model, found.crystals, _known_ids(model, found.batch), *near))
             crystals += found.crystals.num_rows
             rejects += loaded.rejects + loaded.located(found.rejects)
-    return _Found(pa.concat_tables(tables), crystals, rejects, supply.passed_over)
+    return _Found(pa.concat_tables(tables), crystals, rejects, opened.passed_over)
 
 
 def _known_ids(model: Model, batch: CrystalBatch) -> pa.Array:

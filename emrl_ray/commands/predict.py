@@ -64,11 +64,11 @@ def predict(config: PredictConfig) -> PredictResult:
     with limited_threads(threads):
         model = Model.load(config.model, threads)
         head = model.read_head(config.head)
-        with open_source(config.source, config.cif_column, config.out) as supply:
-            check_free_columns(supply.columns, config.source)
+        with open_source(config.source, config.cif_column, config.out) as opened:
+            check_free_columns(opened.columns, config.source)
             tables, rejects = [], []
             limits = ValidationLimits.of(config, model.cutoff)
-            for loaded in supply.load(limits, threads):
+            for loaded in opened.load(limits, threads):
                 found, unpredicted = model.predict(
                     loaded.crystals, limits.after_reading, head, confidence=config.confidence
                 )
@@ -83,7 +83,7 @@ def predict(config: PredictConfig) -> PredictResult:
         inside = _inside(result.predictions)
         title = f"{model.card.target}{unit}, regressor {head}{inside}"
         print_rows(title, result.predictions, HEADINGS)
-    close("predict", result.predictions.num_rows, result.rejects, supply.passed_over, config.out)
+    close("predict", result.predictions.num_rows, result.rejects, opened.passed_over, config.out)
     return result
 
 

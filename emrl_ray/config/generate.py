@@ -1,4 +1,4 @@
-"""The verb that generates candidates: library."""
+"""The command that generates candidates: generate."""
 
 from __future__ import annotations
 

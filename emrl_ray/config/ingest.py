@@ -39,7 +39,7 @@ class IngestConfig(Resumable, EngineOptions, CrystalLimits):
     """Seconds that one file may take before it is rejected."""
     cutoff: float = 5.0
     """Distance (Å) within which max_pairs counts the pairs."""
-    files_per_slice: int = 500
+    files_per_partition: int = 500
     """Files that are read and committed together."""
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class IngestConfig(Resumable, EngineOptions, CrystalLimits):
             raise UserError(f"--target-names {' '.join(self.target_names)}: needs --targets")
         above("timeout", self.timeout, 0)
         above("cutoff", self.cutoff, 0)
-        at_least("files_per_slice", self.files_per_slice, 1)
+        at_least("files_per_partition", self.files_per_partition, 1)
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from emrl_ray.config import UserError
 from emrl_ray.config.base import refuse_query
 from emrl_ray.config.errors import one_line
+from emrl_ray.config.renamed import OPTIONS
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -49,6 +50,8 @@ def parse(
         given, words = _take_given(kind, _joined(_unaliased(kind, words)), dict(values or {}), read)
         for key in given:
             if key not in known:
+                if (new := OPTIONS.get(key)) in known:
+                    raise UserError(f"{key}: renamed to {new}")
                 raise UserError(f"{key}: no option of {name}{did_you_mean(key, known)}")
         given |= _checked(kind, given)
         found = _parser(kind, given, f"emrl-ray {name}").parse_args(words).as_dict()
@@ -225,6 +228,9 @@ def _explain(message: str, kind: type) -> str:
         option = entries[key[1]].metadata.get("alias", _dashed(key[1]))
         return f"--{option} {value[1] if value else ''}: must be {meant}"
     if unknown := re.match(r"unrecognized arguments: (--[^ =]+)", message):
+        new = OPTIONS.get(unknown[1].removeprefix("--").replace("-", "_"))
+        if new in entries:
+            return f"{unknown[1]}: renamed to --{_dashed(new)}"
         return f"{unknown[1]}: no such option{did_you_mean(unknown[1], options)}; see --help"
     if missing := re.match(r"the following arguments are required: (.*)", message):
         wanted = [

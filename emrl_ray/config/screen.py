@@ -51,14 +51,14 @@ class ScreenConfig(Resumable, EngineOptions, CrystalLimits):
     """Elements that a crystal of the shortlist is made of, and no others."""
     in_domain: bool = False
     """Leave out crystals unlike the training set, which the model's domain does not hold."""
-    not_known: bool = False
+    exclude_known: bool = False
     """Leave out crystals that the model has a true value of: those of training, and those held out."""
     per_system: int | None = None
     """Most crystals of the shortlist with the same elements."""
     diverse: bool = False
     """Take, of the best 2 x --top candidates, those that lie far apart in embedding space; with a window
     none that is less than half as likely as the last row without this option."""
-    supply: bool = False
+    supply_risk: bool = False
     """Add to the shortlist what its elements cost, where they come from, and which are hazardous."""
     confidence: float = 0.9
     """With which the intervals hold the true value."""

@@ -106,7 +106,7 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
     """Share of the rows held out and scored after training."""
     split: Literal["random", "formula"] = "random"
     """How rows are held out: at random, or whole compositions together."""
-    least_seen: int = 1
+    min_occurrences: int = 1
     """Training crystals that an element, or two in contact, must be in to count as seen by the model."""
     graphs: str | None = None
     """Graphs table made by featurize (default: made on the way)."""
@@ -140,7 +140,7 @@ class TrainConfig(NetworkConfig, OptimizationConfig, Resumable, CrystalLimits):
         between("calibration", self.calibration, 0, 0.5)
         between("test", self.test, 0, 0.9)
         at_least("width", self.width, 2)
-        for option in ("least_seen", "workers", "cpus_per_worker", "checkpoint_every"):
+        for option in ("min_occurrences", "workers", "cpus_per_worker", "checkpoint_every"):
             at_least(option, getattr(self, option), 1)
         if self.min_workers is not None:
             at_least("min_workers", self.min_workers, 1)

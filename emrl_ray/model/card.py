@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.config.base import refuse_query
+from emrl_ray.config.renamed import current_names
 from emrl_ray.io.paths import resolve
 from emrl_ray.model.errors import CorruptModelError, as_mapping, corruption_reported, read_mapping
 from emrl_ray.model.heads import HEADS
@@ -85,6 +86,7 @@ def _card(values: dict[str, Any]) -> Card:
             raise CorruptModelError(f"{CARD} has no {name}")
     for name in ("heads", "rows", "metrics", "hyperparameters", "versions"):
         as_mapping(values[name], f"{name} in {CARD}")
+    values["hyperparameters"] = current_names(values["hyperparameters"])
     heads, best = values["heads"], values["best_head"]
     if unknown := sorted(heads.keys() - HEADS.keys()):
         raise CorruptModelError(f"heads in {CARD}: {unknown[0]} is none of {', '.join(HEADS)}")

@@ -73,7 +73,7 @@ def fit_model(
             best = min(heads, key=lambda name: metrics["calibration"][name]["mae"])
         calibrations = _calibrations(heads, best, embeddings, known, labels, split.calibration)
         training = crystals.take(split.train).combine_chunks()
-        domain = _domain(representation, training, config.least_seen)
+        domain = _domain(representation, training, config.min_occurrences)
     chosen = {name: head.chosen for name, head in heads.items()}
     card = replace(card, heads=chosen, best_head=best, metrics=metrics)
     reference = _reference(labels, embeddings, split.train, config.target, training)
@@ -120,7 +120,7 @@ def _card(config: TrainConfig, labels: Labels, split: Split, dataset: str) -> Ca
     hyperparameters = {entry.name: getattr(config, entry.name) for entry in options}
     hyperparameters |= {"preset": config.preset, "init": config.init, "split": config.split}
     hyperparameters |= {"test": config.test, "calibration": config.calibration}
-    hyperparameters |= {"least_seen": config.least_seen}
+    hyperparameters |= {"min_occurrences": config.min_occurrences}
     return Card(
         target=config.target,
         unit=labels.unit,
@@ -184,7 +184,7 @@ def _calibrations(
 
 
 def _domain(
-    representation: Representation, crystals: pa.Table, least_seen: int
+    representation: Representation, crystals: pa.Table, min_occurrences: int
 ) -> ApplicabilityDomain:
     batch = CrystalBatch.from_arrow(crystals)
     parts = [
@@ -197,7 +197,7 @@ def _domain(
         find_contacts(batch),
         np.concatenate(features) if features else None,
         np.concatenate([embeddings for embeddings, _ in parts]),
-        least_seen,
+        min_occurrences,
     )
 
 

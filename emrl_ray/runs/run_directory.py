@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from emrl_ray.config import UserError
+from emrl_ray.config.renamed import COMMANDS, current_names, first_command, first_names
 from emrl_ray.io.atomic import TEMPORARY_NAME, write_json
 from emrl_ray.io.paths import Location, absolute_uri, names_in, read_json, remove
 from emrl_ray.io.preflight import check_output_folder
@@ -72,7 +73,8 @@ class RunDirectory(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """A hash of what the job computes: its verb, options and inputs, not where it runs."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+        content = first_names(self._content()) | {VERB: first_command(self.verb)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @contextmanager
     def locked(self, overwrite: bool, besides: Collection[str] = ()) -> Iterator[None]:
@@ -118,7 +120,8 @@ class RunDirectory(NamedTuple):
                     "are: use another --out"
                 )
             return
-        earlier, meant = read_json(self.folder / self.record), self._content()
+        earlier, meant = current_names(read_json(self.folder / self.record)), self._content()
+        earlier[VERB] = COMMANDS.get(earlier.get(VERB, ""), earlier.get(VERB))
         if earlier.get(VERB) != self.verb:
             raise UserError(
                 f"{self.folder.path} holds the work of {earlier.get(VERB) or 'another program'}: "

@@ -30,7 +30,7 @@ class FilterWords(NamedTuple):
 FILTERS = {
     ELEMENTS: FilterWords("elements allowed", "excluded by their elements", "--exclude-elements"),
     DOMAIN: FilterWords("in the domain", "outside the domain", "--in-domain"),
-    KNOWN: FilterWords("not known", "known", "--not-known"),
+    KNOWN: FilterWords("not known", "known", "--exclude-known"),
 }
 """Filters in the order in which they are asked."""
 
@@ -66,19 +66,19 @@ class Filters(NamedTuple):
     elements: ElementFilter
     in_domain: bool
     """In the domain of every model."""
-    not_known: bool
+    exclude_known: bool
     """None of the crystals of which the first model has a true value."""
 
     @classmethod
     def of(cls, config: ScreenConfig) -> Filters:
         """Return the filters that the options ask for; raises UserError as `element_filter` does."""
         elements = element_filter(config.exclude_elements, config.only_elements)
-        return cls(elements, config.in_domain, config.not_known)
+        return cls(elements, config.in_domain, config.exclude_known)
 
     @property
     def asked_for(self) -> list[str]:
         """Names of the filters that may keep a candidate out, in the order of `FILTERS`."""
-        asked = {ELEMENTS: any(self.elements), DOMAIN: self.in_domain, KNOWN: self.not_known}
+        asked = {ELEMENTS: any(self.elements), DOMAIN: self.in_domain, KNOWN: self.exclude_known}
         return [name for name in FILTERS if asked[name]]
 
 

@@ -123,7 +123,7 @@ class Screener:
             names = [f"in_domain{suffix(number)}" for number in range(len(self.objectives))]
             inside = [found.column(name).fill_null(False).to_numpy() for name in names]
             passed[DOMAIN] = np.all(inside, axis=0)
-        if self.filters.not_known:
+        if self.filters.exclude_known:
             passed[KNOWN] = found.column(KNOWN_ID).is_null().to_numpy()
         reasons = excluded_by(passed, found.num_rows)
         return found.drop_columns(ALLOWED).append_column(EXCLUDED_BY, reasons)

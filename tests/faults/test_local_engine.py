@@ -111,7 +111,7 @@ def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(tmp_path, cap
     folder.mkdir()
     for number in range(FILES):
         (folder / f"c{number:03d}.cif").write_text(salt(4 + number / 64))
-    options = {"sources": [str(folder)], "files_per_slice": 2, "engine": "local"}
+    options = {"sources": [str(folder)], "files_per_partition": 2, "engine": "local"}
     ingest(IngestConfig(out=str(tmp_path / "whole"), **options))
     out = tmp_path / "killed"
     call = IngestCall({**options, "out": out})

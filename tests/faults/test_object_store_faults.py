@@ -89,7 +89,7 @@ def test_a_killed_reading_goes_on_with_the_slices_that_are_missing(bucket, addre
     for row_id in ids:
         text = cif(["A Cs 0 0 0 1", "B Cl 0.5 0.5 0.5 1"], cell=(4.1, 4.1, 4.1, 90, 90, 90))
         bucket.put(f"files/{row_id}.cif", text.encode())
-    options = {"out": bucket.uri("crystals"), "files_per_slice": 1, "workers": 1}
+    options = {"out": bucket.uri("crystals"), "files_per_partition": 1, "workers": 1}
     call = IngestCall({"sources": bucket.uri("files"), **options, "address": address})
     call.until_reached(lambda: len(bucket.keys("crystals/slice-")) >= 3)
     call.kill()

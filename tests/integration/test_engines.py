@@ -80,7 +80,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def ingested(files: Path, out: Path, engine: Any) -> None:
-    options: dict[str, Any] = {"files_per_slice": 8, "engine": engine, "workers": 1}
+    options: dict[str, Any] = {"files_per_partition": 8, "engine": engine, "workers": 1}
     ingest(IngestConfig(sources=[str(files)], out=str(out), **options))
 
 
@@ -226,7 +226,7 @@ from emrl_ray.cli import main
 files, out = sys.argv[1:]
 for words in (
     f"ingest {files} --out {out}/crystals",
-    f"library --count 60 --label ewald --out {out}/known",
+    f"generate --count 60 --label ewald --out {out}/known",
     f"featurize {out}/known --out {out}/graphs",
     f"train {out}/known --target ewald_energy --epochs 1 --width 16 --out {out}/model",
     f"screen {out}/model {out}/crystals --maximize --out {out}/run",

@@ -30,7 +30,7 @@ def write(folder, **files):
 
 
 def config(tmp_path, source, **options):
-    defaults = {"workers": 1, "files_per_slice": 4, "out": str(tmp_path / "out")}
+    defaults = {"workers": 1, "files_per_partition": 4, "out": str(tmp_path / "out")}
     return IngestConfig(sources=[str(source)], **{**defaults, **options})
 
 
@@ -107,7 +107,11 @@ def test_the_hoip_archive_becomes_the_published_table(tmp_path, data_dir):
     targets = write(tmp_path, id_prop__csv=content) / "id_prop.csv"
     result = ingest(
         config(
-            tmp_path, archive, targets=str(targets), target_names=["band_gap"], files_per_slice=700
+            tmp_path,
+            archive,
+            targets=str(targets),
+            target_names=["band_gap"],
+            files_per_partition=700,
         )
     )
     assert result.counts == (1345, 1345, {})

@@ -23,7 +23,7 @@ SMALLER = {
     "screen": ["--top", "10"],
     "benchmark": ["--epochs", "2", "--repeats", "1"],
     "map": ["--perplexity", "2"],
-    "library": ["--count", "50"],
+    "generate": ["--count", "50"],
 }
 """Options that make the README's commands short; the last of two wins."""
 GRAPHS = ["featurize", "crystals", "--cutoff", "4", "--out", "graphs"]
@@ -90,7 +90,7 @@ def folder(tmp_path, monkeypatch):
 def test_every_command_of_the_readme_has_valid_options():
     screening = ["ingest", "train", "ingest", "screen", "screen", "predict"]
     looking = ["evaluate", "neighbors", "embed"]
-    making = ["library"] * 3
+    making = ["generate"] * 3
     comparing = ["benchmark", "train", "train", "map"]
     assert [words[0] for words in commands()] == [*screening, *looking, *making, *comparing]
     starts = commands("console")

@@ -113,12 +113,12 @@ class PoolHere:
         return (read_document(*document) for document in documents)
 
 
-def load(tmp_path, *sources, files_per_slice=3, columns=None, meanwhile=lambda: None):
+def load(tmp_path, *sources, files_per_partition=3, columns=None, meanwhile=lambda: None):
     """Return (crystals, rejects as (id, reason), plan) of sources; `meanwhile` they are listed."""
     listing = list_sources([str(source) for source in sources])
     meanwhile()
     columns = columns or CsvColumns()
-    plan = plan_partitions(listing, str(tmp_path / "staged"), files_per_slice, columns)
+    plan = plan_partitions(listing, str(tmp_path / "staged"), files_per_partition, columns)
     loader = Loader(plan.columns, ValidationLimits(100, 10**6, 5.0, 0.3), PoolHere(), columns)
     loaded = [loader(partition) for partition in plan.partitions]
     for part in loaded:

@@ -35,12 +35,12 @@ INTERRUPTED = 130
 """Exit status of an interrupted command."""
 TARGET = "ewald_energy"
 NIGHTLY = {
-    "ingest": {"sources": "files", "files_per_slice": 4},
+    "ingest": {"sources": "files", "files_per_partition": 4},
     "screen": {"model": "train", "maximize": True, "top": 5, "block_rows": 4},
 }
 COMMANDS = {
-    "library": "library --count 60 --label ewald --part 1/2 --block-rows 12",
-    "ingest": "ingest files --files-per-slice 4",
+    "library": "generate --count 60 --label ewald --part 1/2 --block-rows 12",
+    "ingest": "ingest files --files-per-partition 4",
     "featurize": "featurize library --block-rows 12",
     "train": f"train library --target {TARGET} --epochs 6 --basis reference --width 8 --checkpoint-every 1 --calibration 0.25",
     "screen": "screen train library --target-window=-40:-30 --top 10 --block-rows 12",
@@ -59,8 +59,13 @@ def write_sources(folder: Path) -> None:
     for number in range(24):
         text = "data_x\n" if number in (5, 17) else salt(4 + number / 16)
         (folder / "files" / f"c{number:02d}.cif").write_text(text)
-    (folder / "nightly.yaml").write_text(yaml.safe_dump(NIGHTLY))
+    write_options(folder)
     set_times(folder)
+
+
+def write_options(folder: Path) -> None:
+    """Write the options of nightly, by the names that they have now."""
+    (folder / "nightly.yaml").write_text(yaml.safe_dump(NIGHTLY))
 
 
 def set_times(folder: Path) -> None:
@@ -111,6 +116,7 @@ def make(folder: Path) -> None:
 def take_to(folder: Path) -> None:
     """Copy the stored folders to `folder`, as if they had been made there."""
     shutil.copytree(STORED / "folders", folder)
+    write_options(folder)
     set_times(folder)
     stored_digest, digest = (listing_digest(place, folder) for place in (SOURCE, folder))
     for file in folder.rglob("*.json"):

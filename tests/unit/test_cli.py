@@ -222,7 +222,7 @@ def verb(monkeypatch):
     def install(function):
         module = SimpleNamespace(stand_in=function)
         monkeypatch.setitem(sys.modules, "stand_in", module)
-        monkeypatch.setitem(cli.VERBS, "library", cli.Verb(GenerateConfig, "stand_in:stand_in"))
+        monkeypatch.setitem(cli.VERBS, "generate", cli.Verb(GenerateConfig, "stand_in:stand_in"))
 
     return install
 
@@ -230,12 +230,12 @@ def verb(monkeypatch):
 @pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
 def test_the_exit_status_follows_the_outcome(verb, passed, status):
     verb(lambda config: SimpleNamespace(passed=passed))
-    assert cli.main(["library", "--out", "o"]) == status
+    assert cli.main(["generate", "--out", "o"]) == status
 
 
 def test_an_outcome_that_cannot_fail_exits_0(verb):
     verb(lambda config: None)
-    assert cli.main(["library", "--out", "o"]) == 0
+    assert cli.main(["generate", "--out", "o"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_an_error_of_the_users_is_one_line_and_exit_status_2(verb, capsys, error
         raise error
 
     verb(fail)
-    assert cli.main(["library", "--out", "o"]) == 2
+    assert cli.main(["generate", "--out", "o"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"emrl-ray library: {message}")
+    assert said.startswith(f"emrl-ray generate: {message}")
     assert said.count("\n") == 1
 
 
@@ -261,11 +261,11 @@ def test_a_value_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, 
     from emrl_ray.io.parquet import table_files
 
     verb(lambda config: table_files(str(tmp_path)))
-    assert cli.main(["library", "--out", "o"]) == 2
+    assert cli.main(["generate", "--out", "o"]) == 2
     assert "no such Parquet file" in capsys.readouterr().err
     verb(lambda config: json.loads("{"))
     with pytest.raises(json.JSONDecodeError):
-        cli.main(["library", "--out", "o"])
+        cli.main(["generate", "--out", "o"])
 
 
 @pytest.mark.parametrize("error", [KeyError("missing"), ValueError("shapes"), OSError("a\nb")])
@@ -275,12 +275,12 @@ def test_a_bug_keeps_its_traceback(verb, error):
 
     verb(fail)
     with pytest.raises(type(error)):
-        cli.main(["library", "--out", "o"])
+        cli.main(["generate", "--out", "o"])
 
 
 def test_a_verb_has_a_python_twin(verb):
     verb(lambda config: config)
-    assert emrl_ray.library(out="o", count=3) == GenerateConfig(out="o", count=3)
+    assert emrl_ray.generate(out="o", count=3) == GenerateConfig(out="o", count=3)
     assert emrl_ray.train.__doc__ == TrainConfig.__doc__
     with pytest.raises(AttributeError, match="no attribute 'scren'"):
         _ = emrl_ray.scren
@@ -303,9 +303,9 @@ def test_an_interrupt_is_one_line_and_exit_status_130(verb, monkeypatch, capsys,
         raise KeyboardInterrupt
 
     verb(interrupted)
-    monkeypatch.setitem(cli.VERBS, "library", cli.VERBS["library"]._replace(goes_on=goes_on))
-    assert cli.main(["library", "--out", "o"]) == 130
-    assert capsys.readouterr().err == f"emrl-ray library: interrupted{said}\n"
+    monkeypatch.setitem(cli.VERBS, "generate", cli.VERBS["generate"]._replace(goes_on=goes_on))
+    assert cli.main(["generate", "--out", "o"]) == 130
+    assert capsys.readouterr().err == f"emrl-ray generate: interrupted{said}\n"
 
 
 def test_what_begins_anew_is_not_said_to_go_on():
@@ -313,3 +313,41 @@ def test_what_begins_anew_is_not_said_to_go_on():
         cli.VERBS[name].goes_on
         for name in ("predict", "evaluate", "embed", "neighbors", "diff", "report", "map")
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["library", "--out", "o"], "emrl-ray: library: renamed to generate"),
+        (
+            ["screen", "m", "c", "--out", "o", "--not-known"],
+            "emrl-ray screen: --not-known: renamed to --exclude-known",
+        ),
+        (
+            ["screen", "m", "c", "--out", "o", "--supply"],
+            "emrl-ray screen: --supply: renamed to --supply-risk",
+        ),
+        (
+            ["train", "c", "--target", "y", "--out", "o", "--least-seen=3"],
+            "emrl-ray train: --least-seen: renamed to --min-occurrences",
+        ),
+        (
+            ["ingest", "s", "--out", "o", "--files-per-slice", "5"],
+            "emrl-ray ingest: --files-per-slice: renamed to --files-per-partition",
+        ),
+    ],
+)
+def test_an_old_name_answers_with_the_new_one(words, said, capsys):
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_an_old_key_of_a_file_or_of_python_answers_with_the_new_one(tmp_path):
+    file = tmp_path / "o.yaml"
+    file.write_text("model: m\ncrystals: c\nout: o\nmaximize: true\nnot-known: true\n")
+    with pytest.raises(UserError, match=r"^not_known: renamed to exclude_known$"):
+        parse(ScreenConfig, ["--config", str(file)], name="screen")
+    with pytest.raises(UserError, match=r"^least_seen: renamed to min_occurrences$"):
+        emrl_ray.train(crystals="c", target="y", out="o", least_seen=2)
+    with pytest.raises(AttributeError, match="library: renamed to generate"):
+        _ = emrl_ray.library

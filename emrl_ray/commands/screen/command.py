@@ -112,7 +112,7 @@ def _screen(config: ScreenConfig, plan: ScreenPlan, usage: ResourceUsage) -> Scr
         reach = map_tolerance(plan.first)
         found = shortlist(files, config.crystals, ranking, config.top, chooser, reach)
     with usage.timed("write"):
-        table = with_supply_risk(found.table) if config.supply else found.table
+        table = with_supply_risk(found.table) if config.supply_risk else found.table
         write_shortlist(table, run.folder)
         run.output.remove_temporaries()
         _fill_table(config, plan)

@@ -186,6 +186,6 @@ def check_models(config: ScreenConfig, objectives: Sequence[Objective]) -> list[
             )
         if config.in_domain and model.trust.domain is None:
             raise UserError(f"--in-domain: {objective.model} knows no domain; train it again")
-    if config.not_known and not models[0].card.keeps_structures:
-        raise UserError(f"--not-known: {config.model} keeps no structures; train it again")
+    if config.exclude_known and not models[0].card.keeps_structures:
+        raise UserError(f"--exclude-known: {config.model} keeps no structures; train it again")
     return models

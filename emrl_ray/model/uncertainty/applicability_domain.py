@@ -40,8 +40,8 @@ class PairRanges(NamedTuple):
     """A contact may lie beyond the range by this much of its logarithm."""
 
     @classmethod
-    def of(cls, contacts: Contacts, least_seen: int) -> Self:
-        """Return the ranges of pairs that at least `least_seen` crystals have."""
+    def of(cls, contacts: Contacts, min_occurrences: int) -> Self:
+        """Return the ranges of pairs that at least `min_occurrences` crystals have."""
         order = np.lexsort((contacts.distance, contacts.pair))
         distance, crystal = contacts.distance[order], contacts.crystal[order]
         pair, start, count = np.unique(contacts.pair[order], return_index=True, return_counts=True)
@@ -51,7 +51,7 @@ class PairRanges(NamedTuple):
         for end, inner in ((start, start + 1), (last, last - 1)):
             gap = np.abs(np.log(distance[end[several]] / distance[inner[several]]))
             np.maximum.at(beyond, crystal[end[several]], gap)
-        seen = count >= least_seen
+        seen = count >= min_occurrences
         return cls(pair[seen], distance[start[seen]], distance[last[seen]], limit(beyond))
 
     def beyond(self, contacts: Contacts) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -69,7 +69,7 @@ class ApplicabilityDomain(NamedTuple):
     """What is asked of a crystal, fitted to the training set."""
 
     elements: NDArray[np.bool_]
-    """(119,) whether an element, by its atomic number, was in `least_seen` crystals."""
+    """(119,) whether an element, by its atomic number, was in `min_occurrences` crystals."""
     pairs: PairRanges
     ranges: NDArray[np.float64]
     """(3, 2) least and largest of each of `SIZES`."""
@@ -85,7 +85,7 @@ class ApplicabilityDomain(NamedTuple):
         contacts: Contacts,
         features: NDArray[np.floating] | None,
         embeddings: NDArray[np.floating],
-        least_seen: int = 1,
+        min_occurrences: int = 1,
     ) -> Self:
         """Return the domain of n training crystals.
 
@@ -94,12 +94,12 @@ class ApplicabilityDomain(NamedTuple):
             contacts: theirs.
             features: (n, f) before the readout.
             embeddings: (n, m).
-            least_seen: crystals that an element, or a pair, must be in to count as seen.
+            min_occurrences: crystals that an element, or a pair, must be in to count as seen.
         """
         sizes = _sizes(batch, contacts)
         return cls(
-            elements_present(batch).sum(axis=0) >= least_seen,
-            PairRanges.of(contacts, least_seen),
+            elements_present(batch).sum(axis=0) >= min_occurrences,
+            PairRanges.of(contacts, min_occurrences),
             np.stack([sizes.min(axis=1), sizes.max(axis=1)], axis=1),
             None if features is None else FeatureSpace.fit(features),
             limit(distances_apart(embeddings)),

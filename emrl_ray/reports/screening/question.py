@@ -115,7 +115,7 @@ def _facts(run: ScreeningRun) -> Iterator[tuple[str, object]]:
     yield "Without elements", " ".join(config.get("exclude_elements") or [])
     every = "yes, of every model" if run.several else "yes"
     yield "Only in the domain", every if config.get("in_domain") else None
-    yield "Without known crystals", "yes" if config.get("not_known") else None
+    yield "Without known crystals", "yes" if config.get("exclude_known") else None
     yield "Most of one chemical system", config.get("per_system")
     yield "Far apart in embedding space", "yes" if config.get("diverse") else None
     yield "Atoms in a cell", f"at most {config['max_atoms']:,}" if "max_atoms" in config else None

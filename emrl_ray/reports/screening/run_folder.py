@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.config.renamed import current_names
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import Location, absolute_uri, list_files, read_json, resolve
 from emrl_ray.reports.screening.sought import ReportedObjective, judges, read_objectives
@@ -43,7 +44,7 @@ class ScreeningRun(NamedTuple):
     @property
     def config(self) -> Mapping[str, Any]:
         """The options of the run."""
-        return self.manifest.get("config") or {}
+        return current_names(self.manifest.get("config") or {})
 
     @property
     def counts(self) -> Mapping[str, Any]:

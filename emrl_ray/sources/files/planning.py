@@ -50,9 +50,9 @@ class IngestPlan(NamedTuple):
     passed_over: SkippedFiles
     """Members of archives that hold no crystals."""
 
-    def most_crystals(self, files_per_slice: int) -> int:
+    def most_crystals(self, files_per_partition: int) -> int:
         """Return how many files, records and rows are to be read, a run of CSV records as a full one."""
-        return sum(_length(partition, files_per_slice) for partition in self.partitions)
+        return sum(_length(partition, files_per_partition) for partition in self.partitions)
 
     @property
     def kinds(self) -> set[Format]:
@@ -69,7 +69,7 @@ class IngestPlan(NamedTuple):
 
 
 def plan_partitions(
-    listing: Listing, staging: str, files_per_slice: int, columns: CsvColumns | None = None
+    listing: Listing, staging: str, files_per_partition: int, columns: CsvColumns | None = None
 ) -> IngestPlan:
     """Return the partitions of all files, in order; their names depend on the listing alone.
 
@@ -77,7 +77,7 @@ def plan_partitions(
     for archives and tables that are damaged or not what they should be, and ImportError, with what to
     install, for a database without ASE.
     """
-    planner = _Planner(staging, files_per_slice, columns or CsvColumns())
+    planner = _Planner(staging, files_per_partition, columns or CsvColumns())
     partitions: list[Partition] = []
     for partition in planner.partitions(listing.files):
         partitions.append(partition._replace(name=f"slice-{len(partitions):06d}"))
@@ -87,9 +87,9 @@ def plan_partitions(
 class _Planner:
     """Goes through the files and gathers what is known of them on the way."""
 
-    def __init__(self, staging: str, files_per_slice: int, columns: CsvColumns) -> None:
+    def __init__(self, staging: str, files_per_partition: int, columns: CsvColumns) -> None:
         self.staging = staging
-        self.files_per_slice = files_per_slice
+        self.files_per_partition = files_per_partition
         self.columns = columns
         self.further = ExtraColumns(columns.id)
         self.passed_over = SkippedFiles()
@@ -112,7 +112,7 @@ class _Planner:
 
     def _item(self, item: Item) -> Iterator[Partition]:
         self.run.append(item_row(item))
-        if len(self.run) == self.files_per_slice:
+        if len(self.run) == self.files_per_partition:
             yield from self._ended()
 
     def _ended(self) -> Iterator[Partition]:
@@ -181,7 +181,7 @@ class _Planner:
                 self._check_csv(header, file.path)
                 kinds = {name: InferredType() for name in header}
                 first = 1
-                while run := list(islice(rows, self.files_per_slice)):
+                while run := list(islice(rows, self.files_per_partition)):
                     for record in run:
                         if len(record.fields) == len(header):
                             for name, value in zip(header, record.fields, strict=True):
@@ -222,7 +222,7 @@ class _Planner:
                     row_id = texts.get(self.columns.id) or own_id(columns) or entry.name
                     named = entry._replace(name=row_id)
                     rows.append(item_row(_entry_item(whole, named, len(first) == 1)))
-                    if len(rows) == self.files_per_slice:
+                    if len(rows) == self.files_per_partition:
                         partitions.append(FilePartition("", rows.table(), *file.around()))
                 if len(rows):
                     partitions.append(FilePartition("", rows.table(), *file.around()))
@@ -246,7 +246,7 @@ class _Planner:
             )
         kinds: dict[str, InferredType] = {}
         rows = database_rows(file.path)
-        while run := list(islice(rows, self.files_per_slice)):
+        while run := list(islice(rows, self.files_per_partition)):
             for _, values in run:
                 for name, text in values.items():
                     kinds.setdefault(name, InferredType()).add(text)
@@ -270,12 +270,12 @@ class _Planner:
             first += rows
 
 
-def _length(partition: Partition, files_per_slice: int) -> int:
+def _length(partition: Partition, files_per_partition: int) -> int:
     if isinstance(partition, FilePartition):
         return partition.table.num_rows
     if isinstance(partition, TablePartition):
         return partition.stop - partition.start
-    return len(partition.rows) if isinstance(partition, DatabasePartition) else files_per_slice
+    return len(partition.rows) if isinstance(partition, DatabasePartition) else files_per_partition
 
 
 def _entry_item(whole: Item, entry: Entry, only: bool) -> Item:

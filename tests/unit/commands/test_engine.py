@@ -18,7 +18,7 @@ from emrl_ray.distributed.cluster import JOB_VARIABLES
 COMMANDS = {
     "ingest": (IngestConfig, {"sources": ["s"], "out": "o"}),
     "featurize": (FeaturizeConfig, {"crystals": "c", "out": "o"}),
-    "library": (GenerateConfig, {"out": "o"}),
+    "generate": (GenerateConfig, {"out": "o"}),
     "train": (TrainConfig, {"crystals": "c", "target": "y", "out": "o"}),
     "screen": (ScreenConfig, {"model": "m", "crystals": "c", "out": "o", "maximize": True}),
 }

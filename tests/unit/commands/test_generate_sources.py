@@ -114,7 +114,7 @@ def test_known_crystals_that_no_candidate_can_be_are_counted(tmp_path, parents, 
     write_parquet(pa.concat_tables([table, empty]), resolve(tmp_path / "known.parquet"))
     make(tmp_path / "library", parents=parents, known=str(tmp_path / "known.parquet"))
     said = capsys.readouterr().out
-    assert "library: known: 5 rows in = 4 rows out + 1 rejects (no_atoms 1)" in said
+    assert "generate: known: 5 rows in = 4 rows out + 1 rejects (no_atoms 1)" in said
     rejects = read_table(tmp_path / "library" / "_rejects" / "known.parquet")
     assert rejects["id"].to_pylist() == ["a"]
 
@@ -153,7 +153,7 @@ def test_crystals_that_are_no_parents_are_rejects(tmp_path, parents, capsys):
     make(tmp_path / "library", parents=str(tmp_path / "more.parquet"))
     rejects = read_table(tmp_path / "library" / "_rejects" / "parents.parquet")
     assert rejects["reason"].to_pylist() == ["no_oxidation_states"]
-    assert "library: parents: 5 rows in = 4 rows out + 1 rejects" in capsys.readouterr().out
+    assert "generate: parents: 5 rows in = 4 rows out + 1 rejects" in capsys.readouterr().out
 
 
 def test_filters_hold_for_prototypes(tmp_path):

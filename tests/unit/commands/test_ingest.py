@@ -33,7 +33,7 @@ def write(folder, **files):
 
 
 def config(tmp_path, source, **options):
-    defaults = {"workers": 1, "files_per_slice": 4, "out": str(tmp_path / "out")}
+    defaults = {"workers": 1, "files_per_partition": 4, "out": str(tmp_path / "out")}
     return IngestConfig(sources=[str(source)], **{**defaults, **options})
 
 
@@ -126,7 +126,7 @@ def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, capsys):
     archive = tmp_path / "x.tar.gz"
     with tarfile.open(archive, "w:gz") as stream:
         stream.add(source, "source")
-    job = config(tmp_path, archive, files_per_slice=2)
+    job = config(tmp_path, archive, files_per_partition=2)
     first = ingest(job)
     assert first.counts == (6, 4, {"duplicate_id": 2})
     out = tmp_path / "out"
@@ -152,7 +152,7 @@ def test_the_same_call_goes_on_and_ends_with_the_same_table(tmp_path, capsys):
     with pytest.raises(
         UserError, match=r"--max-atoms was 1000, is 9.*--overwrite or another --out"
     ):
-        ingest(config(tmp_path, archive, files_per_slice=2, max_atoms=9))
+        ingest(config(tmp_path, archive, files_per_partition=2, max_atoms=9))
     archive.touch()
     with pytest.raises(UserError, match="what --sources names is not what it was"):
         ingest(job)
@@ -235,7 +235,7 @@ def test_what_cannot_be_met_is_refused_in_one_line_before_any_work(
         ({"timeout": 0}, "--timeout 0: must be above 0"),
         ({"cutoff": -1}, "--cutoff -1: must be above 0"),
         ({"min_distance": -1}, "--min.distance -1: must be at least 0"),
-        ({"files_per_slice": 0}, "--files.per.slice 0: must be at least 1"),
+        ({"files_per_partition": 0}, "--files.per.partition 0: must be at least 1"),
     ],
 )
 def test_options_that_contradict_are_refused(options, message):

@@ -15,7 +15,7 @@ from tests.support.models import CUTOFF, TARGET, make_model, random_crystals
 COMMANDS = {
     "ingest": "ingest {crystals}",
     "featurize": f"featurize {{crystals}} --cutoff {CUTOFF}",
-    "library": "library --count 10",
+    "generate": "generate --count 10",
     "train": f"train {{crystals}} --target {TARGET} --cutoff {CUTOFF} --width 16 --epochs 1",
     "screen": "screen {model} {crystals} --maximize",
     "tune": f"tune {{crystals}} --target {TARGET} --cutoff {CUTOFF} --margin 0.1:0.2",

@@ -212,8 +212,8 @@ def test_filters_leave_out_what_is_foreign_or_known(config, model, tmp_path):
         out=str(tmp_path / "run"),
         exclude_elements=[],
         in_domain=True,
-        not_known=True,
-        supply=True,
+        exclude_known=True,
+        supply_risk=True,
     )
     result = screen(options)
     counts = result.manifest["counts"]

@@ -53,7 +53,7 @@ def screened(model: str, library: str, tmp_path: Path):
 
 
 def test_a_screen_that_ranks_nothing_ends_with_an_empty_shortlist(screened, capsys):
-    options = {"per_system": 1, "diverse": True, "supply": True, "only_elements": ["Au"]}
+    options = {"per_system": 1, "diverse": True, "supply_risk": True, "only_elements": ["Au"]}
     result = screened(minimize=True, **options)
     found = read_table(result.shortlist)
     assert found.num_rows == 0
@@ -129,12 +129,12 @@ def test_a_shortlist_is_screened_again_and_keeps_nothing_of_the_first_screen(
     screened, model, tmp_path, capsys
 ):
     second = make_model(tmp_path / "second", seed=5)
-    first = screened(target_window="5:25", and_model=second, target_window2=":40", supply=True)
+    first = screened(target_window="5:25", and_model=second, target_window2=":40", supply_risk=True)
     own = own_columns(read_table(first.shortlist).schema)
     assert {"rank", "duplicates", "prediction_2", "p_all", *SUPPLY_RISK} <= set(own)
     capsys.readouterr()
     again = screened(
-        crystals=first.shortlist, out=str(tmp_path / "again"), maximize=True, supply=True
+        crystals=first.shortlist, out=str(tmp_path / "again"), maximize=True, supply_risk=True
     )
     assert f"are left out, rename them to keep them: {', '.join(own)}" in capsys.readouterr().out
     listed = read_table(again.shortlist)
@@ -152,7 +152,7 @@ def test_names_of_a_screens_columns_are_those_of_any_screen():
 
 
 def test_only_filters_that_were_asked_for_are_told(screened, capsys):
-    result = screened(maximize=True, not_known=True, per_system=1, top=16)
+    result = screened(maximize=True, exclude_known=True, per_system=1, top=16)
     said = capsys.readouterr().out
     counts = result.manifest["counts"]
     assert f"{counts['ranked']:,} ranked, 0 known, 15 on the shortlist" in said
@@ -183,7 +183,7 @@ def test_a_model_of_the_first_format_ranks_and_is_refused_what_it_cannot_tell(sc
     assert listed.column("in_domain").null_count == listed.column("known_id").null_count == 10
     for option, said in [
         ("in_domain", f"^--in-domain: {FORMAT_1} knows no domain; train it again$"),
-        ("not_known", f"^--not-known: {FORMAT_1} keeps no structures; train it again$"),
+        ("exclude_known", f"^--exclude-known: {FORMAT_1} keeps no structures; train it again$"),
     ]:
         out = tmp_path / option
         with pytest.raises(UserError, match=said):
@@ -198,7 +198,7 @@ def test_what_was_kept_of_training_is_asked_without_reading_it(screened, monkeyp
     monkeypatch.setattr(Model, "reference", property(nothing_is_read))
     monkeypatch.setattr(module, "run_partitions", lambda *given, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        screened(maximize=True, not_known=True)
+        screened(maximize=True, exclude_known=True)
 
 
 def test_how_many_are_known_or_likelier_than_not_is_told(screened, tmp_path, capsys):
@@ -211,7 +211,7 @@ def test_how_many_are_known_or_likelier_than_not_is_told(screened, tmp_path, cap
     )
     assert counts["ranked_known"] == counts["ranked"] > 0
     assert f"{counts['ranked']} known; " in said
-    assert said.count("--not-known") == 1
+    assert said.count("--exclude-known") == 1
     sure = screened(crystals=known, target_window="-1e6:", out=str(tmp_path / "sure"))
     assert sure.manifest["counts"]["likely"] == 10
 

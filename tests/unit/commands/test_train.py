@@ -238,7 +238,7 @@ def test_a_network_that_does_not_fit_is_refused_as_a_start(
         ({"test": 0.85, "calibration": 0.1}, r"--test 0.85 --calibration 0.1: leave 8 rows"),
         ({"basis": "reference", "cutoff": 3.0}, r"--cutoff 3.0: the reference basis needs more"),
         ({"width": 1}, r"--width 1: must be at least 2"),
-        ({"least_seen": 0}, r"--least-seen 0: must be at least 1"),
+        ({"min_occurrences": 0}, r"--min-occurrences 0: must be at least 1"),
         ({"workers": 2, "min_workers": 3}, r"--min-workers 3: must be at most --workers 2$"),
         ({"graphs_memory": -1.0}, r"--graphs-memory -1.0: must be at least 0$"),
         ({"l2": -1.0}, r"--l2 -1.0: must be at least 0"),

@@ -131,8 +131,8 @@ def test_an_element_in_fewer_crystals_than_asked_for_counts_as_unseen(tmp_path):
     has = [{*numbers} for numbers in reference.column("atomic_numbers").to_pylist()]
     counts = {number: sum(number in one for one in has) for number in (8, 26, 55, 82)}
     rarest = min(counts, key=counts.__getitem__)
-    strict = Model.load(make_model(tmp_path / "strict", least_seen=counts[rarest] + 1))
-    assert strict.card.hyperparameters["least_seen"] == counts[rarest] + 1
+    strict = Model.load(make_model(tmp_path / "strict", min_occurrences=counts[rarest] + 1))
+    assert strict.card.hyperparameters["min_occurrences"] == counts[rarest] + 1
     assert isinstance(strict.trust.domain, ApplicabilityDomain)
     seen = np.flatnonzero(strict.trust.domain.elements)
     assert seen.tolist() == sorted(n for n in counts if counts[n] > counts[rarest])

@@ -1,5 +1,7 @@
 """What guards an output folder: other options, other inputs, and files that are not ours."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,10 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"^--out .*/file: is a file, give a folder$"):
         job(tmp_path / "file").claim(True)
     assert (tmp_path / "file").exists()
+
+
+def test_the_fingerprint_of_a_run_outlives_the_name_of_an_option_and_of_a_command(tmp_path):
+    first = {"verb": "library", "not_known": True, "inputs": {}}
+    expected = hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest()
+    now = RunDirectory("generate", resolve(tmp_path), {"exclude_known": True}, {})
+    assert now.fingerprint == expected

@@ -107,7 +107,7 @@ def test_an_element_in_too_few_crystals_counts_as_unseen():
     numbers[0] = 37
     batch = batch._replace(atomic_numbers=numbers)
     strict = ApplicabilityDomain.fit(
-        batch, find_contacts(batch), None, features_of(40), least_seen=2
+        batch, find_contacts(batch), None, features_of(40), min_occurrences=2
     )
     plain = ApplicabilityDomain.fit(batch, find_contacts(batch), None, features_of(40))
     first = batch.slice(0, 1)

@@ -89,7 +89,7 @@ def database(tmp_path):
 
 
 def test_an_ase_database_gives_a_crystal_a_row(tmp_path, database):
-    crystals, rejects, plan = load(tmp_path, database, files_per_slice=2)
+    crystals, rejects, plan = load(tmp_path, database, files_per_partition=2)
     assert edges(crystals) == {"nlhm#1": 5, "nlhm#3": 7}
     assert crystals.column("gap").to_pylist() == [0, 3]
     assert crystals.column("stable").to_pylist() == [False, False]

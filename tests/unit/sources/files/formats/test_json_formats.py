@@ -27,7 +27,7 @@ def test_pymatgen_json_alone_listed_and_named(tmp_path):
     assert edges(crystals) == expected
     assert readers(crystals) == {"emrl_ray"}
     assert [reason for _, reason in rejects] == flaws
-    crystals, rejects, _ = load(tmp_path, *sorted(folder.iterdir()), files_per_slice=1)
+    crystals, rejects, _ = load(tmp_path, *sorted(folder.iterdir()), files_per_partition=1)
     assert edges(crystals) == expected
     assert rejects == [("list#2", flaws[0]), ("mp-2", flaws[1])]
 
@@ -68,7 +68,9 @@ MATBENCH = {
 @pytest.mark.parametrize("name", ["t.json", "t.json.gz"])
 def test_a_matbench_table_brings_its_columns(tmp_path, order, name):
     content = json.dumps({key: MATBENCH[key] for key in order}, ensure_ascii=False)
-    crystals, rejects, plan = load(tmp_path, written(tmp_path / name, content), files_per_slice=2)
+    crystals, rejects, plan = load(
+        tmp_path, written(tmp_path / name, content), files_per_partition=2
+    )
     assert edges(crystals) == {"t#0": 4, "t#1": 5, "mb-3": 6}
     assert crystals.column("gap pbe").to_pylist() == [1.5, None, None]
     assert crystals.column("is_metal").to_pylist() == [False, True, False]
@@ -101,7 +103,9 @@ ODD = [
 def test_what_is_no_structure_under_its_name_is_a_reject(tmp_path):
     large = json.dumps([*ODD, {"id": 7, "structure": structure(7.0), "gap": "large"}])
     odd = large.replace('"large"', "1" + "0" * 5000)
-    crystals, rejects, plan = load(tmp_path, written(tmp_path / "t.json", odd), files_per_slice=9)
+    crystals, rejects, plan = load(
+        tmp_path, written(tmp_path / "t.json", odd), files_per_partition=9
+    )
     assert edges(crystals) == {"a": 4, "d": 5, "\\ud800e": 6, "7": 7}
     assert crystals.column("gap").to_pylist() == [None, 2, None, None]
     assert crystals.column("note\\udfff").to_pylist() == [None, None, "x\\ud800", None]
@@ -159,7 +163,7 @@ def test_a_file_without_structures_is_one_reject(tmp_path):
     expected = [(name, RejectReason.UNREADABLE) for name in "abc"]
     assert load(tmp_path, tmp_path / "in")[1] == expected
     files = [tmp_path / "in" / f"{name}.json" for name in "abc"]
-    assert load(tmp_path, *files, tmp_path / "in" / "d.cif", files_per_slice=2)[1] == expected
+    assert load(tmp_path, *files, tmp_path / "in" / "d.cif", files_per_partition=2)[1] == expected
 
 
 def test_an_id_that_an_entry_brings_has_its_file_as_source(tmp_path):
