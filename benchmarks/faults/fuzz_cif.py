@@ -67,7 +67,7 @@ def run_batch(
     rows, slowest = 0, 0.0
     rejects: Counter[str] = Counter()
     met: Counter[str] = Counter()
-    for partition in plan.slices:
+    for partition in plan.partitions:
         began = time.monotonic()
         loaded = load(partition)
         reasons = Counter(str(reject.reason) for reject in loaded.rejects)

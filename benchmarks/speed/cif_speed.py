@@ -79,7 +79,7 @@ def ingest(folder: Path, pool: ParserPool, scratch: str) -> int:
     """Read a folder of CIFs as the verb does; return how many became rows."""
     plan = plan_partitions(list_sources([str(folder)]), scratch, FILES_PER_PARTITION)
     load = Loader(plan.columns, LIMITS, pool, CsvColumns())
-    return sum(load(partition).crystals.num_rows for partition in plan.slices)
+    return sum(load(partition).crystals.num_rows for partition in plan.partitions)
 
 
 def read_with_pymatgen(file: Path, **options: Any) -> Any:

@@ -17,9 +17,9 @@ from emrl_ray.runs.lock import LOCK, FolderLock, LockedError
 
 HOLD = """
 import sys, time
-from emrl_ray.io.paths import locate
-from emrl_ray.runs.lock import Lock
-with Lock(locate(sys.argv[1]), "screen"):
+from emrl_ray.io.paths import resolve
+from emrl_ray.runs.lock import FolderLock
+with FolderLock(resolve(sys.argv[1]), "screen"):
     print("held", flush=True)
     time.sleep(120)
 """
