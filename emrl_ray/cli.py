@@ -27,7 +27,7 @@ class Verb(NamedTuple):
     """Dataclass of its options."""
     function: str
     """MODULE:NAME, imported when the verb runs."""
-    goes_on: bool = False
+    resumable: bool = False
     """Whether the same call again goes on where it was interrupted."""
 
 
@@ -80,14 +80,14 @@ def run(verb: str, words: Sequence[str]) -> int:
     return guard(
         f"emrl-ray {verb}",
         lambda: _run(verb, words),
-        "; the same command goes on from here" if VERBS[verb].goes_on else "",
+        "; the same command goes on from here" if VERBS[verb].resumable else "",
     )
 
 
 def _run(verb: str, words: Sequence[str]) -> Any:
     """Check the options, and call the verb; a long one says so before its imports take their seconds."""
     options: Any = parse(VERBS[verb].config, words, name=verb, read=_content)
-    if VERBS[verb].goes_on:
+    if VERBS[verb].resumable:
         print(f"{verb}: started, out {options.out}", flush=True)
     return call(verb, options)
 

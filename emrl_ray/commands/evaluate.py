@@ -47,7 +47,7 @@ class EvaluateResult(NamedTuple):
     predictions: pa.Table
     """A row a crystal scored: the columns of predictions, `true_value` and `error`."""
     by_element: pa.Table
-    """A row an element (`evaluation.by_element`)."""
+    """A row an element (`training.evaluation.by_element`)."""
     rejects: pa.Table
     """A row for each crystal without a known value or without a prediction."""
 

@@ -30,7 +30,7 @@ from emrl_ray.training.losses import loss_function
 from emrl_ray.training.trainer import TrainedNetwork
 
 MIN_CALIBRATION = 9
-"""Rows below which a 90 % interval is infinite (`trust.Calibration`)."""
+"""Rows below which a 90 % interval is infinite (`model.uncertainty.ConformalCalibration`)."""
 
 
 def train_model(config: TrainConfig, engine: Engine, dataset: str, work: str) -> Card:

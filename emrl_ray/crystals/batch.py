@@ -73,7 +73,7 @@ class CrystalBatch(NamedTuple):
 
     @classmethod
     def from_arrow(cls, table: pa.Table | pa.RecordBatch) -> CrystalBatch:
-        """Return the crystals of an Arrow table (columns of `tables.CRYSTAL_SCHEMA`).
+        """Return the crystals of an Arrow table (columns of `crystals.schema.CRYSTAL_SCHEMA`).
 
         The arrays are views of Arrow's memory where a column is one chunk of the expected type.
         Rows with a null or with list lengths that disagree raise ValueError: `validation` finds

@@ -77,7 +77,7 @@ class ClassicalFeatures(Representation):
             elements: (E,) atomic numbers that have a fraction; other elements have no column.
             species: (S, 2) atomic numbers of the species pairs that have a histogram.
             cutoff: longest pair distance, Å.
-            elements_csv: element table as of `features.elements`; by default the package's own.
+            elements_csv: element table as of `features.element_properties`; by default the package's own.
 
         Raises:
             ValueError: the cutoff is too short for a histogram.

@@ -28,7 +28,7 @@ def one_hot_elements(content: bytes) -> NDArray[np.float64]:
     """Return (119, 93) zeros and ones; row Z is element Z and row 0 is zero.
 
     Group, period, valence electrons and block, then the properties of `BINNED` from the table
-    `content` (`features.elements`): ten bins each, values beyond the ends in the last, and nothing
+    `content` (`features.element_properties`): ten bins each, values beyond the ends in the last, and nothing
     where the property is unknown.
     """
     columns = property_columns(content)

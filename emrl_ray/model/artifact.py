@@ -203,7 +203,7 @@ class Model:
     ) -> tuple[pa.Table, list[Reject]]:
         """Return the predictions of a crystals table, and a reject for each row without one.
 
-        The columns are those of `rows.FOUND`, between id and formula and what came in besides the
+        The columns are those of `PREDICTION_COLUMNS`, between id and formula and what came in besides the
         geometry. Targets are in the target's unit. Intervals hold with `confidence`. The cutoff of
         `limits` is the model's.
         """
@@ -214,7 +214,7 @@ class Model:
         return prediction_table(embedded.crystals, found, self.card.unit), embedded.rejects
 
     def _found(self, head: str, embedded: Embedded, confidence: float) -> dict[str, pa.Array]:
-        """Return the columns of `rows.FOUND`."""
+        """Return the columns of `PREDICTION_COLUMNS`."""
         _, batch, embeddings, features, _ = embedded
         values = self.heads[head].predict(embeddings) if len(embeddings) else np.zeros(0)
         index, distance = self.nearest_known.query(embeddings)

@@ -33,9 +33,9 @@ class Card:
     cutoff: float
     """Longest pair distance, Å."""
     elements: Any
-    """Filling of unknown element properties (`features.elements`)."""
+    """Filling of unknown element properties (`features.element_properties`)."""
     basis: Any
-    """Name of the distance basis (`features.basis`)."""
+    """Name of the distance basis (`features.distance_basis`)."""
     width: int
     """Numbers in an embedding."""
     heads: dict[str, dict[str, int]]

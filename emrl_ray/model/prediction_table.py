@@ -14,11 +14,11 @@ from emrl_ray.crystals.units import number_field
 INTERVAL = ("lower", "upper")
 """Ends of the interval that holds the target with the confidence asked for; null without calibration."""
 VERDICT = ("in_domain", "domain_reason")
-"""Whether a crystal is like the training crystals, and the first reason why not (`trust.domain`)."""
+"""Whether a crystal is like the training crystals, and the first reason why not (`model.uncertainty.applicability_domain`)."""
 NEAREST = ("nearest_id", "nearest_formula", "nearest_target", "nearest_distance")
 """The nearest reference row, its true target, and its distance in embedding space."""
 COORDINATES = ("map_x", "map_y")
-"""Place on the map of the embedding space (`trust.plane`)."""
+"""Place on the map of the embedding space (`model.uncertainty.pca_map`)."""
 PREDICTION_COLUMNS = ("prediction", *INTERVAL, *VERDICT, *NEAREST, KNOWN_ID, *COORDINATES)
 """What is found of a crystal; the known crystal that it is, null where it is none, is a labelled row, of
 training or held out."""

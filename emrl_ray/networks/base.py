@@ -21,9 +21,9 @@ class NetworkSpec(NamedTuple):
     width: int = 128
     """Numbers in an embedding."""
     elements: Filling = "mean"
-    """Filling of unknown element properties (`features.elements`)."""
+    """Filling of unknown element properties (`features.element_properties`)."""
     basis: Basis = "uniform"
-    """Name of the distance basis (`features.basis`)."""
+    """Name of the distance basis (`features.distance_basis`)."""
 
     @classmethod
     def of(cls, options: Any) -> NetworkSpec:
@@ -46,7 +46,7 @@ class Network(nn.Module, ABC):
     def from_spec(cls, spec: NetworkSpec, elements_csv: bytes) -> Self:
         """Return the untrained network of a specification; its weights follow torch's seed.
 
-        `elements_csv` is a table as of `features.elements`.
+        `elements_csv` is a table as of `features.element_properties`.
         """
 
     def select(self, graphs: Graphs) -> Graphs:

@@ -47,7 +47,7 @@ class TGNN(Network):
         """Make a network with `width` outputs.
 
         Args:
-            elements: (119, F) features by atomic number (`features.elements`).
+            elements: (119, F) features by atomic number (`features.element_properties`).
             cutoff: longest pair distance, Å.
             basis: name of the distance basis.
             width: numbers in an embedding.

@@ -62,7 +62,7 @@ def bad_parser(monkeypatch):
 def test_one_job_reads_all_formats_rejects_what_is_bad_and_goes_on(
     engine, tmp_path, ray_session, bad_parser, capsys
 ):
-    """With files that spoil nothing else, unit/pipelines/test_ingest.py has more of them."""
+    """With files that spoil nothing else, unit/commands/test_ingest.py has more of them."""
     source = write(
         tmp_path / "source",
         a__cif=NACL,

@@ -296,21 +296,21 @@ def test_a_twin_refuses_what_the_command_line_refuses():
 
 
 @pytest.mark.parametrize(
-    ("goes_on", "said"), [(True, "; the same command goes on from here"), (False, "")]
+    ("resumable", "said"), [(True, "; the same command goes on from here"), (False, "")]
 )
-def test_an_interrupt_is_one_line_and_exit_status_130(verb, monkeypatch, capsys, goes_on, said):
+def test_an_interrupt_is_one_line_and_exit_status_130(verb, monkeypatch, capsys, resumable, said):
     def interrupted(config):
         raise KeyboardInterrupt
 
     verb(interrupted)
-    monkeypatch.setitem(cli.VERBS, "generate", cli.VERBS["generate"]._replace(goes_on=goes_on))
+    monkeypatch.setitem(cli.VERBS, "generate", cli.VERBS["generate"]._replace(resumable=resumable))
     assert cli.main(["generate", "--out", "o"]) == 130
     assert capsys.readouterr().err == f"emrl-ray generate: interrupted{said}\n"
 
 
 def test_what_begins_anew_is_not_said_to_go_on():
     assert not any(
-        cli.VERBS[name].goes_on
+        cli.VERBS[name].resumable
         for name in ("predict", "evaluate", "embed", "neighbors", "diff", "report", "map")
     )
 

@@ -12,7 +12,7 @@ from emrl_ray.training.trainer import Trainer
 
 
 class TrialControl(NamedTuple):
-    """How a network is scored at each checkpoint, by `tuning.validation.Validator`."""
+    """How a network is scored at each checkpoint, by `experiments.tuning.validation.Validator`."""
 
     head: str
     held_out: TrainingRows

@@ -45,7 +45,7 @@ class Source(NamedTuple):
     """Path or URI; in `DATASETS` the name of a file in the folder of the data sets."""
     target: str
     preset: str
-    """Name in `presets.PRESETS`."""
+    """Name in `config.presets.PRESETS`."""
 
 
 DATASETS: dict[str, Source] = {

@@ -26,13 +26,13 @@ class Method(NamedTuple):
     recipe: str
     """Name in `RECIPES`, or `CLASSICAL`."""
     head: str
-    """Name in `heads.HEADS`."""
+    """Name in `model.heads.HEADS`."""
 
 
 READOUT = "readout"
 """The head of a supervised network, which is fitted with it."""
 CLASSICAL = "classical"
-"""The representation made by hand (`features.classical`), which needs no training."""
+"""The representation made by hand (`features.classical_descriptor`), which needs no training."""
 UNTRAINED = "untrained"
 """The network of EMRL as it begins, a floor."""
 

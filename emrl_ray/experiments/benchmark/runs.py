@@ -49,7 +49,7 @@ class BenchmarkRun(NamedTuple):
     seed: int
     epochs: int
     folds: int = 0
-    """Where above 0, heads are fitted on embeddings out of so many folds (`protocol.out_of_fold`)."""
+    """Where above 0, heads are fitted on embeddings out of so many folds (`experiments.benchmark.out_of_fold`)."""
     data: str = ""
     """Fingerprint of the table."""
 

@@ -27,7 +27,7 @@ from emrl_ray.features.inference.merge_kernels import (
 )
 
 COMPILED_IN = "57af002b1a44a80d"
-"""Hash of `crystals.kernels` and `merge_kernels`, which are compiled into these loops. numba stamps what
+"""Hash of `crystals.geometry.kernels` and `merge_kernels`, which are compiled into these loops. numba stamps what
 it keeps on disk with the content of this file alone, so a change in those has to change this one;
 `tests/test_compiled.py` says the value."""
 FAST = {"reassoc", "contract", "nsz", "arcp"}

@@ -4,7 +4,7 @@ A learned embedding varies along few directions and hardly tells a crystal of fo
 the domain asks plain questions first: elements, pairs of elements that touch, their distances,
 volume, size; then how far the features before the readout and the embedding are from the training
 set's. What is a limit, not a list, is set by leaving each training crystal out in turn: the share
-`features.SHARE` of them would be beyond it if they were new (the jackknife).
+`feature_distance.SHARE` of them would be beyond it if they were new (the jackknife).
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 | format | parser |
 |---|---|
-| CIF | gemmi (`crystals.cif`) |
-| extended XYZ | our own (`crystals.extxyz`) |
+| CIF | gemmi (`sources.files.formats.cif`) |
+| extended XYZ | our own (`sources.files.formats.extxyz`) |
 | POSCAR | pymatgen `Poscar`; without the line of element names (VASP 4) it is unreadable |
 | vasprun.xml | pymatgen `Vasprun`: the structure of the last ionic step |
-| JSON | our own (`crystals.json_files`, `crystals.json_structures`) |
-| row of an ASE database | ASE (`crystals.ase_files`) |
+| JSON | our own (`sources.files.formats.json_stream`, `sources.files.formats.structure_json`) |
+| row of an ASE database | ASE (`sources.files.formats.ase_db`) |
 
 pymatgen takes seconds to import, so it is imported where it reads. A content that gzip made is unpacked first.
 """
