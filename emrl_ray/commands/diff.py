@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from emrl_ray.commands.predict import print_rows
 from emrl_ray.config import DiffConfig, ScreenConfig, UserError
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import MissingFileError, one_line
 from emrl_ray.config.renamed import current_names
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import read_json
@@ -46,7 +46,7 @@ class Listed(NamedTuple):
 def diff(config: DiffConfig) -> ShortlistDiff:
     """Compare the shortlists of two runs, and write or print what changed.
 
-    Raises UserError, FileNotFoundError or ValueError, in one line, for folders without a
+    Raises UserError or MissingFileError, in one line, for folders without a
     finished run, runs of other targets, and an --out that cannot be written.
     """
     if config.out is not None:
@@ -74,8 +74,10 @@ def _read(uri: str) -> Listed:
     place = finished_manifest(uri)
     try:
         return _described(uri, read_json(place), read_table(f"{uri.rstrip('/')}/shortlist.parquet"))
+    except MissingFileError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{uri}: not the folder of a screen ({_why(error)})") from None
+        raise UserError(f"{uri}: not the folder of a screen ({_why(error)})") from None
 
 
 def _described(uri: str, manifest: Mapping[str, Any], shortlist: pa.Table) -> Listed:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emrl_ray.config import EmbedConfig
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import ValidationLimits
@@ -41,7 +42,7 @@ def embed(config: EmbedConfig) -> EmbedResult:
     """Write the embeddings of the crystals of a source, in its order, and the rejects beside them.
 
     Crystals are read, embedded and written part by part: memory does not grow with their number
-    (but for the names of files). Raises UserError or another ValueError, or FileNotFoundError, in
+    (but for the names of files). Raises UserError, or FileNotFoundError, in
     one line and before any work, for options that cannot be met.
     """
     check_output_file_name(config.out, (".parquet",))
@@ -72,7 +73,7 @@ def embed(config: EmbedConfig) -> EmbedResult:
 def _schema(model: Model, config: EmbedConfig, columns: pa.Schema) -> pa.Schema:
     """Return the schema of the file, whose metadata tells the model."""
     if EMBEDDING in columns.names:
-        raise ValueError(f"{config.source}: has a column {EMBEDDING!r}, as the result; rename it")
+        raise UserError(f"{config.source}: has a column {EMBEDDING!r}, as the result; rename it")
     width = model.card.width
     metadata = {
         "emrl-ray": "embed",

@@ -68,7 +68,7 @@ class _Scored(NamedTuple):
 def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """Predict labelled crystals and compare; writes metrics, predictions, elements and the plot.
 
-    Raises UserError or another ValueError, FileNotFoundError, or ImportError, in one line and
+    Raises UserError, FileNotFoundError, or ImportError, in one line and
     before any work, for options that cannot be met.
     """
     if config.out is not None:
@@ -93,7 +93,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
 def _check_columns(
     opened: CrystalSource, target: str, model: Model, config: EvaluateConfig
 ) -> None:
-    """Raise UserError or ValueError, in one line, unless the source has values to compare with.
+    """Raise UserError, in one line, unless the source has values to compare with.
 
     Another unit is refused and not warned about: every number would be wrong by a factor. Another
     level of theory is a comparison that people do make, and is only said.

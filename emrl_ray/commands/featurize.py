@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from emrl_ray.commands.engine import choose_engine, run_partitions, start
 from emrl_ray.config import FeaturizeConfig
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import GEOMETRY, Reject, Stage, check_crystal_schema
@@ -75,12 +76,12 @@ def featurize(config: FeaturizeConfig) -> FeaturizeResult:
 
 
 def _check_columns(crystals: str) -> None:
-    """Raise ValueError, in one line, for a table that is none of crystals or has columns of ours."""
+    """Raise UserError, in one line, for a table that is none of crystals or has columns of ours."""
     schema = table_schema(crystals)
     check_crystal_schema(schema, crystals)
     for name in set(GRAPH_COLUMNS) - {"atomic_numbers"}:
         if name in schema.names:
-            raise ValueError(f"{crystals}: has a column {name!r}, as graphs have; rename it")
+            raise UserError(f"{crystals}: has a column {name!r}, as graphs have; rename it")
 
 
 def _summarize(counts: RowCounts, manifest: dict[str, Any]) -> None:

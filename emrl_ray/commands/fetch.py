@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from emrl_ray.config import FetchConfig
+from emrl_ray.config.errors import ServerError
 from emrl_ray.crystals.counts import RowCounts, duration, summary_line
 from emrl_ray.io.atomic import write_json
 from emrl_ray.io.fingerprints import file_fingerprint
@@ -110,7 +111,7 @@ def _fetch(source: DatabaseSource, plan: FetchPlan, output: PartitionedOutput) -
     except ConnectionError as error:
         message = str(error)
     partitions = len(output.completed())
-    raise ConnectionError(
+    raise ServerError(
         f"{message}; what came until then, {partitions:,} {'partition' if partitions == 1 else 'partitions'}, is in "
         f"{output.rows}, and the same command goes on"
     )

@@ -110,7 +110,7 @@ def _absolute(config: GenerateConfig) -> GenerateConfig:
 
 
 def _checked(path: str) -> str:
-    """Return the fingerprint of a crystals table; raises ValueError, in one line, for what is none."""
+    """Return the fingerprint of a crystals table; raises UserError, in one line, for what is none."""
     for file in table_files(path):
         check_crystal_schema(read_footer(file).schema.to_arrow_schema(), file.path)
     return table_fingerprint(path)

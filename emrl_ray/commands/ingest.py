@@ -68,7 +68,7 @@ class IngestTask(NamedTuple):
 def ingest(config: IngestConfig) -> IngestResult:
     """Read files into a crystals table; called again it goes on where it stopped.
 
-    Raises UserError or another ValueError, or FileNotFoundError, in one line and before any work,
+    Raises UserError, or FileNotFoundError, in one line and before any work,
     for sources and targets that are not there or not what they should be.
     """
     out = absolute_uri(config.out)

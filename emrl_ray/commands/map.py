@@ -65,7 +65,7 @@ class MapResult(NamedTuple):
 def draw_map(config: MapConfig) -> MapResult:
     """Draw the map of a crystals table; writes map.parquet, map.html, map.png and the rejects.
 
-    Raises UserError, ValueError, FileNotFoundError or ImportError, in one line and before any
+    Raises UserError, FileNotFoundError or ImportError, in one line and before any
     work, for what cannot be drawn.
     """
     need_extra("matplotlib", "openTSNE", "plotly", extra="report")
@@ -220,9 +220,9 @@ def _with_places(rows: pa.Table, panels: Sequence[Panel]) -> pa.Table:
 def _place(
     name: str, embeddings: NDArray[np.float32], config: MapConfig, threads: int
 ) -> NDArray[np.float64]:
-    """Return `tsne` of a model's embeddings; ValueError, in one line, if they are all the same."""
+    """Return `tsne` of a model's embeddings; UserError, in one line, if they are all the same."""
     if not np.ptp(embeddings, axis=0).any():
-        raise ValueError(f"{name}: embeds all {len(embeddings)} crystals alike: there is no map")
+        raise UserError(f"{name}: embeds all {len(embeddings)} crystals alike: there is no map")
     began = time.monotonic()
     points = tsne(embeddings, config.perplexity, config.seed, threads)
     _say(f"{name}: t-SNE", began)

@@ -70,7 +70,7 @@ def neighbors(config: NeighborsConfig) -> NeighborsResult:
     """Find the reference crystals nearest to the crystals of a source, or to one of themselves.
 
     What is a path is read; anything else is the id of a reference crystal, which is left out of
-    its own neighbours. Raises UserError or another ValueError, or FileNotFoundError, in one
+    its own neighbours. Raises UserError, or FileNotFoundError, in one
     line and before any work, for options that cannot be met.
     """
     if config.out is not None:

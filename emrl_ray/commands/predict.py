@@ -55,7 +55,7 @@ class PredictResult(NamedTuple):
 def predict(config: PredictConfig) -> PredictResult:
     """Predict the crystals of a source, and write or print them.
 
-    Rejects go to a CSV file beside the predictions. Raises UserError or another ValueError, or
+    Rejects go to a CSV file beside the predictions. Raises UserError, or
     FileNotFoundError, in one line and before any work, for options that cannot be met.
     """
     if config.out is not None:

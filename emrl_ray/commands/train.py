@@ -66,7 +66,7 @@ def _absolute(config: TrainConfig) -> TrainConfig:
 
 
 def check(config: TrainConfig) -> None:
-    """Raise UserError or ValueError, in one line and before any work, for what cannot be done."""
+    """Raise UserError, in one line and before any work, for what cannot be done."""
     refuse_input_as_output(
         config.out, crystals=config.crystals, graphs=config.graphs, init=config.init
     )

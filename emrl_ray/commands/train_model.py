@@ -10,7 +10,7 @@ import pyarrow as pa
 from emrl_ray.commands.engine import Engine, start
 from emrl_ray.commands.featurize import featurize
 from emrl_ray.config import FeaturizeConfig, TrainConfig, UserError
-from emrl_ray.config.errors import one_line, user_message
+from emrl_ray.config.errors import StorageError, one_line, user_message
 from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import Reject, rejects_table
 from emrl_ray.distributed.cluster import call_in_task, in_job, offered
@@ -37,7 +37,7 @@ def train_model(config: TrainConfig, engine: Engine, dataset: str, work: str) ->
     """Train in a folder that is ours, and return the card of the model.
 
     `dataset` is the fingerprint of the crystals, `work` a folder for graphs and checkpoints, deleted
-    at the end. Raises UserError or another ValueError, in one line, for what cannot be trained.
+    at the end. Raises UserError, in one line, for what cannot be trained.
     """
     folder = resolve(config.out)
     start(engine, config.address)
@@ -77,7 +77,7 @@ def _train_network(
 
 
 def check_names(config: TrainConfig) -> None:
-    """Raise UserError or ValueError, in one line, for a loss or a network that cannot be trained so."""
+    """Raise UserError, in one line, for a loss or a network that cannot be trained so."""
     loss_function(config.loss)
     batch_norms = network_type(config.network).batch_norms
     if config.batch_norm not in batch_norms:
@@ -134,7 +134,7 @@ def _fit_and_save(
     labels: Labels,
     split: Split,
     dataset: str,
-) -> Card | ValueError | OSError:
+) -> Card | UserError:
     """Fit the heads, write the model and return its card, or an error of the user's in one line.
 
     What a task raises comes to the driver with the lines of its traceback.
@@ -144,11 +144,11 @@ def _fit_and_save(
         write_json(trained.curve, resolve(config.out) / "learning_curve.json")
         model.save(config.out)
     except OSError as error:
-        return OSError(one_line(error))
+        return StorageError(one_line(error))
     except ValueError as error:
         if (told := user_message(error)) is None:
             raise
-        return ValueError(told)
+        return UserError(told)
     return model.card
 
 

@@ -95,7 +95,7 @@ def _tune(config: TuneConfig, directory: RunDirectory) -> TuneResult:
 
 
 def _check(config: TuneConfig) -> None:
-    """Raise UserError, ValueError or ImportError, in one line and before any work."""
+    """Raise UserError or ImportError, in one line and before any work."""
     need_extra("matplotlib", "optuna", "sklearn", extra="tune")
     first = config.first_values()
     check(config.training(first, out=config.out))

@@ -1,8 +1,6 @@
-"""What is told of an error: a line for what the user can mend, nothing for a bug."""
+"""Errors that the user can mend, and the line that tells of them."""
 
 from __future__ import annotations
-
-import linecache
 
 
 def one_line(said: object) -> str:
@@ -10,31 +8,39 @@ def one_line(said: object) -> str:
     return " ".join(str(said).split())
 
 
-def user_message(error: Exception) -> str | None:
-    """Return the line that tells the user of `error`; None for a bug.
+class UserError(ValueError):
+    """What the user can mend; the message is one line that names option, value and remedy."""
 
-    What this package raises on purpose is for the user, and so is what the operating system says of
-    a file. Any other ValueError is a bug, and so is what comes from another process (its text
-    holds a traceback).
+
+class MissingFileError(FileNotFoundError, UserError):
+    """A file or folder that the user named is not there."""
+
+
+class AccessError(PermissionError, UserError):
+    """A server refuses a request for want of a right."""
+
+
+class ServerError(ConnectionError, UserError):
+    """A server does not answer, or not as it should."""
+
+
+class StorageError(OSError, UserError):
+    """Files cannot be read or written where they should be."""
+
+
+class MissingPackageError(ImportError, UserError):
+    """A package that an option needs is not installed."""
+
+
+def user_message(error: Exception) -> str | None:
+    """Return the line that tells the user of an error; None for a bug.
+
+    An error of the operating system about a file is the user's too. A text of several lines holds the
+    traceback of another process, and is a bug.
     """
     text = str(error).strip()
     if "\n" in text:
         return None
-    if isinstance(error, UserError) or _raised_here(error):
+    if isinstance(error, UserError):
         return text
     return f"{type(error).__name__}: {text}" if isinstance(error, OSError) else None
-
-
-def _raised_here(error: Exception) -> bool:
-    """Return whether a `raise` statement of this package raised `error`."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    if frame is None or not frame.tb_frame.f_globals["__name__"].startswith("emrl_ray."):
-        return False
-    line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno)
-    return line.strip().startswith("raise ")
-
-
-class UserError(ValueError):
-    """A configuration that cannot be run; the message names the option, value and choices."""

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
+
 
 class CrystalBatch(NamedTuple):
     """B crystals with N atoms in all, concatenated.
@@ -83,7 +85,7 @@ class CrystalBatch(NamedTuple):
         numbers, offsets = _flat(table.column("atomic_numbers"), np.uint8)
         coords, coord_offsets = _flat(table.column("frac_coords"), np.float64)
         if lattice.size != 9 * table.num_rows or not np.array_equal(coord_offsets, 3 * offsets):
-            raise ValueError(
+            raise UserError(
                 "crystals with null or ragged columns: each needs 9 lattice components, "
                 "N atomic numbers and 3N fractional coordinates"
             )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.io.text import printable
 
@@ -120,7 +121,7 @@ def crystals_table(
 def check_crystal_schema(
     schema: pa.Schema, source: str, optional: Collection[str] = ("formula",)
 ) -> None:
-    """Raise ValueError, in one line, unless `schema` has the columns of a crystals table.
+    """Raise UserError, in one line, unless `schema` has the columns of a crystals table.
 
     Those that are `optional` may be missing, or of any type. 32- and 64-bit offsets are both accepted, as are float and integer types that cast without loss.
     """
@@ -128,13 +129,13 @@ def check_crystal_schema(
         if field.name in optional:
             continue
         if field.name not in schema.names:
-            raise ValueError(
+            raise UserError(
                 f"{source}: not a crystals table, column {field.name!r} is missing "
                 f"(it has {', '.join(schema.names)})"
             )
         found = schema.field(field.name).type
         if field.name != "id" and not _is_list(found):
-            raise ValueError(f"{source}: column {field.name!r} must be {field.type}, it is {found}")
+            raise UserError(f"{source}: column {field.name!r} must be {field.type}, it is {found}")
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -161,8 +162,8 @@ def float_column(rows: pa.Table | pa.RecordBatch, name: str) -> NDArray[np.float
 
 
 def check_target(schema: pa.Schema, target: str, source: str) -> None:
-    """Raise ValueError, in one line, unless `target` is a numeric column of `schema`."""
+    """Raise UserError, in one line, unless `target` is a numeric column of `schema`."""
     choices = target_columns(schema)
     if target not in choices:
         listed = ", ".join(choices) or "none"
-        raise ValueError(f"{source}: no target {target!r}; its numeric columns: {listed}")
+        raise UserError(f"{source}: no target {target!r}; its numeric columns: {listed}")

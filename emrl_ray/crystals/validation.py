@@ -55,7 +55,7 @@ def validate(
     volume, no atoms, an atomic number outside 1..118, coordinates that are not 3N finite numbers,
     more than `max_atoms`, more expected pairs than `max_pairs`, sites nearer than `min_distance`.
 
-    Raises ValueError, in one line, if the columns are not those of a crystals table.
+    Raises UserError, in one line, if the columns are not those of a crystals table.
     """
     check_crystal_schema(table.schema, source if isinstance(source, str) and source else "table")
     findings = _Findings(table.num_rows)

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER, SYMBOLS
 from emrl_ray.crystals.geometry.neighbor_list import UnorderedPairs, unordered_pairs
@@ -83,7 +84,7 @@ class ClassicalFeatures(Representation):
             ValueError: the cutoff is too short for a histogram.
         """
         if not cutoff >= 2 * KNOT_SPACING:
-            raise ValueError(f"cutoff {cutoff}: must be at least {2 * KNOT_SPACING} Å")
+            raise UserError(f"cutoff {cutoff}: must be at least {2 * KNOT_SPACING} Å")
         self._properties = _properties(default_csv() if elements_csv is None else elements_csv)
         self._property_of = np.stack(list(self._properties.values()), axis=1)
         self.elements, self.species, self.cutoff = elements, species.reshape(-1, 2), cutoff
@@ -131,7 +132,7 @@ class ClassicalFeatures(Representation):
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return the columns (B, width); a crystal without a pair within the cutoff gets NaN.
 
-        Raises ValueError for atomic numbers that are none; `crystals.validation` finds all else.
+        Raises UserError for atomic numbers that are none; `crystals.validation` finds all else.
         """
         check_numbers(batch.atomic_numbers)
         starts = range(0, batch.n_crystals, CRYSTALS_AT_ONCE)

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
+
 Basis = Literal["uniform", "reference"]
 WIDTH = 0.2
 UNIFORM_CENTERS = 32
@@ -31,7 +33,7 @@ def gaussian_basis(name: Basis, cutoff: float) -> GaussianBasis:
     """
     if name == "reference":
         if cutoff <= REFERENCE_START:
-            raise ValueError(f"--cutoff {cutoff}: the reference basis needs more than 3 Å")
+            raise UserError(f"--cutoff {cutoff}: the reference basis needs more than 3 Å")
         steps = np.arange(1, REFERENCE_CENTERS + 1) / REFERENCE_CENTERS
         return GaussianBasis(REFERENCE_START + (cutoff - REFERENCE_START) * steps, WIDTH)
     return GaussianBasis(np.linspace(0.0, cutoff, UNIFORM_CENTERS), WIDTH)

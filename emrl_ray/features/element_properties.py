@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.elements import MAX_ATOMIC_NUMBER
 
 AFFINITY = "electron_affinity_eV"
@@ -55,7 +56,7 @@ def property_columns(content: bytes) -> dict[str, NDArray[np.float64]]:
 
 
 def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the names of the properties and their values; ValueError, in one line, if damaged."""
+    """Return the names of the properties and their values; UserError, in one line, if damaged."""
     try:
         reader = csv.DictReader(io.StringIO(content.decode()), strict=True)
         rows = [row for row in reader if None not in row.values()]  # None: cut off
@@ -65,5 +66,5 @@ def _read(content: bytes) -> tuple[list[str], NDArray[np.float64]]:
     except (ValueError, IndexError, csv.Error):
         numbers = np.zeros(0)
     if not np.array_equal(numbers, np.arange(1, MAX_ATOMIC_NUMBER + 1)):
-        raise ValueError(f"elements.csv: must have the rows 1..{MAX_ATOMIC_NUMBER} in order")
+        raise UserError(f"elements.csv: must have the rows 1..{MAX_ATOMIC_NUMBER} in order")
     return names, values

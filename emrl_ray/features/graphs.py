@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch, ragged_take
 from emrl_ray.features.pairs import Pairs, filter_cutoff, find_pairs, take_pairs
 
@@ -59,11 +60,11 @@ class Graphs(NamedTuple):
     def from_table(cls, table: pa.Table, cutoff: float) -> Graphs:
         """Return the graphs of a graphs table, with pairs up to `cutoff` (Å).
 
-        Raises ValueError, in one line, if the table was made with a shorter cutoff.
+        Raises UserError, in one line, if the table was made with a shorter cutoff.
         """
         made_with = table_cutoff(table.schema)
         if cutoff > made_with:
-            raise ValueError(
+            raise UserError(
                 f"--cutoff {cutoff}: the graphs table has pairs up to {made_with} Å only; "
                 "featurize again with the longer cutoff"
             )
@@ -111,7 +112,7 @@ def table_cutoff(schema: pa.Schema) -> float:
     """Return the cutoff (Å) that a graphs table was made with."""
     metadata = schema.metadata or {}
     if CUTOFF_KEY not in metadata:
-        raise ValueError("not a graphs table: no cutoff in its metadata; make one with featurize")
+        raise UserError("not a graphs table: no cutoff in its metadata; make one with featurize")
     return float(metadata[CUTOFF_KEY])
 
 

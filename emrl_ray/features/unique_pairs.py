@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.features.inference.merge_kernels import ELEMENTS, merge_graphs
 
@@ -31,14 +32,14 @@ class UniquePairs(NamedTuple):
 
 
 def check_numbers(atomic_numbers: NDArray[np.uint8]) -> None:
-    """Raise ValueError unless compiled loops, which look nothing up twice, can index by them."""
+    """Raise UserError unless compiled loops, which look nothing up twice, can index by them."""
     highest = int(atomic_numbers.max(initial=0))
     if highest >= ELEMENTS:
-        raise ValueError(f"atomic number {highest}: must be at most {ELEMENTS - 1}")
+        raise UserError(f"atomic number {highest}: must be at most {ELEMENTS - 1}")
 
 
 def unique_pairs(graphs: Graphs) -> UniquePairs:
-    """Return the distinct pairs of every crystal; ValueError for atomic numbers that are none."""
+    """Return the distinct pairs of every crystal; UserError for atomic numbers that are none."""
     check_numbers(graphs.atomic_numbers)
     most = len(graphs.pairs.center) // 2
     first, second = np.empty(most, np.int64), np.empty(most, np.int64)

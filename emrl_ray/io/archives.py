@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import IO, Any, NamedTuple, cast
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.io.atomic import write_stream
 from emrl_ray.io.paths import Location
 from emrl_ray.io.zip_index import zip_entries
@@ -75,7 +76,7 @@ class Member(NamedTuple):
 def members(archive: Location, source: str) -> Iterator[Member]:
     """Yield the files of a .tar or .zip archive in its order; folders and links are no files.
 
-    Raises ValueError, in one line, for an archive that is damaged, which people know as `source`.
+    Raises UserError, in one line, for an archive that is damaged, which people know as `source`.
     """
     try:
         with archive.filesystem.open_input_file(archive.path) as stream:
@@ -84,14 +85,14 @@ def members(archive: Location, source: str) -> Iterator[Member]:
             else:
                 yield from _tar_members(stream)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{source}: damaged archive ({error})") from None
+        raise UserError(f"{source}: damaged archive ({error})") from None
 
 
 def decompressed(file: Location, staging: Location) -> Location:
     """Return the place of a .tar.gz (.bz2, .xz) or .gz as it is within, in `staging`, unpacked there if need be.
 
     A compressed file can be read only from its start, which every partition would have to do.
-    Raises ValueError, in one line, for a file that is damaged.
+    Raises UserError, in one line, for a file that is damaged.
     """
     name = file.name.lower()
     unpack: Callable[[Any], Any] = next(
@@ -108,7 +109,7 @@ def decompressed(file: Location, staging: Location) -> Location:
 def extracted(archive: Location, member: str, staging: Location) -> Location:
     """Return the place of a member of a zip in `staging`, unpacked there if need be.
 
-    Raises ValueError, in one line, for an archive that is damaged.
+    Raises UserError, in one line, for an archive that is damaged.
     """
 
     def write(stored: Any, target: Location) -> None:
@@ -170,7 +171,7 @@ def _staged(
         with file.filesystem.open_input_file(file.path) as stored:
             write(stored, target)
     except DAMAGE as error:
-        raise ValueError(f"{file.path}: damaged archive ({error})") from None
+        raise UserError(f"{file.path}: damaged archive ({error})") from None
     return target
 
 

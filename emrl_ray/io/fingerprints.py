@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 from pyarrow import fs
 
+from emrl_ray.config.errors import MissingFileError
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import table_files
 from emrl_ray.io.paths import Location, resolve
@@ -32,7 +33,7 @@ def folder_fingerprint(uri: str) -> str:
     """Return a hash of the names and the contents of all files below a folder.
 
     Files and folders whose names begin with ``_`` or ``.`` are left out: they are work in progress.
-    Raises FileNotFoundError, in one line, if there are none.
+    Raises MissingFileError, in one line, if there are none.
     """
     folder = resolve(uri)
     selector = fs.FileSelector(folder.path, recursive=True, allow_not_found=True)
@@ -40,7 +41,7 @@ def folder_fingerprint(uri: str) -> str:
     names = [info.path[len(folder.path) :].strip("/") for info in found if info.is_file]
     names = sorted(name for name in names if not any(part[0] in "._" for part in name.split("/")))
     if not names:
-        raise FileNotFoundError(f"{uri}: no such folder, or it is empty")
+        raise MissingFileError(f"{uri}: no such folder, or it is empty")
     return _digest(part for name in names for part in (name.encode(), _content(folder / name)))
 
 

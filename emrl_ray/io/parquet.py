@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import MissingFileError, UserError, one_line
 from emrl_ray.io.atomic import AtomicWrite, write_bytes
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.paths import Location, list_files, resolve
@@ -103,26 +103,26 @@ MAKE_TABLE = "`ingest` makes a table of CIFs and other files of crystals"
 def table_files(uri: str | os.PathLike[str]) -> list[Location]:
     """Return the Parquet files of a table: the file itself, or those of the folder.
 
-    Raises FileNotFoundError, in one line, if there are none.
+    Raises MissingFileError, in one line, if there are none.
     """
     if not os.fspath(uri):
-        raise FileNotFoundError("the path of a table is empty (. is the current folder)")
+        raise MissingFileError("the path of a table is empty (. is the current folder)")
     place = resolve(uri)
     files = [place] if place.is_file() else list_files(place, ".parquet")
     if not files:
         hint = f"; {MAKE_TABLE}" if place.exists() else ""
-        raise FileNotFoundError(f"{uri}: no such Parquet file, nor a folder that holds any{hint}")
+        raise MissingFileError(f"{uri}: no such Parquet file, nor a folder that holds any{hint}")
     return files
 
 
 def read_footer(file: Location) -> pq.FileMetaData:
-    """Return what the end of a Parquet file tells; ValueError, in one line, if it is none."""
+    """Return what the end of a Parquet file tells; UserError, in one line, if it is none."""
     try:
         return pq.read_metadata(file.path, filesystem=file.filesystem)
     except pa.ArrowInvalid as error:
         hint = "" if file.name.endswith(".parquet") else f"; {MAKE_TABLE}"
         why = one_line(error)
-        raise ValueError(f"{file.path}: not a Parquet file ({why}){hint}") from None
+        raise UserError(f"{file.path}: not a Parquet file ({why}){hint}") from None
 
 
 def table_schema(uri: str | os.PathLike[str]) -> pa.Schema:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import UserError, one_line
 
 
 class Location(NamedTuple):
@@ -51,14 +51,14 @@ class Location(NamedTuple):
 def resolve(uri: str | os.PathLike[str]) -> Location:
     """Return the location that a local path or a URI such as ``s3://bucket/key`` names.
 
-    Raises ValueError, in one line, at a URI of no file system that is known.
+    Raises UserError, in one line, at a URI of no file system that is known.
     """
     text = os.fspath(uri)
     if "://" in text:
         try:
             return Location(*fs.FileSystem.from_uri(text))
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{text}: {one_line(error)}") from None
+            raise UserError(f"{text}: {one_line(error)}") from None
     return Location(fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text)))
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
 
+from emrl_ray.config.errors import MissingPackageError
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by libraries when they are loaded, so for those that are not loaded yet."""
 
@@ -40,7 +42,7 @@ def need_extra(*modules: str, extra: str) -> None:
             absent = (error.name or "").partition(".")[0] == package
             why = "is not installed" if absent else f"cannot be imported ({error})"
             told = f"{package.replace('_', '-')} {why}: pip install 'emrl-ray[{extra}]'"
-            raise ImportError(told, name=package) from None
+            raise MissingPackageError(told, name=package) from None
 
 
 @contextmanager

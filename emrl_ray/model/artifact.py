@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.matching.matcher import StructureIndex
@@ -185,10 +186,10 @@ class Model:
     def read_head(self, name: str | None) -> str:
         """Return `name`, or that of the best head for None, when that head has been read.
 
-        Raises ValueError, in one line, if the model has no such head, or a damaged one.
+        Raises UserError, in one line, if the model has no such head, or a damaged one.
         """
         if name is not None and name not in self.card.heads:
-            raise ValueError(f"--head {name}: the model has {', '.join(self.card.heads)}")
+            raise UserError(f"--head {name}: the model has {', '.join(self.card.heads)}")
         chosen = name or self.card.best_head
         _ = self.heads[chosen]
         return chosen
@@ -274,7 +275,7 @@ class Model:
     def load(cls, uri: str, threads: int = 1) -> Model:
         """Return the model in a folder, computing with `threads` threads.
 
-        Raises FileNotFoundError or ValueError, in one line, if there is none or none of ours.
+        Raises MissingFileError or UserError, in one line, if there is none or none of ours.
         """
         folder = resolve(uri)
         card = read_card(uri)

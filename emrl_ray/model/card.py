@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emrl_ray.config.base import refuse_query
+from emrl_ray.config.errors import MissingFileError, UserError
 from emrl_ray.config.renamed import current_names
 from emrl_ray.io.paths import resolve
 from emrl_ray.model.errors import CorruptModelError, as_mapping, corruption_reported, read_mapping
@@ -62,16 +63,16 @@ class Card:
 
 
 def read_card(uri: str) -> Card:
-    """Return the card of a model folder; FileNotFoundError or ValueError, in one line, if unusable."""
+    """Return the card of a model folder; MissingFileError or UserError, in one line, if unusable."""
     refuse_query("model", uri)
     place = resolve(uri) / CARD
     if not place.is_file():
-        raise FileNotFoundError(f"{uri}: no model there ({CARD} is missing)")
+        raise MissingFileError(f"{uri}: no model there ({CARD} is missing)")
     with corruption_reported(uri):
         values = read_mapping(place, CARD)
         version = values.get("format_version")
         if version not in READABLE:
-            raise ValueError(
+            raise UserError(
                 f"{uri}: model format {version}, this version reads {READ}; train it again "
                 "or use the emrl-ray version that its card names"
             )

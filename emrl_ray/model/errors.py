@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from safetensors import SafetensorError
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import UserError, one_line
 from emrl_ray.io.paths import Location, read_json
 
 
@@ -20,13 +20,13 @@ class CorruptModelError(Exception):
 
 @contextmanager
 def corruption_reported(uri: str) -> Iterator[None]:
-    """Raise ValueError, in one line, for what a damaged file of a model folder leads to."""
+    """Raise UserError, in one line, for what a damaged file of a model folder leads to."""
     try:
         yield
     except KeyError as error:
-        raise ValueError(f"{uri}: a damaged model: {error} is missing") from error
+        raise UserError(f"{uri}: a damaged model: {error} is missing") from error
     except (CorruptModelError, SafetensorError, OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{uri}: a damaged model: {one_line(error)}") from error
+        raise UserError(f"{uri}: a damaged model: {one_line(error)}") from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.features.distance_basis import gaussian_basis
 from emrl_ray.features.element_properties import element_features
 from emrl_ray.features.inference.compiled_tgnn import CompiledTGNN, State
@@ -30,7 +31,7 @@ NETWORK, CALIBRATION = "network.safetensors", "calibration.json"
 
 
 def read_state(uri: str) -> State:
-    """Return the arrays of the network in a model folder; ValueError, in one line, if damaged."""
+    """Return the arrays of the network in a model folder; UserError, in one line, if damaged."""
     with corruption_reported(uri):
         return safetensors.load((resolve(uri) / NETWORK).read_bytes())
 
@@ -38,7 +39,7 @@ def read_state(uri: str) -> State:
 def open_network(
     card: Card, state: State, elements_csv: bytes, threads: int = 1
 ) -> GraphRepresentation:
-    """Return the card's network in its form for inference; ValueError if it is not known here.
+    """Return the card's network in its form for inference; UserError if it is not known here.
 
     CorruptModelError if the element table cannot be read, or the network's arrays do not fit together.
 
@@ -86,7 +87,7 @@ class StoredHeads(Mapping[str, Head]):
                 file for file in list_files(self.folder) if file.name.startswith(f"head_{name}.")
             ]
             if not files:
-                raise ValueError(f"{self.folder.path}: a damaged model: head_{name} is missing")
+                raise UserError(f"{self.folder.path}: a damaged model: head_{name} is missing")
             with tempfile.TemporaryDirectory() as scratch:
                 for file in files:
                     (Path(scratch) / file.name).write_bytes(file.read_bytes())

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig, TrainConfig
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.geometry.closest_contacts import find_contacts
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY
@@ -93,13 +94,13 @@ def fit_model(
 def read_crystals(table: str, ids: pa.Array) -> pa.Table:
     """Return the geometry of the crystals with these ids, in their order.
 
-    Raises ValueError, in one line, if the table has not all of them.
+    Raises UserError, in one line, if the table has not all of them.
     """
     geometry = read_table(table, columns=["id", *GEOMETRY])
     rows = pc.index_in(ids, geometry.column("id").combine_chunks())
     if rows.null_count:
         missing = ids.filter(rows.is_null())[0].as_py()
-        raise ValueError(f"{table}: has no crystal {missing!r} any more")
+        raise UserError(f"{table}: has no crystal {missing!r} any more")
     return geometry.take(rows).select(GEOMETRY).combine_chunks()
 
 

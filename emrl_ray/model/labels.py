@@ -61,7 +61,7 @@ def read_labels(
 
     Those are rows without a label and, where the table's pairs are longer than `cutoff` (Å), rows
     without a pair within it. `source` is where the crystals come from, for the rejects.
-    Raises ValueError, in one line, if there is no such numeric column.
+    Raises UserError, in one line, if there is no such numeric column.
     """
     schema = table_schema(graphs)
     check_target(schema, target, graphs)

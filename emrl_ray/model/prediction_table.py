@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, KNOWN_ID
 from emrl_ray.crystals.units import number_field
 
@@ -95,7 +96,7 @@ def prediction_table(
 
 
 def check_free_columns(schema: pa.Schema, source: str) -> None:
-    """Raise ValueError, in one line, if a table has columns with the names of predictions."""
+    """Raise UserError, in one line, if a table has columns with the names of predictions."""
     for name in PREDICTION_COLUMNS:
         if name in schema.names:
-            raise ValueError(f"{source}: has a column {name!r}, as predictions have; rename it")
+            raise UserError(f"{source}: has a column {name!r}, as predictions have; rename it")

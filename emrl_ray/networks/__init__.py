@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from numpy.typing import NDArray
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import UserError, one_line
 from emrl_ray.config.plugins import resolve_plugin
 from emrl_ray.features.representation import GraphRepresentation
 from emrl_ray.networks.base import Network, NetworkSpec
@@ -30,10 +30,10 @@ NETWORKS: dict[str, type[Network]] = {
 
 
 def network_type(name: str, option: str = "--network") -> type[Network]:
-    """Return the network of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
+    """Return the network of that name, or at MODULE:NAME; UserError, in one line, if there is none."""
     found = resolve_plugin(NETWORKS, name, option)
     if not (isinstance(found, type) and issubclass(found, Network)):
-        raise ValueError(f"{option} {name}: is no Network")
+        raise UserError(f"{option} {name}: is no Network")
     return found
 
 
@@ -42,11 +42,11 @@ def open_trained(
 ) -> GraphRepresentation:
     """Return a network with trained weights in its form for inference.
 
-    Raises ValueError, in one line, if the weights are of another network.
+    Raises UserError, in one line, if the weights are of another network.
     """
     network = network_type(name, "the model's network").from_spec(spec, elements_csv)
     try:
         network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     except RuntimeError as error:  # what torch raises for names and shapes that do not fit
-        raise ValueError(f"network {name}: {one_line(error)}") from None
+        raise UserError(f"network {name}: {one_line(error)}") from None
     return network.compile(threads)

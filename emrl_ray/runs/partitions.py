@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import read_footer, table_files
@@ -31,7 +32,7 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
     """Return the partitions of a Parquet table, in order.
 
     Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
-    atoms together are so much smaller that on average they have no more. Raises ValueError, in
+    atoms together are so much smaller that on average they have no more. Raises UserError, in
     one line, if a file is no Parquet file, or has not what the first one has.
     """
     files = table_files(table)
@@ -69,12 +70,12 @@ def _atoms(group: pq.RowGroupMetaData) -> int:
 
 
 def _check_alike(files: Sequence[Location], footers: Sequence[pq.FileMetaData]) -> None:
-    """Raise ValueError, in one line, at a file without the id or the geometry that the first one has."""
+    """Raise UserError, in one line, at a file without the id or the geometry that the first one has."""
     columns = [set(footer.schema.to_arrow_schema().names) for footer in footers]
     for name in ("id", *GEOMETRY):
         for file, names in zip(files, columns, strict=True):
             if name in columns[0] and name not in names:
-                raise ValueError(f"{file.path}: has no column {name!r}, {files[0].name} has")
+                raise UserError(f"{file.path}: has no column {name!r}, {files[0].name} has")
 
 
 def _uri(table: str, file: Location) -> str:

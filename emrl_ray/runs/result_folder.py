@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import UserError
+from emrl_ray.config.errors import MissingFileError
 from emrl_ray.io.paths import Location, names_in, resolve
 from emrl_ray.io.preflight import check_output_folder
 
@@ -35,10 +36,10 @@ def _is_marked(table: Location, what: str) -> bool:
 
 
 def finished_manifest(uri: str) -> Location:
-    """Return where the manifest of a screen's folder is; raises FileNotFoundError, in one line, without one."""
+    """Return where the manifest of a screen's folder is; raises MissingFileError, in one line, without one."""
     place = resolve(uri) / "manifest.json"
     if not place.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{uri}: no finished run there ({place.name} is missing); screen writes it at its end"
         )
     return place

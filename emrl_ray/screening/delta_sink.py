@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import UserError
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import StorageError, one_line
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.paths import Location, absolute_uri, names_in, resolve
 from emrl_ray.io.preflight import check_output_folder
@@ -258,4 +258,4 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except (DeltaError, OSError) as error:
         text = re.split(BACKTRACE, re.sub(COLOR, "", str(error)), maxsplit=1)[0]
-        raise OSError(f"--table {uri}: {one_line(text)}") from error
+        raise StorageError(f"--table {uri}: {one_line(text)}") from error

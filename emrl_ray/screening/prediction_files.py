@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import UserError, one_line
 from emrl_ray.crystals.schema import GEOMETRY
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.parquet import ParquetTable
@@ -44,18 +44,18 @@ def each_file(
 
 @contextmanager
 def damage_named(place: str) -> Iterator[None]:
-    """Raise ValueError, in one line that names the file, for what a damaged Parquet file leads to."""
+    """Raise UserError, in one line that names the file, for what a damaged Parquet file leads to."""
     try:
         yield
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
         why = one_line(error)
-        raise ValueError(f"{place}: a damaged file of the run: {why}") from error
+        raise UserError(f"{place}: a damaged file of the run: {why}") from error
 
 
 def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield those of `columns` that a file of a run has, in batches; ValueError if it is damaged."""
+    """Yield those of `columns` that a file of a run has, in batches; UserError if it is damaged."""
     with (
         damage_named(file.path),
         pq.ParquetFile(file.path, filesystem=file.filesystem) as parquet,

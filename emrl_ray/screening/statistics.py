@@ -94,7 +94,7 @@ def summarize_library(
 ) -> LibrarySummary | None:
     """Return the summary of one or more prediction files; None without a row that has a number.
 
-    `endings` are those of the columns of each model. Raises ValueError, in one line, at a damaged file.
+    `endings` are those of the columns of each model. Raises UserError, in one line, at a damaged file.
     Files are read twice, a few columns of them: for the sample that places the bins, and to count.
     """
     if not files:

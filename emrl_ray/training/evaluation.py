@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.elements import SYMBOLS
 
 MIN_ROWS = 10
@@ -55,25 +56,25 @@ def split_rows(
     `test` and `calibration` are shares of all rows, exact by rounding where `kind` is "random". With
     "formula" a composition is never divided: compositions are drawn one by one, and one so large that
     it would carry its part further past its share than it is short of it stays in training. The test rows do not depend on the calibration share. Raises
-    ValueError, in one line, if there are fewer than 10 rows or a part would be empty.
+    UserError, in one line, if there are fewer than 10 rows or a part would be empty.
     """
     count = rows if isinstance(rows, int) else len(rows)
     if count < MIN_ROWS:
-        raise ValueError(f"cannot split {count} rows: at least {MIN_ROWS} are needed")
+        raise UserError(f"cannot split {count} rows: at least {MIN_ROWS} are needed")
     for name, share in (("test", test), ("calibration", calibration)):
         if not 0 <= share < 1:
-            raise ValueError(f"{name} share {share}: must lie in [0, 1)")
+            raise UserError(f"{name} share {share}: must lie in [0, 1)")
     if not test + calibration < 1:
-        raise ValueError(f"test share {test} and calibration share {calibration} leave no training")
+        raise UserError(f"test share {test} and calibration share {calibration} leave no training")
 
     if kind == "random":
         groups = np.arange(count)
     elif kind == "formula" and not isinstance(rows, int):
         groups = _codes(rows)
     elif kind == "formula":
-        raise ValueError("a split by formula needs the formulas of the rows")
+        raise UserError("a split by formula needs the formulas of the rows")
     else:
-        raise ValueError(f"split {kind!r}: choose from random, formula")
+        raise UserError(f"split {kind!r}: choose from random, formula")
 
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
@@ -86,7 +87,7 @@ def split_rows(
     shares = (("training", train, 1.0), ("calibration", held, calibration), ("test", scored, test))
     for name, part, share in shares:
         if share > 0 and len(part) == 0:
-            raise ValueError(
+            raise UserError(
                 f"shares {test} for test and {calibration} for calibration leave no {name} rows "
                 f"in a {kind} split of {count} rows ({len(sizes)} groups)"
             )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.config.plugins import resolve_plugin
 
 EPS = 1e-5
@@ -185,8 +186,8 @@ supervised loss of the baselines."""
 
 
 def loss_function(name: str) -> Loss:
-    """Return the loss of that name, or at MODULE:NAME; ValueError, in one line, if there is none."""
+    """Return the loss of that name, or at MODULE:NAME; UserError, in one line, if there is none."""
     found = resolve_plugin(LOSSES, name, "--loss")
     if not isinstance(found, Loss):
-        raise ValueError(f"--loss {name}: is no Loss")
+        raise UserError(f"--loss {name}: is no Loss")
     return found

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emrl_ray.config import NetworkConfig, OptimizationConfig
+from emrl_ray.config.errors import UserError
 from emrl_ray.features.graphs import Graphs
 from emrl_ray.networks import network_type
 from emrl_ray.networks.base import Network, NetworkSpec
@@ -276,10 +277,10 @@ def batch_bounds(
     """Return (first, last) of each batch; a last batch too short for a triplet joins the one before.
 
     With `sizes` (rows,) a batch also ends before its sizes add up to more than `most`, but not before
-    it has rows for a triplet. Raises ValueError, in one line, if there are not rows enough for one.
+    it has rows for a triplet. Raises UserError, in one line, if there are not rows enough for one.
     """
     if rows < SMALLEST_BATCH:
-        raise ValueError(f"{rows} rows to train on: at least {SMALLEST_BATCH} are needed")
+        raise UserError(f"{rows} rows to train on: at least {SMALLEST_BATCH} are needed")
     firsts = list(range(0, rows, batch_size))
     if sizes is not None:
         firsts = _firsts_within(sizes, batch_size, most)

@@ -257,7 +257,7 @@ def test_an_error_of_the_users_is_one_line_and_exit_status_2(verb, capsys, error
     assert said.count("\n") == 1
 
 
-def test_a_value_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, tmp_path, capsys):
+def test_an_error_of_ours_is_the_users_and_one_of_a_library_is_a_bug(verb, tmp_path, capsys):
     from emrl_ray.io.parquet import table_files
 
     verb(lambda config: table_files(str(tmp_path)))

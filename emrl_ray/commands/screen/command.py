@@ -60,7 +60,7 @@ def screen(config: ScreenConfig) -> ScreenResult:
 
     The unit is the row: rows with one id are predicted and ranked each on its own. The same call
     again goes on where a killed one stopped, and returns at once if the run is finished. Raises
-    UserError or another ValueError, in one line and before any work, for options that cannot be
+    UserError, in one line and before any work, for options that cannot be
     met, and for a run whose arguments, model or library were others.
     """
     usage = ResourceUsage()

@@ -75,7 +75,7 @@ class ScreenPlan(NamedTuple):
 def prepare(config: ScreenConfig) -> ScreenPlan:
     """Return what is to be done.
 
-    Raises UserError or another ValueError, in one line, for options that cannot be met.
+    Raises UserError, in one line, for options that cannot be met.
     """
     wanted, objectives = config.wanted(), objectives_of(config)
     run = RunFiles.at(config.out)

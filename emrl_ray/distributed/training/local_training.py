@@ -66,7 +66,7 @@ def train_locally(config: TrainConfig, rows: TrainingRows, work: str) -> Trained
     """Train the network in this process.
 
     Checkpoints go below `work`; where some are there already, training goes on from the last. Raises
-    ValueError, in one line, if the loss diverges.
+    UserError, in one line, if the loss diverges.
     """
     session, threads = _LocalSession(work), torch.get_num_threads()
     try:
@@ -75,7 +75,7 @@ def train_locally(config: TrainConfig, rows: TrainingRows, work: str) -> Trained
     finally:
         torch.set_num_threads(threads)
     if refusal is not None:
-        raise ValueError(refusal)
+        raise UserError(refusal)
     content = session.latest()
     assert content is not None
     return trained_network(content)

@@ -16,6 +16,7 @@ from ray.train import UserCallback
 from ray.train.torch import TorchTrainer, get_device
 
 from emrl_ray.config import TrainConfig
+from emrl_ray.config.errors import UserError
 from emrl_ray.distributed.log_relay import LogSink, relay_worker_logs
 from emrl_ray.distributed.training.checkpoints import (
     from_bytes,
@@ -41,7 +42,7 @@ def train_with_ray(config: TrainConfig, rows: TrainingRows, work: str) -> Traine
     """Train the network on Ray Train, each worker holding a share of the rows.
 
     Checkpoints go below `work`; where some are there already, training goes on from the last. Raises
-    ValueError, in one line, if the loss diverges.
+    UserError, in one line, if the loss diverges.
     """
     with relay_worker_logs() as say:
         return trained_network(read_checkpoint(train_on_rows(config, rows, work, say)))
@@ -59,14 +60,14 @@ def train_on_rows(
 
     Checkpoints go below `work`; where some are there already, training goes on from the last. With
     `scoring` what is reported at each has a validation MAE, and the training ends when it is
-    unwanted. Raises ValueError, in one line, if the loss diverges.
+    unwanted. Raises UserError, in one line, if the loss diverges.
     """
     # Any: the types of `ray.train` are those of its first version
     trainer = _make_trainer(config, rows, work, say, scoring, callbacks)
     with _interruptible():
         result: Any = trainer.fit()
     if result.return_value is not None:
-        raise ValueError(result.return_value)
+        raise UserError(result.return_value)
     assert result.checkpoint is not None
     return result.checkpoint
 

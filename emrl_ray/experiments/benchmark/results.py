@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pyarrow import fs
 
+from emrl_ray.config.errors import MissingFileError, UserError
 from emrl_ray.io.concurrent import map_concurrently
 from emrl_ray.io.paths import Location, read_json, resolve
 from emrl_ray.training.evaluation import Baselines, Scores
@@ -60,7 +61,7 @@ class Results(NamedTuple):
 def read_results(uri: str) -> Results:
     """Return all results ``DATASET/METHOD/SPLIT-SEED.json`` of a folder or URI.
 
-    What lies elsewhere in the folder is none of the benchmark's and is passed over. Raises FileNotFoundError, in one line, if there are none.
+    What lies elsewhere in the folder is none of the benchmark's and is passed over. Raises MissingFileError, in one line, if there are none.
     """
     folder = resolve(uri)
     files = _json_files(folder)
@@ -76,7 +77,7 @@ def read_results(uri: str) -> Results:
         skipped.append(f"{place}: skipped, {why}")
     if not found:
         also = f" ({len(skipped)} other JSON files, first {skipped[0]})" if skipped else ""
-        raise FileNotFoundError(f"{uri}: no result DATASET/METHOD/SPLIT-SEED.json below it{also}")
+        raise MissingFileError(f"{uri}: no result DATASET/METHOD/SPLIT-SEED.json below it{also}")
     return Results(found, skipped)
 
 
@@ -111,20 +112,20 @@ def _read(file: Location) -> Result | str:
 def _parse(content: Any) -> Result:
     """Return the result in what a JSON file holds; ValueError says what is wrong with it."""
     if not isinstance(content, dict):
-        raise ValueError(f"a {type(content).__name__}, not an object")
+        raise UserError(f"a {type(content).__name__}, not an object")
     for name in ("dataset", "target", "method", "split"):
         if not isinstance(content.get(name), str):
-            raise ValueError(f"{name} is {content.get(name)!r}, not a text")
+            raise UserError(f"{name} is {content.get(name)!r}, not a text")
     for name in ("seed", "n_train", "n_test"):
         if type(content.get(name)) is not int:
-            raise ValueError(f"{name} is {content.get(name)!r}, not a whole number")
+            raise UserError(f"{name} is {content.get(name)!r}, not a whole number")
     if content["n_train"] < 1 or content["n_test"] < 1:
-        raise ValueError(f"n_train {content['n_train']} and n_test {content['n_test']}")
+        raise UserError(f"n_train {content['n_train']} and n_test {content['n_test']}")
     curve, epochs = content.get("learning_curve") or [], content.get("epochs")
     if not isinstance(curve, list):
-        raise ValueError("learning_curve is not a list")
+        raise UserError("learning_curve is not a list")
     if epochs is not None and type(epochs) is not int:
-        raise ValueError(f"epochs is {epochs!r}, not a whole number")
+        raise UserError(f"epochs is {epochs!r}, not a whole number")
     return Result(
         dataset=content["dataset"],
         target=content["target"],
@@ -153,7 +154,7 @@ def _floors(content: Any) -> Baselines | None:
     if not isinstance(content, dict) or not all(
         isinstance(content.get(name), dict) for name in Baselines._fields
     ):
-        raise ValueError(f"floors must hold {' and '.join(Baselines._fields)}")
+        raise UserError(f"floors must hold {' and '.join(Baselines._fields)}")
     return Baselines(
         *(
             Scores(_number(content[name], "mae"), _number(content[name], "r2"))
@@ -165,7 +166,7 @@ def _floors(content: Any) -> Baselines | None:
 def _object(content: dict[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name) or {}
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is not an object")
+        raise UserError(f"{name} is not an object")
     return value
 
 
@@ -179,5 +180,5 @@ def _number_if_any(content: dict[str, Any], name: str) -> float | None:
 
 def _finite(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, not a number")
+        raise UserError(f"{name} is {value!r}, not a number")
     return float(value)

@@ -78,7 +78,7 @@ class CompiledTGNN:
     def embed(self, batch: CrystalBatch) -> NDArray[np.float32]:
         """Return the embeddings (B, width); a crystal without a pair gets a row of NaN.
 
-        Raises ValueError for atomic numbers that are none; `crystals.validation` finds all else.
+        Raises UserError for atomic numbers that are none; `crystals.validation` finds all else.
         """
         parts = [self._finish(pooled) for pooled in self._pooled(batch)]
         return np.concatenate([np.zeros((0, self.width), np.float32), *parts])

@@ -24,7 +24,7 @@ class Head(Protocol):
         """Make an unfitted head; the same seed, data and threads give the same files."""
 
     def fit(self, embeddings: NDArray[np.float32], targets: NDArray[np.float64]) -> None:
-        """Fit to the rows; raises ValueError, in one line, if they cannot be learned from."""
+        """Fit to the rows; raises UserError, in one line, if they cannot be learned from."""
 
     def predict(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return (B,); a row with a NaN gets a NaN."""

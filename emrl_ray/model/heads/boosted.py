@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.model.heads.holdout import check_rows, hold_out
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class BoostedHead:
 
     @classmethod
     def load(cls, folder: pathlib.Path, threads: int = 1) -> Self:
-        """Return the head that `save` left in `folder`; ValueError, in one line, if it is damaged."""
+        """Return the head that `save` left in `folder`; UserError, in one line, if it is damaged."""
         import xgboost
 
         head = cls(threads=threads)
@@ -121,5 +122,5 @@ class BoostedHead:
                 raise xgboost.core.XGBoostError
             head._booster.load_model(bytearray(content))
         except xgboost.core.XGBoostError:  # its text is a stack of C++
-            raise ValueError(f"{FILE} holds no trees of XGBoost") from None
+            raise UserError(f"{FILE} holds no trees of XGBoost") from None
         return head

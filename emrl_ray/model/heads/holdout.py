@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
+
 
 def check_rows(
     name: str,
@@ -12,18 +14,18 @@ def check_rows(
     targets: NDArray[np.float64],
     least: int,
 ) -> None:
-    """Raise ValueError, in one line, unless there are `least` finite rows (n, m) and targets (n,)."""
+    """Raise UserError, in one line, unless there are `least` finite rows (n, m) and targets (n,)."""
     if embeddings.ndim != 2 or targets.shape != embeddings.shape[:1]:
-        raise ValueError(
+        raise UserError(
             f"{name} head: embeddings (n, m) and targets (n,) needed, "
             f"got {embeddings.shape} and {targets.shape}"
         )
     if len(targets) < least:
-        raise ValueError(f"{name} head: needs at least {least} rows to fit, got {len(targets)}")
+        raise UserError(f"{name} head: needs at least {least} rows to fit, got {len(targets)}")
     for what, values in (("embeddings", embeddings), ("targets", targets[:, None])):
         bad = int((~np.isfinite(values)).any(axis=1).sum())
         if bad:
-            raise ValueError(f"{name} head: {bad} of {len(targets)} {what} not finite")
+            raise UserError(f"{name} head: {bad} of {len(targets)} {what} not finite")
 
 
 def hold_out(count: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

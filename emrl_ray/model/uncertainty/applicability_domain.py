@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.batch import CrystalBatch
 from emrl_ray.crystals.composition import elements_present
 from emrl_ray.crystals.elements import SYMBOLS
@@ -184,7 +185,7 @@ class ApplicabilityDomain(NamedTuple):
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
         """Return the domain that `to_arrays` was called on.
 
-        Raises KeyError if an array is missing, ValueError, in one line, if one has another shape.
+        Raises KeyError if an array is missing, UserError, in one line, if one has another shape.
         """
         _check_shapes(arrays)
         tolerance, embedding_limit, *feature_limit = arrays["limits"].tolist()
@@ -197,7 +198,7 @@ class ApplicabilityDomain(NamedTuple):
 
 
 def _check_shapes(arrays: Mapping[str, NDArray]) -> None:
-    """Raise ValueError, in one line, for an array of another shape than `to_arrays` gives it."""
+    """Raise UserError, in one line, for an array of another shape than `to_arrays` gives it."""
     pairs, limits = arrays["pair_pair"].size, max(arrays["limits"].size, 2)
     shapes: dict[str, tuple[int, ...]] = {
         "elements": (len(SYMBOLS) + 1,),
@@ -214,9 +215,7 @@ def _check_shapes(arrays: Mapping[str, NDArray]) -> None:
         shapes["feature_references"] = (references, axes + 1)
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            raise ValueError(
-                f"{name} of the domain has the shape {arrays[name].shape}, not {shape}"
-            )
+            raise UserError(f"{name} of the domain has the shape {arrays[name].shape}, not {shape}")
 
 
 def _sizes(batch: CrystalBatch, contacts: Contacts) -> NDArray[np.float64]:

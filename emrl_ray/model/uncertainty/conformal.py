@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emrl_ray.config.errors import UserError
+
 METHOD, FIRST_METHOD = "split conformal", "constant split conformal"
 FOLDS = 10
 MIN_SCALED = 30
@@ -34,13 +36,13 @@ class ConformalCalibration:
     """
 
     def __init__(self, residuals: ArrayLike, distances: ArrayLike | None = None) -> None:
-        """Keep the residuals (n,), n ≥ 1, in the target's unit; raises ValueError if unusable.
+        """Keep the residuals (n,), n ≥ 1, in the target's unit; raises UserError if unusable.
 
         `distances` (n,) are those to the nearest known crystals; without them σ is 1.
         """
         values = np.asarray(residuals, dtype=np.float64).reshape(-1)
         if len(values) == 0 or not np.isfinite(values).all():
-            raise ValueError(f"calibration needs finite residuals, got {len(values)} rows")
+            raise UserError(f"calibration needs finite residuals, got {len(values)} rows")
         self.scale, self.scores = CONSTANT, None
         scales = np.ones(len(values))
         if distances is not None and len(values) >= MIN_SCALED:
@@ -57,7 +59,7 @@ class ConformalCalibration:
         It is infinite where n is too small to promise the confidence: for 0.9 below n = 9.
         """
         if not 0 < confidence < 1:
-            raise ValueError(f"confidence {confidence}: must lie in (0, 1)")
+            raise UserError(f"confidence {confidence}: must lie in (0, 1)")
         return _quantile(np.abs(self.ratios), confidence)
 
     def interval(
@@ -86,7 +88,7 @@ class ConformalCalibration:
         The residuals are those in units of σ times the σ of each prediction. An open end is infinite.
         """
         if not low <= high:
-            raise ValueError(f"window {low}:{high}: its low end must not be above its high end")
+            raise UserError(f"window {low}:{high}: its low end must not be above its high end")
         scales = self.scale.of(distances)
         below = np.searchsorted(self.ratios, (low - predictions) / scales, side="left")
         within = np.searchsorted(self.ratios, (high - predictions) / scales, side="right")
@@ -105,13 +107,13 @@ class ConformalCalibration:
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Return the calibration that `to_json` was called on.
 
-        Raises ValueError for another method, KeyError if an entry is missing.
+        Raises UserError for another method, KeyError if an entry is missing.
         """
         method = values["method"]
         if method == FIRST_METHOD:
             return cls(values["residuals"])
         if method != METHOD:
-            raise ValueError(f"calibration method {method!r}: must be {METHOD!r}")
+            raise UserError(f"calibration method {method!r}: must be {METHOD!r}")
         made = cls(values["ratios"])
         made.scale = ResidualScale(**values["scale"])
         if values["interval_scores"] is not None:

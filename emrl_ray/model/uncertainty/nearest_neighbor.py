@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import UserError
+
 SKETCH = 16
 """Numbers of a sketch: coordinates on the leading principal axes, and the length of the rest."""
 BLOCK = 64
@@ -31,10 +33,10 @@ class NearestNeighborIndex:
     """The nearest of n reference embeddings for any number of others; exact at any n."""
 
     def __init__(self, embeddings: NDArray[np.float32]) -> None:
-        """Sort and sketch the references (n, m), n ≥ 0; raises ValueError unless all are finite."""
+        """Sort and sketch the references (n, m), n ≥ 0; raises UserError unless all are finite."""
         references = np.ascontiguousarray(embeddings, np.float32)
         if references.ndim != 2 or not np.isfinite(references).all():
-            raise ValueError(f"nearest known: {references.shape}: finite embeddings (n, m) needed")
+            raise UserError(f"nearest known: {references.shape}: finite embeddings (n, m) needed")
         self._width = references.shape[1]
         self._center, self._axes = _principal_axes(references)
         sketches = np.concatenate([self._sketch(part) for part in _parts(references)])
@@ -57,7 +59,7 @@ class NearestNeighborIndex:
         """
         queries = np.ascontiguousarray(embeddings, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self._width:
-            raise ValueError(f"nearest known: {queries.shape}: must be (B, {self._width})")
+            raise UserError(f"nearest known: {queries.shape}: must be (B, {self._width})")
         index = np.full(len(queries), -1, np.int64)
         distance = np.full(len(queries), np.nan)
         if len(self._blocks) == 0:

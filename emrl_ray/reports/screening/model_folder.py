@@ -66,7 +66,7 @@ def named_model(place: str, used: str | None) -> ModelFolder:
 def _read(place: str, used: str | None) -> ModelFolder | None:
     """Return what a model's folder holds; None if its fingerprint is told and another.
 
-    Raises FileNotFoundError or ValueError, in one line, if there is no model.
+    Raises MissingFileError or UserError, in one line, if there is no model.
     """
     card = read_card(place)
     if used and folder_fingerprint(place) != used:

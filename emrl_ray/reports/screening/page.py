@@ -39,7 +39,7 @@ def report(config: ReportConfig) -> str:
     """Write the report of a finished run anew and return its path.
 
     What the page lacks for want of a model or of predictions is printed, a line each. Raises
-    FileNotFoundError or ValueError, in one line, if there is no finished run, a file of it is damaged,
+    MissingFileError or UserError, in one line, if there is no finished run, a file of it is damaged,
     or the model named is none or another; the page that was there stays.
     """
     made = _write(config.run, config.model)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.config.renamed import current_names
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import Location, absolute_uri, list_files, read_json, resolve
@@ -80,7 +81,7 @@ class ScreeningRun(NamedTuple):
 def read_run(uri: str, model: str | None = None) -> ScreeningRun:
     """Return the run in a folder; `model` is its first model's folder if that was moved.
 
-    Raises FileNotFoundError or ValueError, in one line, if there is no finished run or a file of it
+    Raises MissingFileError or UserError, in one line, if there is no finished run or a file of it
     is damaged, and UserError if `model` is given and is none or another.
     """
     folder, place = resolve(uri), finished_manifest(uri)
@@ -88,7 +89,7 @@ def read_run(uri: str, model: str | None = None) -> ScreeningRun:
     predictions = list_files(folder / "predictions", ".parquet")
     predicted = (manifest.get("counts") or {}).get("predicted") or 0
     if predicted and not predictions:
-        raise ValueError(
+        raise UserError(
             f"{uri}: a damaged run: predictions/ has no files, but {predicted:,} rows were predicted"
         )
     shortlist = _shortlist(uri)
@@ -109,7 +110,7 @@ def _shortlist(uri: str) -> pa.Table:
     with damage_named(place):
         rows = read_table(place)
     if "id" not in rows.column_names:
-        raise ValueError(f"{place}: a damaged file of the run: it has no column id")
+        raise UserError(f"{place}: a damaged file of the run: it has no column id")
     return rows
 
 
@@ -119,9 +120,9 @@ def _mapping(place: Location, uri: str) -> Mapping[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{uri}: a damaged run: manifest.json is no JSON object")
+        raise UserError(f"{uri}: a damaged run: manifest.json is no JSON object")
     if "format" not in content:
-        raise ValueError(f"{uri}: a damaged run: manifest.json has no format, as a screen gives it")
+        raise UserError(f"{uri}: a damaged run: manifest.json has no format, as a screen gives it")
     return content
 
 

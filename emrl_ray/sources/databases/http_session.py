@@ -13,7 +13,7 @@ from requests.exceptions import RequestException, SSLError, TooManyRedirects
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import AccessError, ServerError, one_line
 
 REPEATED = {408, 425, 429}
 """Answers below 500 that may be others the next time."""
@@ -80,7 +80,7 @@ class Session(requests.Session):
     def _refuse(self, url: str, error: RequestException) -> Never:
         """Raise what a request without an answer means."""
         if isinstance(error, (ValueError, SSLError, TooManyRedirects)):
-            raise ConnectionError(f"{_short(url)}: {_innermost(error)}") from None
+            raise ServerError(f"{_short(url)}: {_innermost(error)}") from None
         if isinstance(error, requests.Timeout):
             raise TransientError(f"{_short(url)}: no answer within {self.timeout:g} s") from None
         raise TransientError(f"{_short(url)}: {_innermost(error)}") from None
@@ -90,13 +90,13 @@ class Session(requests.Session):
         status = response.status_code
         said = f"{_short(response.url)}: {status} {response.reason or ''}".rstrip()
         if status in DENIED:
-            raise PermissionError(f"{said}: {self.denied}; it says: {_detail(response)}")
+            raise AccessError(f"{said}: {self.denied}; it says: {_detail(response)}")
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             wait = _retry_after(response)
             if wait > LONGEST_WAIT:
-                raise ConnectionError(f"{said}: asks to wait {wait:.0f} s; try again then")
+                raise ServerError(f"{said}: asks to wait {wait:.0f} s; try again then")
             raise TransientError(said, wait)
-        raise ConnectionError(f"{said}: {_detail(response)}")
+        raise ServerError(f"{said}: {_detail(response)}")
 
 
 def _check_body(response: requests.Response) -> None:

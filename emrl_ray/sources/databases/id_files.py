@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from emrl_ray.config import UserError
+from emrl_ray.config.errors import MissingFileError
 from emrl_ray.io.paths import Location, resolve
 from emrl_ray.sources.files.formats.csv import check_header
 
@@ -37,10 +38,10 @@ def read_ids(uri: str, column: str | None = None) -> list[str]:
 
 
 def ids_file(uri: str) -> Location:
-    """Return where a file of ids is; raises FileNotFoundError, in one line, if it is not there."""
+    """Return where a file of ids is; raises MissingFileError, in one line, if it is not there."""
     place = resolve(uri)
     if not place.is_file():
-        raise FileNotFoundError(f"--ids {uri}: no such file")
+        raise MissingFileError(f"--ids {uri}: no such file")
     return place
 
 

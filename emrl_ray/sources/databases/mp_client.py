@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import requests
 
 from emrl_ray.config import FetchConfig, UserError
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import ServerError, one_line
 from emrl_ray.config.fetch import Range
 from emrl_ray.io.runtime import need_extra
 from emrl_ray.sources.databases.http_session import Session, TransientError
@@ -115,17 +115,19 @@ class Client:
             return ask()
         except MPRestError as error:
             message = one_line(error)
+        except UserError:  # of our session
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # of its reading of JSON
             raise TransientError(
                 f"{self.endpoint}: a malformed answer ({type(error).__name__}: {error})"
             ) from None
-        raise ConnectionError(message)
+        raise ServerError(message)
 
 
 def connect(config: FetchConfig, asker: RetryPolicy) -> Client:
     """Return a client of the server that the options name.
 
-    Raises ImportError, UserError (no key), PermissionError or ConnectionError, in one line.
+    Raises MissingPackageError, UserError (no key), AccessError or ServerError, in one line.
     """
     summaries = _summaries()
     key = find_key()
@@ -211,5 +213,7 @@ def _rester(summaries: Any, key: str, endpoint: str, session: Session) -> Any:
             use_document_model=False,
             mute_progress_bars=True,
         )
+    except UserError:  # of our session
+        raise
     except (requests.RequestException, ValueError, KeyError) as error:
         raise TransientError(f"{endpoint}heartbeat: {type(error).__name__}: {error}") from None

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emrl_ray.config import FetchConfig, UserError
+from emrl_ray.config.errors import ServerError
 from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.paths import resolve
@@ -96,7 +97,7 @@ class Optimade:
         seen: set[str] = set()
         while link:
             if link in seen:
-                raise ConnectionError(
+                raise ServerError(
                     f"{self.url}: a link to the next page leads back to an earlier one"
                 )
             seen.add(link)
@@ -159,7 +160,7 @@ class Optimade:
         data = self.asker(lambda: self.session.get(url).json().get("data"))
         found = data.get("properties") if isinstance(data, dict) else None
         if not isinstance(found, dict):
-            raise ConnectionError(f"{url}: does not tell what properties there are")
+            raise ServerError(f"{url}: does not tell what properties there are")
         return found
 
 

@@ -18,6 +18,7 @@ from tenacity import (
     wait_random,
 )
 
+from emrl_ray.config.errors import ServerError
 from emrl_ray.sources.databases.http_session import TransientError
 
 LONGEST_BACK_OFF = 60.0
@@ -56,7 +57,7 @@ class RetryPolicy:
         except TransientError as error:
             message = str(error)
         tries = "1 try" if self.attempts == 1 else f"{self.attempts} tries"
-        raise ConnectionError(f"{message}, after {tries}")
+        raise ServerError(f"{message}, after {tries}")
 
     @property
     def given_up(self) -> bool:

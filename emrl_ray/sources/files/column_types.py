@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, READ_BY
 from emrl_ray.sources.files.formats.csv import InferredType
 
@@ -27,9 +28,9 @@ class ExtraColumns:
         )
 
     def check_ids(self, kinds: Mapping[str, InferredType], path: str) -> None:
-        """Raise ValueError, in one line, if a column of ids is named that a file has not."""
+        """Raise UserError, in one line, if a column of ids is named that a file has not."""
         if self.id_column not in (DEFAULT_ID, *kinds):
-            raise ValueError(
+            raise UserError(
                 f"{path}: no column {self.id_column!r} (it has {', '.join(kinds) or 'none'}): "
                 "name it with --id-column"
             )
@@ -41,13 +42,13 @@ class ExtraColumns:
                 self.add(pa.field(name, kind.type), path)
 
     def add(self, field: pa.Field, path: str) -> None:
-        """Note a column; raises ValueError if an earlier file has another of that name."""
+        """Note a column; raises UserError if an earlier file has another of that name."""
         if field.name in (*CRYSTAL_SCHEMA.names, READ_BY, self.id_column):
             return
         known = self._fields.setdefault(field.name, field)
         if pa.types.is_null(known.type):
             self._fields[field.name] = field
         elif not pa.types.is_null(field.type) and known.type != field.type:
-            raise ValueError(
+            raise UserError(
                 f"{path}: column {field.name!r} is {field.type}, in an earlier file {known.type}"
             )

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from emrl_ray.config import UserError
+from emrl_ray.config.errors import MissingFileError
 from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.io.arrow_buffer import RowBuffer, iter_rows
 from emrl_ray.io.paths import Location, location_in, resolve, root_of
@@ -122,7 +123,7 @@ class Listing(NamedTuple):
 def list_sources(sources: Sequence[str], leave_out: Iterable[str] = ()) -> Listing:
     """Return the files that `sources` name, in their order and by path within each.
 
-    Files at or below the paths or URIs `leave_out` are none. Raises FileNotFoundError or ValueError, in
+    Files at or below the paths or URIs `leave_out` are none. Raises MissingFileError or UserError, in
     one line, for a source that is empty, does not exist, names nothing, or is a file of another kind.
     """
     left_out = [resolve(uri).path.rstrip("/") for uri in leave_out]
@@ -142,7 +143,7 @@ def _list_source(source: str, left_out: Sequence[str]) -> Listing:
     if not source:
         raise UserError("the source is empty: give a path (. is the current folder)")
     if printable(source) != source:
-        raise ValueError(f"{printable(source)}: its name is no UTF-8, rename it")
+        raise UserError(f"{printable(source)}: its name is no UTF-8, rename it")
     rows, passed_over = RowBuffer(FILE_SCHEMA), SkippedFiles()
     root, alone = root_of(source), not is_glob(source)
     for info, named in _infos(source, passed_over):
@@ -151,14 +152,14 @@ def _list_source(source: str, left_out: Sequence[str]) -> Listing:
         kind = kind_of(info.path)
         if kind is None or (kind in ONLY_IF_NAMED and not named):
             if named and alone:
-                raise ValueError(f"{source}: not a file of crystals (see {CHOICES})")
+                raise UserError(f"{source}: not a file of crystals (see {CHOICES})")
             passed_over.add(info.path)
             continue
         if kind is Format.JSON and named and alone:
             kind = Container.JSON
         rows.append((root, info.path, kind.value, info.size or 0, info.mtime_ns or 0))
     if not len(rows):
-        raise FileNotFoundError(f"{source}: no files of crystals there (see {CHOICES})")
+        raise MissingFileError(f"{source}: no files of crystals there (see {CHOICES})")
     return Listing(rows.table(), passed_over)
 
 
@@ -194,7 +195,7 @@ def _infos(source: str, passed_over: SkippedFiles) -> Iterator[tuple[fs.FileInfo
     place = resolve(source)
     info = place.info
     if info.type == fs.FileType.NotFound:
-        raise FileNotFoundError(f"{source}: no such file or folder")
+        raise MissingFileError(f"{source}: no such file or folder")
     if info.type == fs.FileType.Directory:
         for below in _below(place, passed_over):
             yield below, False
@@ -211,7 +212,7 @@ def _matches(pattern: str, passed_over: SkippedFiles) -> Iterator[tuple[fs.FileI
     start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     folder = resolve((start[: start.rfind("/") + 1] or "./") + query)
     if not folder.exists():
-        raise FileNotFoundError(f"{pattern}: there is no folder {folder.path}")
+        raise MissingFileError(f"{pattern}: there is no folder {folder.path}")
     rest = pattern[start.rfind("/") + 1 :]
     expression = re.compile(glob_expression(rest) + "(/.*)?", re.DOTALL)
     of_kind = kind_of(rest.replace("*", "x")) in ONLY_IF_NAMED

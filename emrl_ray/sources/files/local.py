@@ -53,7 +53,7 @@ class CrystalSource(NamedTuple):
 def open_source(source: str, cif_column: str, out: str | None = None) -> Iterator[CrystalSource]:
     """Context: the crystals of a source; archives are unpacked for as long as it lasts.
 
-    Raises UserError, FileNotFoundError or ValueError, in one line, if there are none, or if the
+    Raises UserError or MissingFileError, in one line, if there are none, or if the
     file `out` is one of those that would be read.
     """
     with tempfile.TemporaryDirectory() as staging:

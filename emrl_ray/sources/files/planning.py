@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.io.archives import Packing, Span, decompressed, extracted, is_compressed_tar, members
 from emrl_ray.io.arrow_buffer import RowBuffer
 from emrl_ray.io.parquet import ROW_GROUP_ROWS, read_footer
@@ -73,7 +74,7 @@ def plan_partitions(
 ) -> IngestPlan:
     """Return the partitions of all files, in order; their names depend on the listing alone.
 
-    Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises ValueError, in one line,
+    Compressed tars and tables are unpacked into the folder `staging` (path or URI). Raises UserError, in one line,
     for archives and tables that are damaged or not what they should be, and ImportError, with what to
     install, for a database without ASE.
     """
@@ -190,7 +191,7 @@ class _Planner:
                     yield RecordPartition("", root, place.path, start, stop, first, header)
                     first += len(run)
             except csv.Error as error:
-                raise ValueError(f"{file.path}: not a CSV file ({error})") from None
+                raise UserError(f"{file.path}: not a CSV file ({error})") from None
         kinds.pop(self.columns.cif)
         self.further.add_kinds(kinds, file.path)
 
@@ -227,7 +228,7 @@ class _Planner:
                 if len(rows):
                     partitions.append(FilePartition("", rows.table(), *file.around()))
             except ValueError as error:
-                raise ValueError(f"{whole.source}: not a JSON file ({error})") from None
+                raise UserError(f"{whole.source}: not a JSON file ({error})") from None
         if len(first) > 1 and not any_structure:
             yield from self._item(whole)
             yield from self._ended()
@@ -241,7 +242,7 @@ class _Planner:
     def _database(self, file: SourceFile) -> Iterator[Partition]:
         """Yield the partitions of an ASE database, which has to be a local file."""
         if file.root:
-            raise ValueError(
+            raise UserError(
                 f"{file.path}: copy an ASE database to a local folder, {file.root} is none"
             )
         kinds: dict[str, InferredType] = {}

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from emrl_ray.config.errors import MissingFileError, UserError
 from emrl_ray.crystals.matching.duplicate_ids import duplicated
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, Reject, RejectReason, Stage
 from emrl_ray.crystals.units import annotated
@@ -48,17 +49,17 @@ def read_targets(
     others are numbers, named by `names`, else `target`, `target_2`, ... Empty values and NaN are null.
     `unit` and `theory` are those of all columns of numbers.
 
-    Raises ValueError or FileNotFoundError, in one line, for a file that is something else.
+    Raises UserError or MissingFileError, in one line, for a file that is something else.
     """
     rows = _records(uri)
     first = next(rows, None)
     if first is None:
-        raise ValueError(f"{uri}: the file of targets is empty")
+        raise UserError(f"{uri}: the file of targets is empty")
     header = [field.strip() for field in first]
     id_name = next((name for name in (id_column, ID) if name in header), None)
     if id_name is not None:
         if names:
-            raise ValueError(f"--target-names: {uri} has a header, which names its columns")
+            raise UserError(f"--target-names: {uri} has a header, which names its columns")
         columns = _columns(header, rows, 2, uri)
     else:
         named = [ID, *_names(names, len(header) - 1, uri)]
@@ -74,7 +75,7 @@ def read_targets(
     fields = [pa.field(name, array.type) for name, array in arrays.items()]
     schema = annotated(pa.schema(fields), unit, theory)
     if not any(pa.types.is_floating(field.type) for field in schema):
-        raise ValueError(f"{uri}: no column of numbers (it has {', '.join(header)})")
+        raise UserError(f"{uri}: no column of numbers (it has {', '.join(header)})")
     return Targets(ids.combine_chunks(), pa.table(list(arrays.values()), schema=schema))
 
 
@@ -128,7 +129,7 @@ def _records(uri: str) -> Iterator[list[str]]:
     """Yield the rows of a CSV file that are not empty."""
     place = resolve(uri)
     if not place.is_file():
-        raise FileNotFoundError(f"--targets {uri}: no such file")
+        raise MissingFileError(f"--targets {uri}: no such file")
     csv.field_size_limit(FIELD_LIMIT)
     try:
         with place.filesystem.open_input_file(place.path) as stream:
@@ -136,20 +137,20 @@ def _records(uri: str) -> Iterator[list[str]]:
             text = io.TextIOWrapper(buffered, "utf-8-sig", newline="")
             yield from filter(None, csv.reader(text))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{uri}: not a CSV file in UTF-8 ({error})") from None
+        raise UserError(f"{uri}: not a CSV file in UTF-8 ({error})") from None
 
 
 def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
     """Return the names of the columns of a file without a header."""
     if count < 1:
-        raise ValueError(
+        raise UserError(
             f"{uri}: no values beside the ids, and no header with a column {ID!r} "
             "or another that --id-column names"
         )
     if not names:
         return ["target", *(f"target_{number}" for number in range(2, count + 1))]
     if len(names) != count or len({ID, *names}) != count + 1:
-        raise ValueError(
+        raise UserError(
             f"--target-names {' '.join(names)}: give {count} different names for {count} columns of {uri}"
         )
     return list(names)
@@ -158,11 +159,11 @@ def _names(names: Sequence[str], count: int, uri: str) -> list[str]:
 def _columns(names: Sequence[str], rows: Iterable[Sequence[str]], first: int, uri: str) -> pa.Table:
     """Return the texts of each column by its name; `first` is the number of the first row."""
     if len(set(names)) != len(names):
-        raise ValueError(f"{uri}: two columns have the same name ({', '.join(names)})")
+        raise UserError(f"{uri}: two columns have the same name ({', '.join(names)})")
     packer = RowBuffer(pa.schema([pa.field(name, pa.string()) for name in names]))
     for number, row in enumerate(rows, first):
         if len(row) != len(names):
-            raise ValueError(f"{uri}: row {number} has {len(row)} fields, not {len(names)}")
+            raise UserError(f"{uri}: row {number} has {len(row)} fields, not {len(names)}")
         packer.append([field.strip() for field in row])
     return packer.table()
 
@@ -171,7 +172,7 @@ def _check_numbers(columns: pa.Table, uri: str) -> None:
     for name in columns.column_names[1:]:
         for number, text in enumerate(_texts(columns.column(name)), 1):
             if text and as_number(text) is None:
-                raise ValueError(
+                raise UserError(
                     f"{uri}: row {number}: {text!r} is no number (and a header needs "
                     f"a column {ID!r}, or another that --id-column names)"
                 )
@@ -180,12 +181,12 @@ def _check_numbers(columns: pa.Table, uri: str) -> None:
 def _check_ids(ids: pa.ChunkedArray, uri: str) -> None:
     empty = pc.index(ids, "").as_py()
     if empty >= 0:
-        raise ValueError(f"{uri}: entry {empty + 1} has no id")
+        raise UserError(f"{uri}: entry {empty + 1} has no id")
     (again,) = duplicated([ids.combine_chunks()])
     if again.any():
         second = int(np.argmax(again))
         row_id = ids[second].as_py()
-        raise ValueError(
+        raise UserError(
             f"{uri}: {row_id!r} has targets twice, entries {pc.index(ids, row_id).as_py() + 1} "
             f"and {second + 1}"
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from emrl_ray.config.errors import MissingPackageError, UserError
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.sources.files.parsed import ParsedCrystal, ParseFailure, ReadError, attempt
 
@@ -25,7 +26,7 @@ ROWS_AT_A_TIME = 1000
 def database_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the id and the key-value pairs, as texts, of each row of a local database, by id.
 
-    Raises ValueError, in one line, for a file that is no ASE database, and ImportError, with what to
+    Raises UserError, in one line, for a file that is no ASE database, and ImportError, with what to
     install, without ASE.
     """
     _check(path)
@@ -41,7 +42,7 @@ def database_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
             ):
                 yield row.id, _texts(row)
     except (sqlite3.DatabaseError, OSError) as error:
-        raise ValueError(f"{path}: damaged database ({error})") from None
+        raise UserError(f"{path}: damaged database ({error})") from None
 
 
 def read_row(address: str) -> list[ParsedCrystal | ParseFailure]:
@@ -77,7 +78,7 @@ def _texts(row: Any) -> dict[str, str]:
 
 
 def _check(path: str) -> None:
-    """Raise ValueError, in one line, unless a file has the tables of an ASE database.
+    """Raise UserError, in one line, unless a file has the tables of an ASE database.
 
     ASE would make the tables in any file of SQLite that lacks them.
     """
@@ -86,9 +87,9 @@ def _check(path: str) -> None:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path}: not an ASE database ({error})") from None
+        raise UserError(f"{path}: not an ASE database ({error})") from None
     if not {"systems", "keys"} <= tables:
-        raise ValueError(f"{path}: not an ASE database (it has no table of systems)")
+        raise UserError(f"{path}: not an ASE database (it has no table of systems)")
 
 
 @lru_cache(maxsize=8)
@@ -96,5 +97,5 @@ def _connected(path: str) -> Any:
     try:
         from ase.db import connect
     except ImportError:
-        raise ImportError(f"{path} is an ASE database: {HINT}", name="ase") from None
+        raise MissingPackageError(f"{path} is an ASE database: {HINT}", name="ase") from None
     return connect(path, type="db", use_lock_file=False)

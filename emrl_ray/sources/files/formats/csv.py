@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.io.text import printable
 
 FIELD_LIMIT = 1 << 30
@@ -52,14 +53,14 @@ def records(lines: Iterable[bytes], start: int = 0) -> Iterator[Record]:
 
 
 def check_header(header: Sequence[str], needed: str, option: str, source: str) -> None:
-    """Raise ValueError, in one line, unless the names of the columns differ and hold `needed`."""
+    """Raise UserError, in one line, unless the names of the columns differ and hold `needed`."""
     if needed not in header:
-        raise ValueError(
+        raise UserError(
             f"{source}: no column {needed!r} (it has {', '.join(header)}): name it with {option}"
         )
     twice = [name for name in header if name and header.count(name) > 1]
     if twice:
-        raise ValueError(f"{source}: two columns have the name {twice[0]!r}")
+        raise UserError(f"{source}: two columns have the name {twice[0]!r}")
 
 
 class InferredType:

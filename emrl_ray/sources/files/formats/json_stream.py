@@ -15,6 +15,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.schema import RejectReason
 from emrl_ray.io.archives import MAX_CONTENT_BYTES
 from emrl_ray.io.text import printable
@@ -188,7 +189,7 @@ class _Scanner:
         found = self.peek()
         if not found or found not in characters:
             what = repr(found) if found else "its end"
-            raise ValueError(f"{what} at byte {self.position} where one of {characters} should be")
+            raise UserError(f"{what} at byte {self.position} where one of {characters} should be")
         self.at += 1
         return found
 
@@ -200,7 +201,7 @@ class _Scanner:
                 value, end = self.decode(self.text, self.at)
             except (json.JSONDecodeError, RecursionError) as error:
                 if isinstance(error, RecursionError) or not self._fill():
-                    raise ValueError(f"no JSON at byte {self.position}") from None
+                    raise UserError(f"no JSON at byte {self.position}") from None
                 continue
             length = end - self.at
             if end < len(self.text) or not self._fill():  # a number may go on
@@ -234,9 +235,9 @@ class _Scanner:
                 return
 
     def end(self) -> None:
-        """Raise ValueError if anything comes."""
+        """Raise UserError if anything comes."""
         if self.peek():
-            raise ValueError(f"{self.peek()!r} at byte {self.position}, after its end")
+            raise UserError(f"{self.peek()!r} at byte {self.position}, after its end")
 
     def _utf8(self, text: str, value: Any) -> Any:
         """Return a value with letters beyond ASCII; one that is no UTF-8 stays, for its reader to say."""
@@ -249,7 +250,7 @@ class _Scanner:
         """Read on, twice as much as there is; return whether there was more."""
         self.text, self.base, self.at = self.text[self.at :], self.position, 0
         if len(self.text) > MAX_CONTENT_BYTES:
-            raise ValueError(f"no entry ends within {MAX_CONTENT_BYTES:,} bytes of {self.base}")
+            raise UserError(f"no entry ends within {MAX_CONTENT_BYTES:,} bytes of {self.base}")
         begin = self.base + len(self.text)
         self.stream.seek(begin)
         more = self.stream.read(min(max(WINDOW_BYTES, len(self.text)), self.stop - begin))

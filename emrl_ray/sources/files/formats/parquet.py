@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA, GEOMETRY, READ_BY, check_crystal_schema
 from emrl_ray.io.paths import Location
 from emrl_ray.sources.files.formats.optimade import SITES, STRUCTURE_FIELDS, read_structure
@@ -27,9 +28,9 @@ def is_optimade(schema: pa.Schema) -> bool:
 
 
 def check_table(schema: pa.Schema, id_column: str, source: str) -> None:
-    """Raise ValueError, in one line, unless a Parquet table holds crystals, and ids if they are named."""
+    """Raise UserError, in one line, unless a Parquet table holds crystals, and ids if they are named."""
     if id_column not in ("id", *schema.names):
-        raise ValueError(f"{source}: no column {id_column!r} (it has {', '.join(schema.names)})")
+        raise UserError(f"{source}: no column {id_column!r} (it has {', '.join(schema.names)})")
     if not is_optimade(schema):
         check_crystal_schema(schema, source, ("formula", "id"))
 
