@@ -17,7 +17,7 @@ from emrl_ray.io.atomic import write_json
 from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.io.runtime import THREAD_VARIABLES, hardware_info, package_versions
 
-LEAST_SECONDS = 0.2
+MIN_SECONDS = 0.2
 """A work shorter than this is called several times a round."""
 
 
@@ -87,7 +87,7 @@ def alternate(works: Mapping[str, Work], rounds: int) -> dict[str, Timing]:
     for name, work in works.items():
         began = time.perf_counter()
         work.run()
-        calls[name] = math.ceil(min(LEAST_SECONDS / (time.perf_counter() - began), 100))
+        calls[name] = math.ceil(min(MIN_SECONDS / (time.perf_counter() - began), 100))
     found: dict[str, Timing] = {}
     shares: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -118,12 +118,12 @@ def _measured(name: str, work: Work, calls: int) -> dict[str, float]:
 
 def marginal(large: Timing, small: Timing) -> Timing:
     """Return the cost of a further crystal, from timings of one work on two numbers of crystals."""
-    further = large.crystals - small.crystals
+    extra = large.crystals - small.crystals
     rounds = [
-        (many * large.crystals - few * small.crystals) / further
+        (many * large.crystals - few * small.crystals) / extra
         for many, few in zip(large.rounds, small.rounds, strict=True)
     ]
-    return Timing(rounds, further)
+    return Timing(rounds, extra)
 
 
 class Ratio(NamedTuple):

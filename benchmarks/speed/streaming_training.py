@@ -49,7 +49,7 @@ STEPS, WARM = 100, 20
 """Steps that are trained, and how many of them before the clock starts."""
 MIB = 1 << 20
 IN_MEMORY, IN_A_FILE = "in memory", "in a file"
-MOST_BYTES = {IN_MEMORY: float("inf"), IN_A_FILE: 0.0}
+MAX_BYTES = {IN_MEMORY: float("inf"), IN_A_FILE: 0.0}
 
 
 def write_graphs(folder: Path, rows: int, target: str) -> None:
@@ -95,7 +95,7 @@ def measure(graphs: str, target: str, mode: str) -> dict[str, Any]:
     rows = TrainingRows.of(graphs, labels, np.arange(len(labels.rows)))
     with PrivateMemory() as memory:
         began = time.perf_counter()
-        shard = read_shard(rows, 0, 1, config.cutoff or 0.0, network.select, MOST_BYTES[mode])
+        shard = read_shard(rows, 0, 1, config.cutoff or 0.0, network.select, MAX_BYTES[mode])
         read_seconds = time.perf_counter() - began
         give_back_freed_memory()
         keep_freed_memory()
@@ -145,7 +145,7 @@ def compare(rows: int, rounds: int, target: str, results: Results, scratch: Path
     """Measure both ways on N, 2N and 4N crystals, in turn, and keep what came of it."""
     for size in (rows, 2 * rows, 4 * rows):
         write_graphs(scratch / str(size), size, target)
-        found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MOST_BYTES}
+        found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MAX_BYTES}
         for _ in range(rounds):
             for mode, each in found.items():
                 each.append(measured_apart(scratch / str(size), target, mode))
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--target", default=TARGET)
     parser.add_argument("--out", type=Path, default=RESULTS / "streaming_training.json")
     parser.add_argument("--measure", metavar="GRAPHS", help="measure once, on a graphs table")
-    parser.add_argument("--mode", choices=list(MOST_BYTES))
+    parser.add_argument("--mode", choices=list(MAX_BYTES))
     words = parser.parse_args()
     if words.measure:
         print(json.dumps(measure(words.measure, words.target, words.mode)))

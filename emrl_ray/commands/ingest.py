@@ -95,7 +95,7 @@ def ingest_files(config: IngestConfig, listing: Listing, hint: str = HINT) -> In
         plan = _plan(config, listing)
         task = _task(config, plan, targets)
         directory.claim(config.overwrite, {STAGING})
-        size = plan.most_crystals(config.files_per_partition)
+        size = plan.max_crystals(config.files_per_partition)
         engine = choose_engine("ingest", config, size, "files or rows")
         run_partitions(
             *(engine, config, plan.partitions, output, IngestWorker, (task, output)),

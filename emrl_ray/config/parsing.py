@@ -1,4 +1,4 @@
-"""A configuration dataclass from command line words and YAML: parsing, help, one-line complaints."""
+"""A configuration dataclass from command line words and YAML: parsing, help, one-line messages."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def field_docs(kind: type) -> dict[str, str]:
 
 
 def _explain(message: str, kind: type) -> str:
-    """Return the parser's complaint in one line, in the terms of the command line."""
+    """Return the parser's message in one line, in the terms of the command line."""
     entries = {entry.name: entry for entry in _fields(kind)}
     options = [f"--{_dashed(name)}" for name in entries]
     if key := re.match(r'Parser key "(\w+)"', message):

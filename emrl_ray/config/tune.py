@@ -182,14 +182,14 @@ class TuneConfig(Resumable, CrystalLimits):
         inside = all(value in self.space[name] for name, value in values.items())
         return values if inside else None
 
-    def training(self, values: dict[str, Value], **further: Any) -> TrainConfig:
-        """Return the options of a training with `values` for what is searched, and `further` ones.
+    def training(self, values: dict[str, Value], **extra: Any) -> TrainConfig:
+        """Return the options of a training with `values` for what is searched, and `extra` ones.
 
         Raises UserError, in one line, as `TrainConfig` does.
         """
-        return self._training(dict(values), **further)
+        return self._training(dict(values), **extra)
 
-    def _training(self, values: dict[str, Any], **further: Any) -> TrainConfig:
+    def _training(self, values: dict[str, Any], **extra: Any) -> TrainConfig:
         own = {entry.name for entry in fields(self)} - HYPERPARAMETERS.keys()
         shared = {
             entry.name: getattr(self, entry.name)
@@ -199,7 +199,7 @@ class TuneConfig(Resumable, CrystalLimits):
         fixed = {name: domain.extremes[0] for name, domain in self.domains.items() if domain.fixed}
         options: dict[str, Any] = {**shared, **fixed, **values}
         given = {name: value for name, value in options.items() if value is not None}
-        return TrainConfig(**{**given, "checkpoint_every": self.validate_every, **further})
+        return TrainConfig(**{**given, "checkpoint_every": self.validate_every, **extra})
 
     @property
     def longest_cutoff(self) -> float:

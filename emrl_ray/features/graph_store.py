@@ -19,13 +19,13 @@ MAX_ATOMS = np.iinfo(np.int32).max
 class GraphStore:
     """Joins graphs that come piece by piece.
 
-    Once they are more than `most_bytes` they lie in files below the folder for temporary files, of
+    Once they are more than `max_bytes` they lie in files below the folder for temporary files, of
     which memory holds what is being read. The files have no names: their space is free once nothing
     refers to the joined graphs, or the process has died.
     """
 
-    def __init__(self, most_bytes: float) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: float) -> None:
+        self._max_bytes = max_bytes
         self._columns = [_Column(kind) for kind in (np.uint8, np.int32, np.int32, np.float32)]
         self._n_atoms: list[NDArray[np.int64]] = []
         self._n_pairs: list[NDArray[np.int64]] = []
@@ -48,7 +48,7 @@ class GraphStore:
             self._bytes += part.nbytes
         self._n_atoms.append(np.diff(graphs.atom_offsets))
         self._n_pairs.append(pairs.n_pairs)
-        if self._bytes > self._most_bytes:
+        if self._bytes > self._max_bytes:
             for column in self._columns:
                 column.move_to_file()
 

@@ -40,7 +40,7 @@ class Graphs(NamedTuple):
         return (self.atomic_numbers, self.atom_offsets, *self.pairs)
 
     @property
-    def most_pairs(self) -> int:
+    def max_pairs(self) -> int:
         """The unordered pairs of the crystal that has most of them."""
         return int(self.pairs.n_pairs.max(initial=0)) // 2
 

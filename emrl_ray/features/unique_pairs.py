@@ -44,6 +44,6 @@ def unique_pairs(graphs: Graphs) -> UniquePairs:
     most = len(graphs.pairs.center) // 2
     first, second = np.empty(most, np.int64), np.empty(most, np.int64)
     distance, times = np.empty(most), np.empty(most, np.float32)
-    bounds = merge_graphs(*graphs.arrays, graphs.most_pairs, first, second, distance, times)
+    bounds = merge_graphs(*graphs.arrays, graphs.max_pairs, first, second, distance, times)
     found = bounds[-1]
     return UniquePairs(first[:found], second[:found], distance[:found], times[:found], bounds)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 WIDTH = 120
 """Columns of what is no terminal, such as a log."""
-LEAST_TEXT = 8
+MIN_TEXT_CHARACTERS = 8
 """A text is never shortened below so many characters."""
 GAP = "  "
 
@@ -53,14 +53,15 @@ def _cells(values: Sequence[object]) -> list[str]:
 def _fitted(widths: Sequence[int], texts: Sequence[bool], room: int) -> list[int]:
     """Return the widths with those of long texts cut, all to the same length, until they fit."""
     most = max((width for width, text in zip(widths, texts, strict=True) if text), default=0)
-    for limit in range(most, LEAST_TEXT - 1, -1):
+    for limit in range(most, MIN_TEXT_CHARACTERS - 1, -1):
         cut = [
             min(width, limit) if text else width for width, text in zip(widths, texts, strict=True)
         ]
         if sum(cut) <= room:
             return cut
     return [
-        min(width, LEAST_TEXT) if text else width for width, text in zip(widths, texts, strict=True)
+        min(width, MIN_TEXT_CHARACTERS) if text else width
+        for width, text in zip(widths, texts, strict=True)
     ]
 
 

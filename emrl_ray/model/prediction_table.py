@@ -77,7 +77,7 @@ def prediction_table(
         "formula": pa.nulls(crystals.num_rows, pa.string()) if formula is None else formula,
         **found,
     }
-    further = [name for name in given if name not in (*columns, *GEOMETRY)]
+    extra = [name for name in given if name not in (*columns, *GEOMETRY)]
     fields = [
         number_field(name, unit) if name in IN_UNIT_OF_TARGET else pa.field(name, column.type)
         for name, column in found.items()
@@ -87,11 +87,11 @@ def prediction_table(
             CRYSTAL_SCHEMA.field("id"),
             CRYSTAL_SCHEMA.field("formula"),
             *fields,
-            *(crystals.schema.field(name) for name in further),
+            *(crystals.schema.field(name) for name in extra),
         ]
     )
     return pa.Table.from_arrays(
-        [*columns.values(), *(crystals.column(name) for name in further)], schema=schema
+        [*columns.values(), *(crystals.column(name) for name in extra)], schema=schema
     )
 
 

@@ -28,10 +28,10 @@ class RowPartition(NamedTuple):
     """Position of the partition's first row in the whole table."""
 
 
-def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[RowPartition]:
+def plan_rows(table: str, max_rows: int, max_atoms: float = math.inf) -> list[RowPartition]:
     """Return the partitions of a Parquet table, in order.
 
-    Each has at most `most_rows` rows; those of a row group whose crystals have more than `most_atoms`
+    Each has at most `max_rows` rows; those of a row group whose crystals have more than `max_atoms`
     atoms together are so much smaller that on average they have no more. Raises UserError, in
     one line, if a file is no Parquet file, or has not what the first one has.
     """
@@ -44,8 +44,8 @@ def plan_rows(table: str, most_rows: int, most_atoms: float = math.inf) -> list[
         uri = _uri(table, file)
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
-            parts = max(1, math.ceil(_atoms(metadata.row_group(group)) / most_atoms))
-            step = max(1, min(most_rows, math.ceil(rows / parts)))
+            parts = max(1, math.ceil(_atoms(metadata.row_group(group)) / max_atoms))
+            step = max(1, min(max_rows, math.ceil(rows / parts)))
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
                 name = f"slice-{len(partitions):06d}"

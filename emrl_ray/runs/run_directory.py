@@ -167,7 +167,7 @@ def refuse_input_as_output(out: str, **inputs: str | None) -> None:
 def _differences(
     earlier: dict[str, Any], meant: dict[str, Any], called: Mapping[str, str]
 ) -> list[str]:
-    """Return what is not as it was, one complaint for an option and what it names."""
+    """Return what is not as it was, one line for an option and what it names."""
     names = sorted((earlier.keys() | meant.keys()) - {INPUTS})
     before, now = earlier.get(INPUTS, {}), meant.get(INPUTS, {})
     options = {name: called.get(name, f"--{name.replace('_', '-')}") for name in names}

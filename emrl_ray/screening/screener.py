@@ -79,8 +79,8 @@ class Screener:
         found, rejects = self._predicted(0, crystals, source)
         for number in range(1, len(self.objectives)):
             rows = pc.is_in(crystals.column(LIBRARY_ROW), found.column(LIBRARY_ROW))
-            further, without = self._predicted(number, self._bare(crystals.filter(rows)), source)
-            found = _joined(found, further, number)
+            extra, without = self._predicted(number, self._bare(crystals.filter(rows)), source)
+            found = _joined(found, extra, number)
             rejects += without
         if len(self.objectives) > 1:
             joint = joint_probability(found, self.objectives)
@@ -129,12 +129,12 @@ class Screener:
         return found.drop_columns(ALLOWED).append_column(EXCLUDED_BY, reasons)
 
 
-def _joined(found: pa.Table, further: pa.Table, number: int) -> pa.Table:
-    """Return the rows of `found` that are in `further` too, with the columns of that objective."""
-    rows = pc.index_in(further.column(LIBRARY_ROW), found.column(LIBRARY_ROW).combine_chunks())
+def _joined(found: pa.Table, extra: pa.Table, number: int) -> pa.Table:
+    """Return the rows of `found` that are in `extra` too, with the columns of that objective."""
+    rows = pc.index_in(extra.column(LIBRARY_ROW), found.column(LIBRARY_ROW).combine_chunks())
     found = found.take(rows)
     for name in OF_EXTRA:
-        if name in further.column_names:
-            field = further.schema.field(name).with_name(name + suffix(number))
-            found = found.append_column(field, further.column(name))
+        if name in extra.column_names:
+            field = extra.schema.field(name).with_name(name + suffix(number))
+            found = found.append_column(field, extra.column(name))
     return found

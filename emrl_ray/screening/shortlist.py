@@ -22,7 +22,7 @@ from emrl_ray.screening.prediction_files import LIBRARY_ROW, each_file, read_row
 from emrl_ray.screening.ranking import NOTHING, RANKED_SCHEMA, Ranking, Tally, best_rows, select
 from emrl_ray.screening.selection import Selector
 
-FIRST, MORE, MOST = 2, 4, 64
+FIRST, MORE, MAX_MULTIPLE = 2, 4, 64
 """So many times the rows of the shortlist are looked at, so many times more if that is too few, and at most."""
 MERGED = 64
 """Files whose best rows are merged at a time."""
@@ -45,7 +45,7 @@ class Shortlist(NamedTuple):
     """Of those, the ones that are another row's crystal."""
     cut_short: bool
     """Whether it has fewer rows than were asked for though there were further ones to look at."""
-    twins_cut: int
+    duplicates_cut: int
     """Rows with so many candidates for a duplicate that not all were compared."""
     likely: int | None
     """Rows that are likelier than not to be in the window, or in all windows; None without."""
@@ -62,7 +62,7 @@ def shortlist(
     """Return the best `top` candidates in one or more prediction files, best first.
 
     `library` is the crystals table of the candidates. `choose` says which of the best rows, best first, are shown; it is asked for `top` of more and
-    more rows until it has enough, or `MOST` times as many were looked at. `reach` is how far
+    more rows until it has enough, or `MAX_MULTIPLE` times as many were looked at. `reach` is how far
     apart on the map the same crystal may lie.
     """
     probability = None if ranking.window is None else ranking.probability
@@ -73,20 +73,20 @@ def shortlist(
     choice = choose(rows, top, probability)
     examined = best.num_rows
     if not choice.enough and examined < tally.ranked:
-        best, _ = _ranked(files, ranking.columns, ranking, MOST * top)
+        best, _ = _ranked(files, ranking.columns, ranking, MAX_MULTIPLE * top)
         while not choice.enough and examined < best.num_rows:
             examined = min(MORE * examined, best.num_rows)
             rows = read_rows(files, best.slice(0, examined), structures)
             choice = choose(rows, top, probability)
     shown = best.take(choice.rows)
     rows = rows.take(choice.rows).combine_chunks()
-    table, twins_cut = _table(files, structures, ranking, shown, rows, reach)
+    table, duplicates_cut = _table(files, structures, ranking, shown, rows, reach)
     listed = table.num_rows
     likely = None
     if probability is not None:
         likely = int((table.column(probability).to_numpy() >= LIKELY).sum())
     cut_short = listed < top and examined < tally.ranked
-    return Shortlist(table, tally, examined, choice.repeated, cut_short, twins_cut, likely)
+    return Shortlist(table, tally, examined, choice.repeated, cut_short, duplicates_cut, likely)
 
 
 def _ranked(
@@ -114,15 +114,15 @@ def _table(
     rows: pa.Table,
     reach: float,
 ) -> tuple[pa.Table, int]:
-    """Return the shortlist of the rows `shown` (`RANKED_SCHEMA`), and of how many not all twins were looked for.
+    """Return the shortlist of the rows `shown` (`RANKED_SCHEMA`), and of how many not all duplicates were looked for.
 
-    `rows` are the same in full. Of a row and its twins the first one of the library is shown, in
+    `rows` are the same in full. Of a row and its duplicates the first one of the library is shown, in
     the place that it ranks at.
     """
-    twins = find_duplicates(files, library, ranking, rows, reach)
-    own = shown.append_column(twins.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
-    crystal = np.concatenate([np.arange(shown.num_rows), twins.shown])
-    every = pa.concat_tables([own, twins.rows]).append_column("crystal", pa.array(crystal))
+    duplicates = find_duplicates(files, library, ranking, rows, reach)
+    own = shown.append_column(duplicates.rows.schema.field(LIBRARY_ROW), rows.column(LIBRARY_ROW))
+    crystal = np.concatenate([np.arange(shown.num_rows), duplicates.shown])
+    every = pa.concat_tables([own, duplicates.rows]).append_column("crystal", pa.array(crystal))
     every = every.sort_by([("crystal", "ascending"), (LIBRARY_ROW, "ascending")])
     _, first = np.unique(every.column("crystal").to_numpy(), return_index=True)
     others = np.split(np.array(every.column("id").to_pylist(), object), first[1:])
@@ -133,4 +133,4 @@ def _table(
     place = rows.num_columns - len(GEOMETRY)
     table = rows.add_column(place, DUPLICATES, pa.array(ids, pa.list_(pa.string())))
     ranks = pa.array(np.arange(1, table.num_rows + 1))
-    return table.add_column(0, RANK, ranks), twins.cut
+    return table.add_column(0, RANK, ranks), duplicates.cut

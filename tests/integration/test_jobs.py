@@ -28,7 +28,7 @@ from tests.support.paths import ROOT
 from tests.support.processes import PAUSE, contents, slices_of
 
 BIN = Path(sys.executable).parent
-MOST_BYTES = 2_000_000
+MAX_BYTES = 2_000_000
 """That a job uploads; Ray takes a hundred times as much."""
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled"}
 ROWS, SLICE_ROWS = 600, 2
@@ -258,4 +258,4 @@ def test_what_a_job_brings_along_is_small_and_all_that_it_needs(tmp_path):
         assert {
             str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts
         } <= packed
-    assert package.stat().st_size < MOST_BYTES
+    assert package.stat().st_size < MAX_BYTES

@@ -95,7 +95,7 @@ def test_slices_of_large_crystals_are_smaller(tmp_path):
     atoms = [2] * 20 + [50] * 10 + [1]
     numbers = pa.array([[8] * count for count in atoms], pa.list_(pa.uint8()))
     pq.write_table(pa.table({"atomic_numbers": numbers}), tmp_path / "t.parquet", row_group_size=10)
-    plan = plan_rows(str(tmp_path), 8, most_atoms=100)
+    plan = plan_rows(str(tmp_path), 8, max_atoms=100)
     assert [partition.stop - partition.start for partition in plan] == [
         8,
         2,

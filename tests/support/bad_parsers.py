@@ -23,10 +23,10 @@ def read_cif(text):
     return readers.read_cif(text)
 
 
-def read_party(party, seconds):
+def read_party(batch, seconds):
     """Do what `parser_pool._read_batch` does, with that parser, in a process of a pool."""
     readers.READERS[readers.Format.CIF] = read_cif
-    return [readers.read_document(*document) for document in party]
+    return [readers.read_document(*document) for document in batch]
 
 
 def install():

@@ -173,10 +173,10 @@ class Fault:
         """Return what the call printed, once it has ended well; note when it got further and when it was done."""
         before = call.progress()
         call.reaches(lambda: call.progress() > before)
-        further = time.monotonic() - self._began
+        extra = time.monotonic() - self._began
         said = call.wait()
         done = time.monotonic() - self._began
-        noted({"fault": self._name, "goes_on": round(further, 2), "done": round(done, 2)})
+        noted({"fault": self._name, "goes_on": round(extra, 2), "done": round(done, 2)})
         return said
 
 

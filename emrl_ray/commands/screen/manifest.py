@@ -56,7 +56,7 @@ def describe(
             "shortlisted": listed,
             "likely": found.likely,
             "duplicates": sum(len(ids) for ids in found.table.column(DUPLICATES).to_pylist()),
-            "duplicates_cut": found.twins_cut,
+            "duplicates_cut": found.duplicates_cut,
         },
         "cut_short": found.cut_short,
         "funnel": _funnel(counts, found, plan.filters.asked_for),

@@ -42,15 +42,15 @@ def read_shard(
     world_size: int,
     cutoff: float,
     select: Callable[[Graphs], Graphs],
-    most_bytes: float,
+    max_bytes: float,
 ) -> Shard:
     """Return the run of worker `rank`, its pairs up to `cutoff` (Å) as `select` leaves them.
 
-    Graphs of more than `most_bytes` are not held in memory but read from a file (`GraphStore`).
+    Graphs of more than `max_bytes` are not held in memory but read from a file (`GraphStore`).
     """
     first, last = training.share(rank, world_size)
     rows = training.rows[first:last]
-    graphs = GraphStore(most_bytes)
+    graphs = GraphStore(max_bytes)
     for partition in training.partitions:
         if not len(rows_within(rows, partition.first_row, partition.stop - partition.start)):
             continue

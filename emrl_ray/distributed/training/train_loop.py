@@ -102,10 +102,10 @@ def _read_shard(
     rows: TrainingRows, communicator: Communicator, config: TrainConfig, network: Network
 ) -> Shard:
     assert config.cutoff is not None
-    most_bytes = config.graphs_memory * GIB
+    max_bytes = config.graphs_memory * GIB
     rank, world_size = communicator.rank, communicator.world_size
     with limited_threads(config.cpus_per_worker):
-        return read_shard(rows, rank, world_size, config.cutoff, network.select, most_bytes)
+        return read_shard(rows, rank, world_size, config.cutoff, network.select, max_bytes)
 
 
 def _workers(communicator: Communicator) -> str:

@@ -128,7 +128,7 @@ class CompiledTGNN:
 
         def compute(start: int, stop: int) -> None:
             inference_kernels.pool_graphs(
-                self.tables, *graphs.arrays, start, stop, graphs.most_pairs, pooled
+                self.tables, *graphs.arrays, start, stop, graphs.max_pairs, pooled
             )
 
         self._in_threads(compute, graphs.pairs.n_pairs)

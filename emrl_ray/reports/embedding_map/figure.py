@@ -22,7 +22,7 @@ GAP = 0.12
 DPI = 200
 POINTS = 9000.0
 """Area of all markers of a panel together, square points, within the limits below."""
-LEAST_AREA, MOST_AREA = 1.5, 16.0
+MIN_AREA, MAX_AREA = 1.5, 16.0
 
 
 class Panel(NamedTuple):
@@ -55,7 +55,7 @@ def draw(panels: Sequence[Panel], colorings: Sequence[ColorScale | Categories]) 
     FigureCanvasAgg(figure)
     rows = len(panels[0].points)
     order = np.random.default_rng(0).permutation(rows)  # else the last kind hides the others
-    area = float(np.clip(POINTS / rows, LEAST_AREA, MOST_AREA))
+    area = float(np.clip(POINTS / rows, MIN_AREA, MAX_AREA))
     for row, coloring in enumerate(colorings):
         bottom = MARGIN + (len(colorings) - 1 - row) * (PANEL + GAP)
         for column, panel in enumerate(panels):

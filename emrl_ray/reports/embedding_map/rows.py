@@ -31,8 +31,8 @@ def check_colors(colors: Sequence[str], schema: pa.Schema, source: str) -> None:
     ]
     for color in colors:
         if color not in (TARGET, *COMPUTED, *own):
-            further = f"or a column of {source}: {', '.join(own)}" if own else "as it has no others"
-            raise UserError(f"--color {color}: give {TARGET}, {', '.join(COMPUTED)}, {further}")
+            extra = f"or a column of {source}: {', '.join(own)}" if own else "as it has no others"
+            raise UserError(f"--color {color}: give {TARGET}, {', '.join(COMPUTED)}, {extra}")
 
 
 def sample_rows(crystals: str, columns: list[str], rows: int, seed: int) -> pa.Table:

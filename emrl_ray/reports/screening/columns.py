@@ -23,8 +23,8 @@ from emrl_ray.reports.screening.cells import (
     text_cell,
 )
 from emrl_ray.reports.screening.interval_scale import IntervalScale
+from emrl_ray.reports.screening.reported_objectives import ReportedObjective, names
 from emrl_ray.reports.screening.run_folder import ScreeningRun
-from emrl_ray.reports.screening.sought import ReportedObjective, names
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
 from emrl_ray.screening.supply_risk import COST, HAZARDS
 
@@ -50,7 +50,7 @@ def columns_of(run: ScreeningRun, scales: Sequence[IntervalScale]) -> list[Colum
         Column("Formula", "formula", formula_cell),
         Column("Id", "id", partial(text_cell, name="id")),
     ]
-    for name, made, scale in zip(names(run.sought), run.sought, scales, strict=True):
+    for name, made, scale in zip(names(run.objectives), run.objectives, scales, strict=True):
         columns += _of_objective(run, made, name if run.several else "", scale)
     if run.several:
         columns.append(Column("P of all", "pall", partial(number_cell, name=P_ALL, decimals=3)))

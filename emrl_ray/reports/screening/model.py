@@ -35,8 +35,8 @@ from emrl_ray.reports.screening.held_out import (
     stretched,
     thinned,
 )
+from emrl_ray.reports.screening.reported_objectives import ReportedObjective
 from emrl_ray.reports.screening.run_folder import ScreeningRun
-from emrl_ray.reports.screening.sought import ReportedObjective
 
 CONFORMAL = (
     "Split conformal intervals hold their confidence on average over crystals that are exchangeable "
@@ -53,7 +53,7 @@ def model_section(run: ScreeningRun) -> str:
     several = len(run.models) > 1
     title = "How good the models are" if several else "How good the model is"
     parts = [paragraph(CONFORMAL)]
-    if any(is_formation_energy(made.target) for made in run.sought):
+    if any(is_formation_energy(made.target) for made in run.objectives):
         parts.append(paragraph(NO_STABILITY))
     for name, made in run.models.items():
         parts += [f"<h3>Model of {text(name)}</h3>" if several else "", *_model(run, made)]
@@ -92,7 +92,7 @@ def _untold(
     said, best = [], made.model.card.best_head
     others = {
         each.head
-        for each in run.sought
+        for each in run.objectives
         if each.model.place == made.model.place and each.head != best
     }
     if others:

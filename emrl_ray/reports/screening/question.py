@@ -12,8 +12,8 @@ from emrl_ray.io.paths import resolve
 from emrl_ray.reports.markup import facts, paragraph, per_cent, section, table
 from emrl_ray.reports.screening.columns import has_any
 from emrl_ray.reports.screening.funnel import cut_short
+from emrl_ray.reports.screening.reported_objectives import ReportedObjective, names
 from emrl_ray.reports.screening.run_folder import ScreeningRun
-from emrl_ray.reports.screening.sought import ReportedObjective, names
 from emrl_ray.screening.domain_counts import verdict
 from emrl_ray.screening.objectives import P_ALL, P_IN_WINDOW
 from emrl_ray.screening.shortlist import LIKELY
@@ -36,7 +36,7 @@ def question_section(run: ScreeningRun) -> str:
 
 def problems(run: ScreeningRun) -> list[str]:
     """Return what is wrong with the models of a run, a sentence each."""
-    return list(dict.fromkeys(made.model.problem for made in run.sought if made.model.problem))
+    return list(dict.fromkeys(made.model.problem for made in run.objectives if made.model.problem))
 
 
 def question(run: ScreeningRun) -> str:
@@ -48,9 +48,9 @@ def question(run: ScreeningRun) -> str:
     rows = run.counts.get("rows_in")
     of_library = f" of {library}" if library else ""
     if rows == 1:
-        return f"Does the only crystal{of_library} have {_sought(run)}?"
+        return f"Does the only crystal{of_library} have {_objectives(run)}?"
     which = f"Which of the {rows:,} crystals" if rows else "Which crystals"
-    return f"{which}{of_library} have {_sought(run)}?"
+    return f"{which}{of_library} have {_objectives(run)}?"
 
 
 def _answer(run: ScreeningRun) -> str:
@@ -68,13 +68,13 @@ def _answer(run: ScreeningRun) -> str:
 
 
 def likely(run: ScreeningRun) -> str:
-    """Return how many of the shortlist are likelier than not to be what is sought, in a sentence."""
+    """Return how many of the shortlist are likelier than not to meet the objective, in a sentence."""
     rows, name = run.shortlist, P_ALL if run.several else P_IN_WINDOW
     if run.first.window is None or not has_any(rows, name):
         return ""
     values = np.nan_to_num(float_column(rows, name))
     found, listed = values >= LIKELY, rows.num_rows
-    wanted = "values within all windows" if run.several else _sought(run)
+    wanted = "values within all windows" if run.several else _objectives(run)
     to_be, best = f"likelier than not to have {wanted}", per_cent(float(values.max()))
     if listed == 1:
         return f"It is {'' if found.any() else 'not '}{to_be}: its probability is {best}."
@@ -96,12 +96,13 @@ def _trusted(run: ScreeningRun, found: NDArray[np.bool_]) -> str:
     return f", {trusted} of them in the domain of {whose}"
 
 
-def _sought(run: ScreeningRun) -> str:
+def _objectives(run: ScreeningRun) -> str:
     if run.first.window is None:
         largest = "largest" if run.config.get("maximize") else "smallest"
         return f"the {largest} {run.first.target}"
     return " and ".join(
-        f"a {name} {made.within}" for name, made in zip(names(run.sought), run.sought, strict=True)
+        f"a {name} {made.within}"
+        for name, made in zip(names(run.objectives), run.objectives, strict=True)
     )
 
 
@@ -140,7 +141,7 @@ def _models(run: ScreeningRun) -> str:
     """Return the objectives and their models, a row each."""
     head = ("Objective", "Wanted", "Model", "Regressor", "Trained on", "Level of theory")
     rows = []
-    for made in run.sought:
+    for made in run.objectives:
         card = made.model.card
         theory = (card.theory or "not recorded") if card else None
         words = (made.within, made.model.place or None, made.head or None, _trained_on(made))

@@ -14,7 +14,11 @@ from emrl_ray.config.errors import UserError
 from emrl_ray.config.renamed import current_names
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import Location, absolute_uri, list_files, read_json, resolve
-from emrl_ray.reports.screening.sought import ReportedObjective, judges, read_objectives
+from emrl_ray.reports.screening.reported_objectives import (
+    ReportedObjective,
+    judges,
+    read_objectives,
+)
 from emrl_ray.runs.result_folder import finished_manifest
 from emrl_ray.screening.prediction_files import batches, damage_named
 
@@ -39,7 +43,7 @@ class ScreeningRun(NamedTuple):
     shortlist: pa.Table
     rejects: list[Location] | None
     """None if the run has no folder of rejects."""
-    sought: list[ReportedObjective]
+    objectives: list[ReportedObjective]
     """The objectives, one or more."""
 
     @property
@@ -55,17 +59,17 @@ class ScreeningRun(NamedTuple):
     @property
     def first(self) -> ReportedObjective:
         """The first objective."""
-        return self.sought[0]
+        return self.objectives[0]
 
     @property
     def several(self) -> bool:
         """Whether there are several objectives."""
-        return len(self.sought) > 1
+        return len(self.objectives) > 1
 
     @property
     def models(self) -> dict[str, ReportedObjective]:
         """Each model's first objective, by a short name of the model."""
-        return judges(self.sought)
+        return judges(self.objectives)
 
     @property
     def endings(self) -> list[str]:

@@ -38,7 +38,7 @@ def shortlist_section(run: ScreeningRun) -> str:
     if rows.num_rows == 0:
         return section("shortlist", "The shortlist", paragraph("No candidate is on the shortlist."))
     pictures = _pictures(rows)
-    scales = [IntervalScale.of(rows, made.window, made.ending) for made in run.sought]
+    scales = [IntervalScale.of(rows, made.window, made.ending) for made in run.objectives]
     columns = columns_of(run, scales)
     shown = rows.select([name for name in rows.column_names if name not in GEOMETRY]).to_pylist()
     return section(

@@ -38,7 +38,7 @@ def errors_svg(search: Search, name: str) -> str:
     return _errors(search, [name], f"error-by-{name}", size=(WIDE / 1.6, 3.2))
 
 
-def further_errors_svg(search: Search, names: Sequence[str]) -> str:
+def more_errors_svg(search: Search, names: Sequence[str]) -> str:
     """Return the same for several options, a panel each."""
     rows = -(-len(names) // COLUMNS)
     columns = min(len(names), COLUMNS)

@@ -24,8 +24,8 @@ from emrl_ray.reports.markup import (
 from emrl_ray.reports.tuning.figures import (
     courses_svg,
     errors_svg,
-    further_errors_svg,
     importance_svg,
+    more_errors_svg,
     parallel_svg,
     scored,
 )
@@ -103,7 +103,7 @@ def _figures(search: Search) -> list[str]:
         )
     ]
     if others:
-        drawing = figure(further_errors_svg(search, others), "The same by the other options.")
+        drawing = figure(more_errors_svg(search, others), "The same by the other options.")
         parts.append(section("options", "Other options", drawing))
     parts.append(
         section(

@@ -164,9 +164,9 @@ class MaterialsProject:
         rejects: list[Reject],
     ) -> RowCounts:
         entries = [_entry(document, self.fields) for document in documents]
-        table, further = tabulate(entries, self.columns, self.limits, self.client.endpoint)
+        table, extra = tabulate(entries, self.columns, self.limits, self.client.endpoint)
         rows_in = len(entries) + len(rejects)
-        return output.commit(name, with_origin(table, plan), rejects + further, rows_in)
+        return output.commit(name, with_origin(table, plan), rejects + extra, rows_in)
 
 
 def _pages(total: int, rows: int) -> list[Page]:

@@ -40,21 +40,21 @@ class Row(NamedTuple):
 def rows_of(found: Sequence[Row], rejects: list[Reject], columns: pa.Schema) -> Rows:
     """Return crystals with those of the further `columns` that any of them has."""
     present = {name for row in found for name in row.values}
-    further = {
+    extra = {
         field.name: converted([row.values.get(field.name, "") for row in found], field.type)
         for field in columns
         if field.name in present
     }
-    further[READ_BY] = pa.array([row.read_by for row in found], pa.string())
-    table = geometry([row.crystal for row in found], [row.id for row in found], further)
+    extra[READ_BY] = pa.array([row.read_by for row in found], pa.string())
+    table = geometry([row.crystal for row in found], [row.id for row in found], extra)
     return Rows(table, [row.source for row in found], rejects)
 
 
 def geometry(
-    crystals: Sequence[ParsedCrystal], ids: Iterable[str], further: Mapping[str, pa.Array]
+    crystals: Sequence[ParsedCrystal], ids: Iterable[str], extra: Mapping[str, pa.Array]
 ) -> pa.Table:
     """Return crystals as a table without formulas, with further columns."""
-    return crystals_table(as_batch(crystals), ids, [""] * len(crystals), further)
+    return crystals_table(as_batch(crystals), ids, [""] * len(crystals), extra)
 
 
 def with_ids(table: pa.Table, ids: pa.Array) -> pa.Table:
@@ -75,7 +75,7 @@ def as_crystals(table: pa.Table, columns: pa.Schema) -> pa.Table:
         else [None] * table.num_rows
     )
     atoms = zip(batch.offsets[:-1], batch.offsets[1:], formulas, strict=True)
-    further = {
+    extra = {
         field.name: table.column(field.name).combine_chunks().cast(field.type)
         if field.name in table.column_names
         else pa.nulls(table.num_rows, field.type)
@@ -85,6 +85,6 @@ def as_crystals(table: pa.Table, columns: pa.Schema) -> pa.Table:
         batch,
         table.column("id").to_pylist(),
         [formula or reduced_formula(batch.atomic_numbers[i:j]) for i, j, formula in atoms],
-        further,
+        extra,
         {field.name: field for field in columns},
     )

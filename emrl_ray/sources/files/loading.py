@@ -170,8 +170,8 @@ class Loader:
         good = np.flatnonzero([isinstance(entry, ParsedCrystal) for entry in entries])
         crystals = [cast("ParsedCrystal", entries[row]) for row in good]
         names = _hashes(geometry(crystals, [""] * len(good), {})) if ids is None else ids.take(good)
-        further = table.select([n for n in self.columns.names if n in table.column_names])
-        taken = {n: further.column(n).take(good).combine_chunks() for n in further.column_names}
+        extra = table.select([n for n in self.columns.names if n in table.column_names])
+        taken = {n: extra.column(n).take(good).combine_chunks() for n in extra.column_names}
         rejects = [
             entry.reject(
                 (ids[row].as_py() if ids is not None else "") or "", sources[row], Stage.READ

@@ -51,7 +51,7 @@ class IngestPlan(NamedTuple):
     passed_over: SkippedFiles
     """Members of archives that hold no crystals."""
 
-    def most_crystals(self, files_per_partition: int) -> int:
+    def max_crystals(self, files_per_partition: int) -> int:
         """Return how many files, records and rows are to be read, a run of CSV records as a full one."""
         return sum(_length(partition, files_per_partition) for partition in self.partitions)
 
@@ -82,7 +82,7 @@ def plan_partitions(
     partitions: list[Partition] = []
     for partition in planner.partitions(listing.files):
         partitions.append(partition._replace(name=f"slice-{len(partitions):06d}"))
-    return IngestPlan(partitions, planner.further.schema(), planner.passed_over)
+    return IngestPlan(partitions, planner.extra.schema(), planner.passed_over)
 
 
 class _Planner:
@@ -92,7 +92,7 @@ class _Planner:
         self.staging = staging
         self.files_per_partition = files_per_partition
         self.columns = columns
-        self.further = ExtraColumns(columns.id)
+        self.extra = ExtraColumns(columns.id)
         self.passed_over = SkippedFiles()
         self.run = RowBuffer(ITEM_SCHEMA)
 
@@ -193,7 +193,7 @@ class _Planner:
             except csv.Error as error:
                 raise UserError(f"{file.path}: not a CSV file ({error})") from None
         kinds.pop(self.columns.cif)
-        self.further.add_kinds(kinds, file.path)
+        self.extra.add_kinds(kinds, file.path)
 
     def _check_csv(self, header: tuple[str, ...], path: str) -> None:
         check_header(header, self.columns.cif, "--cif-column", path)
@@ -233,10 +233,8 @@ class _Planner:
             yield from self._item(whole)
             yield from self._ended()
             return
-        self.further.check_ids(kinds, whole.source)
-        self.further.add_kinds(
-            {name: kind for name, kind in kinds.items() if kind.any}, whole.source
-        )
+        self.extra.check_ids(kinds, whole.source)
+        self.extra.add_kinds({name: kind for name, kind in kinds.items() if kind.any}, whole.source)
         yield from partitions
 
     def _database(self, file: SourceFile) -> Iterator[Partition]:
@@ -252,15 +250,15 @@ class _Planner:
                 for name, text in values.items():
                     kinds.setdefault(name, InferredType()).add(text)
             yield DatabasePartition("", file.path, pa.array([row for row, _ in run], pa.int64()))
-        self.further.check_ids(kinds, file.path)
-        self.further.add_kinds(kinds, file.path)
+        self.extra.check_ids(kinds, file.path)
+        self.extra.add_kinds(kinds, file.path)
 
     def _rows(self, file: SourceFile) -> Iterator[Partition]:
         metadata = read_footer(file.place)
         schema = metadata.schema.to_arrow_schema()
         check_table(schema, self.columns.id, file.path)
         for field in extra_fields(schema):
-            self.further.add(field, file.path)
+            self.extra.add(field, file.path)
         first = 1
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows

@@ -197,7 +197,7 @@ def test_the_ratio_is_that_of_the_mean_errors():
 
 
 def test_works_take_turns(monkeypatch):
-    monkeypatch.setattr("benchmarks.common.timing.LEAST_SECONDS", 1e-9)  # a call a round
+    monkeypatch.setattr("benchmarks.common.timing.MIN_SECONDS", 1e-9)  # a call a round
     calls = []
     works = {
         "a": Work(lambda: calls.append("a") or {"one": 0.1, "two": 0.3}, 2),

@@ -262,9 +262,9 @@ def test_a_window_needs_a_model_with_a_calibration(config, tmp_path):
     said = "plain has no calibration; train it with --calibration 0.1"
     with pytest.raises(UserError, match=rf"^target window 15:25: .*{said}"):
         screen(without)
-    further = altered(without, model=config.model, and_model=plain, target_window2=":20")
+    extra = altered(without, model=config.model, and_model=plain, target_window2=":20")
     with pytest.raises(UserError, match=rf"^target window :20: .*{said}"):
-        screen(further)
+        screen(extra)
 
 
 def test_predictions_without_a_record_of_whose_they_are_are_refused(run, config, tmp_path):

@@ -89,7 +89,7 @@ def test_a_diverse_shortlist_lies_far_apart_among_twice_as_many(screened, model,
 
 
 @pytest.fixture
-def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two further models; the cutoff of the first is so short that some crystals have no pairs."""
     monkeypatch.setattr(models, "CUTOFF", SHORT_CUTOFF)
     short = make_model(tmp_path / "short", seed=5)
@@ -97,8 +97,8 @@ def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [short, make_model(tmp_path / "third", seed=6)]
 
 
-def test_three_objectives_are_ranked_by_all_and_need_all_predictions(screened, library, further):
-    second, third = further
+def test_three_objectives_are_ranked_by_all_and_need_all_predictions(screened, library, extra):
+    second, third = extra
     result = screened(
         target_window="5:25",
         and_model=second,
@@ -169,7 +169,7 @@ def test_only_filters_that_were_asked_for_are_told(screened, capsys):
 
 
 def test_a_search_that_was_cut_short_says_so(screened, monkeypatch, capsys):
-    monkeypatch.setattr("emrl_ray.screening.shortlist.MOST", 2)
+    monkeypatch.setattr("emrl_ray.screening.shortlist.MAX_MULTIPLE", 2)
     result = screened(maximize=True, per_system=1, top=20)
     assert result.manifest["cut_short"]
     said = capsys.readouterr().out

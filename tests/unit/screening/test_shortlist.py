@@ -272,7 +272,7 @@ def of_twins(folder, values, ranking=LARGEST, top=1, places=None):
 @pytest.mark.parametrize("value_of_the_twin", [8.9, 1.0])
 def test_duplicates_are_found_however_far_down_they_rank(tmp_path, value_of_the_twin):
     found = of_twins(tmp_path, [7.0, 9.0, 3.0, 2.0, value_of_the_twin, 4.0])
-    assert (found.examined, found.twins_cut) == (2, 0)
+    assert (found.examined, found.duplicates_cut) == (2, 0)
     assert ids(found.table) == ["c00001"]
     assert found.table.column("duplicates").to_pylist() == [["again-1"]]
 
@@ -307,7 +307,7 @@ def test_no_more_than_so_many_are_compared_with_a_crystal_and_it_is_told(tmp_pat
     table = predictions([1.0, 2.0, 3.0, 4.0])
     write_parquet(marked(table, np.arange(4), marks_of(read_table(library.path))), file)
     found = shortlist([file], library.path, LARGEST, 1, Selector(), REACH)
-    assert (ids(found.table), found.twins_cut) == (["c0"], 1)
+    assert (ids(found.table), found.duplicates_cut) == (["c0"], 1)
     assert found.table.column("duplicates").to_pylist() == [["c3"]]
 
 

@@ -54,20 +54,20 @@ def rows(tmp_path_factory) -> TrainingRows:
 
 
 def trainer_on(
-    rows: TrainingRows, most_bytes: float, rank: int = 0, world_size: int = 1, **options
+    rows: TrainingRows, max_bytes: float, rank: int = 0, world_size: int = 1, **options
 ) -> Trainer:
     settings = {"epochs": 3, "batch_size": 32, "width": 8, **options}
     config = TrainConfig(crystals="", target="y", out="", **settings)
     network = make_network(config, default_csv(), 0)
-    shard = read_shard(rows, rank, world_size, config.cutoff, network.select, most_bytes)
+    shard = read_shard(rows, rank, world_size, config.cutoff, network.select, max_bytes)
     return Trainer(network, shard, config, SingleProcess())
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
-@pytest.mark.parametrize("most_bytes", [IN_MEMORY, 1 << 14, IN_A_FILE])
-def test_the_shards_of_all_workers_are_the_training_rows_in_order(rows, workers, most_bytes):
+@pytest.mark.parametrize("max_bytes", [IN_MEMORY, 1 << 14, IN_A_FILE])
+def test_the_shards_of_all_workers_are_the_training_rows_in_order(rows, workers, max_bytes):
     shards = [
-        read_shard(rows, rank, workers, CUTOFF, lambda g: g, most_bytes) for rank in range(workers)
+        read_shard(rows, rank, workers, CUTOFF, lambda g: g, max_bytes) for rank in range(workers)
     ]
     direct = Graphs.from_crystals(random_batch(ROWS, seed=5), CUTOFF).take(rows.rows % ROWS)
     joiner = GraphStore(IN_MEMORY)
@@ -83,8 +83,8 @@ def test_the_shards_of_all_workers_are_the_training_rows_in_order(rows, workers,
 
 def test_a_worker_may_have_no_rows(rows):
     few = TrainingRows(rows.partitions, rows.rows[:2], rows.targets[:2])
-    for most_bytes in (IN_MEMORY, IN_A_FILE):
-        shards = [read_shard(few, rank, 3, CUTOFF, lambda g: g, most_bytes) for rank in range(3)]
+    for max_bytes in (IN_MEMORY, IN_A_FILE):
+        shards = [read_shard(few, rank, 3, CUTOFF, lambda g: g, max_bytes) for rank in range(3)]
         assert [shard.graphs.n_crystals for shard in shards] == [0, 1, 1]
 
 
@@ -92,8 +92,8 @@ def test_a_worker_may_have_no_rows(rows):
 def test_graphs_in_a_file_teach_what_graphs_in_memory_teach(rows, network):
     options = {"network": network, "loss": "l1"}
     states = []
-    for most_bytes in (IN_MEMORY, IN_A_FILE):
-        trainer = trainer_on(rows, most_bytes, **options)
+    for max_bytes in (IN_MEMORY, IN_A_FILE):
+        trainer = trainer_on(rows, max_bytes, **options)
         trainer.run(lambda _: None)
         states.append(trainer.trained([]).state)
     for name, value in states[0].items():
@@ -114,9 +114,9 @@ def test_graphs_in_a_file_take_no_memory_of_their_own(tmp_path):
         (tmp_path / "graphs" / f"{number:04d}.parquet").symlink_to("0000.parquet")
     rows = every_row(tmp_path / "graphs", np.arange(files * ROWS))
     taken = []
-    for most_bytes in (IN_A_FILE, IN_MEMORY):
+    for max_bytes in (IN_A_FILE, IN_MEMORY):
         before = private_memory()
-        trainer = trainer_on(rows, most_bytes)
+        trainer = trainer_on(rows, max_bytes)
         give_back_freed_memory()
         for batch_rows, _ in trainer._batches():
             trainer.shard.graphs.take(batch_rows)

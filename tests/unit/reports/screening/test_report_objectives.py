@@ -10,7 +10,7 @@ from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.reports.markup import per_cent
 from emrl_ray.reports.screening.model_folder import ModelFolder
-from emrl_ray.reports.screening.sought import ReportedObjective, judges, names
+from emrl_ray.reports.screening.reported_objectives import ReportedObjective, judges, names
 from tests.support.html_page import Page
 from tests.support.run_directory import ROWS, change, page_of, two_objectives
 
@@ -118,18 +118,18 @@ def test_a_narrow_window_is_told_to_the_last_digit(run_copy):
     assert "between 10.0000001 and 10.0000002 angstrom^3" in page_of(run_copy).text["question"]
 
 
-def sought(number: int, target: str, head: str, place: str) -> ReportedObjective:
+def objective(number: int, target: str, head: str, place: str) -> ReportedObjective:
     return ReportedObjective(number, target, "", None, head, ModelFolder(place, None, ""))
 
 
 def test_names_say_no_more_than_tells_objectives_apart():
-    gap = sought(1, "band gap", "linear", "b")
-    energy = sought(0, "energy", "linear", "a")
+    gap = objective(1, "band gap", "linear", "b")
+    energy = objective(0, "energy", "linear", "a")
     assert names([energy, gap]) == ["energy", "band gap"]
-    by_head = [energy, sought(1, "energy", "boosted", "a")]
+    by_head = [energy, objective(1, "energy", "boosted", "a")]
     assert names(by_head) == ["energy (linear)", "energy (boosted)"]
     assert list(judges(by_head)) == ["energy"]
-    by_model = [energy, sought(1, "energy", "linear", "b")]
+    by_model = [energy, objective(1, "energy", "linear", "b")]
     assert names(by_model) == ["energy (linear) of a", "energy (linear) of b"]
-    same_name = [energy, sought(1, "energy", "linear", "x/a")]
+    same_name = [energy, objective(1, "energy", "linear", "x/a")]
     assert len(judges(same_name)) == 2

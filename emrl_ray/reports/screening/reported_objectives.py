@@ -1,4 +1,4 @@
-"""What a run sought: its objectives, each with the model that judges it."""
+"""The objectives of a run, each with the model that judges it."""
 
 from __future__ import annotations
 
@@ -98,27 +98,27 @@ def _heads(config: Mapping[str, Any], count: int) -> list[str | None]:
     return (heads + [None] * count)[:count]
 
 
-def names(sought: Sequence[ReportedObjective]) -> list[str]:
+def names(objectives: Sequence[ReportedObjective]) -> list[str]:
     """Return a short name of each objective, unlike the others': target, regressor, model."""
-    found = [each.target for each in sought]
-    found = _told_apart(found, (f"({each.head})" if each.head else "" for each in sought))
-    found = _told_apart(found, (f"of {_folder(each.model)}" for each in sought))
-    return _told_apart(found, (f"({each.number + 1})" for each in sought))
+    found = [each.target for each in objectives]
+    found = _distinguished(found, (f"({each.head})" if each.head else "" for each in objectives))
+    found = _distinguished(found, (f"of {_folder(each.model)}" for each in objectives))
+    return _distinguished(found, (f"({each.number + 1})" for each in objectives))
 
 
-def judges(sought: Sequence[ReportedObjective]) -> dict[str, ReportedObjective]:
+def judges(objectives: Sequence[ReportedObjective]) -> dict[str, ReportedObjective]:
     """Return one objective for each model, by a short name of the model."""
     found: dict[str, ReportedObjective] = {}
-    for each in sought:
+    for each in objectives:
         found.setdefault(each.model.place or str(each.number), each)
     each_once = list(found.values())
     titles = [each.target for each in each_once]
-    titles = _told_apart(titles, (f"of {_folder(each.model)}" for each in each_once))
-    titles = _told_apart(titles, (f"({each.number + 1})" for each in each_once))
+    titles = _distinguished(titles, (f"of {_folder(each.model)}" for each in each_once))
+    titles = _distinguished(titles, (f"({each.number + 1})" for each in each_once))
     return dict(zip(titles, each_once, strict=True))
 
 
-def _told_apart(names: Sequence[str], words: Iterable[str]) -> list[str]:
+def _distinguished(names: Sequence[str], words: Iterable[str]) -> list[str]:
     """Return names, with words after those that stand there twice."""
     often = Counter(names)
     return [
