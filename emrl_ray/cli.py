@@ -18,6 +18,7 @@ from emrl_ray import __version__, config
 from emrl_ray.config.errors import one_line, user_message
 from emrl_ray.config.parsing import did_you_mean, local_bytes, parse
 from emrl_ray.config.renamed import COMMANDS
+from emrl_ray.io.console import show_log
 
 
 class Verb(NamedTuple):
@@ -106,6 +107,7 @@ def guard(name: str, work: Callable[[], Any], after_interrupt: str = "") -> int:
 
     So does an interrupt, with what is to be said after it.
     """
+    show_log()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress shows at once in a log or a pipe
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from emrl_ray.io.console import show_log
 from tests.support.examples import examples
 from tests.support.fixtures import (  # noqa: F401  # fixtures are found by their names here
     bucket,
@@ -60,6 +61,7 @@ def reference_dir() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    show_log()  # as the command line does: tests look at what is said
     settings.register_profile("tests", examples(100))
     settings.load_profile("tests")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs this aside

@@ -16,6 +16,7 @@ from emrl_ray.experiments.benchmark.datasets import Source, check_source, source
 from emrl_ray.experiments.benchmark.methods import METHODS, by_recipe, check_methods
 from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.experiments.benchmark.runs import BenchmarkRun
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.paths import absolute_uri, resolve
 from emrl_ray.io.preflight import check_output_folder
@@ -55,8 +56,8 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
         with suppress(FileNotFoundError) if failed else nullcontext():  # no training succeeded
             write_tables(out, tables)
     for line in failed:
-        print(f"benchmark: failed: {line}", flush=True)
-    print(f"benchmark: results in {out}, tables in {tables}", flush=True)
+        log(f"benchmark: failed: {line}")
+    log(f"benchmark: results in {out}, tables in {tables}")
     return BenchmarkResult(out, failed)
 
 
@@ -81,7 +82,7 @@ def _compare(
         ]
         if missing:
             cells.append(cell._replace(methods=tuple(missing)))
-    print(f"benchmark: {len(cells)} trainings to do", flush=True)
+    log(f"benchmark: {len(cells)} trainings to do")
     if not cells:
         return []
     from emrl_ray.distributed.benchmark_tasks import run_benchmarks

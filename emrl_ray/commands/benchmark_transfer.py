@@ -9,6 +9,7 @@ from emrl_ray.experiments.benchmark.datasets import Source
 from emrl_ray.experiments.benchmark.result_files import has_result
 from emrl_ray.experiments.benchmark.runs import TEST
 from emrl_ray.experiments.benchmark.transfer import HEADS_COMPARED, SHARES, STARTS, TransferRun
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.paths import resolve
 from emrl_ray.model.labels import count_labels
@@ -29,7 +30,7 @@ def transfer(config: BenchmarkConfig, out: str, sources: Mapping[str, Source]) -
             for head in HEADS_COMPARED
         )
     ]
-    print(f"benchmark: {len(cells)} trainings of transfer to do", flush=True)
+    log(f"benchmark: {len(cells)} trainings of transfer to do")
     if not cells:
         return []
     from emrl_ray.distributed.benchmark_tasks import run_transfers

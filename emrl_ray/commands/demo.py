@@ -21,6 +21,7 @@ from emrl_ray.commands.train import train
 from emrl_ray.config import DemoConfig, GenerateConfig, ScreenConfig, TrainConfig
 from emrl_ray.crystals.counts import duration
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import resolve
 from emrl_ray.training.evaluation import fraction_within, mae
@@ -140,11 +141,11 @@ def _compare(root: str, report: str) -> DemoResult:
     shortlist = read_table(f"{root}/screen/shortlist.parquet")
     truth = _exact(shortlist, exact)
     hits = _in_window(truth)
-    print(f"{'':>4}  {'candidate':<40} {'predicted':>9}  {'90 % interval':>17}  {'exact':>8}")
+    log(f"{'':>4}  {'candidate':<40} {'predicted':>9}  {'90 % interval':>17}  {'exact':>8}")
     for row in range(min(SHOWN, shortlist.num_rows)):
         entry = {name: shortlist.column(name)[row].as_py() for name in shortlist.column_names}
         interval = f"{entry['lower']:.2f} to {entry['upper']:.2f}"
-        print(
+        log(
             f"{entry['rank']:>4}  {entry['id']:<40} {entry['prediction']:>9.2f}  {interval:>17}  "
             f"{truth[row]:>8.2f}  {'hit' if hits[row] else 'miss'}"
         )
@@ -173,23 +174,23 @@ def _in_window(energies: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _say(step: int, what: str) -> None:
-    print(f"demo {step}/6: {what}", flush=True)
+    log(f"demo {step}/6: {what}")
 
 
 def _summarize(result: DemoResult, seconds: float) -> None:
-    print(
+    log(
         f"demo: MAE {result.mae:.2f} eV/atom against {result.floor:.2f} for the mean of the training "
         f"labels, {result.mae / result.floor:.2f} × the floor (passes: at most {MAX_ERROR} ×)"
     )
-    print(
+    log(
         f"demo: {result.hit_rate:.0%} of the shortlist are in the window against "
         f"{result.random_rate:.1%} of a random draw, "
         f"{result.hit_rate / result.random_rate:.1f} × (passes: at least {MIN_GAIN:g} ×)"
     )
-    print(
+    log(
         f"demo: {result.coverage:.0%} of the exact energies lie in their 90 % intervals, "
         f"{result.inside:.0%} of the candidates in the model's domain"
     )
-    print("demo: on compositions of which none was in the training set")
-    print(f"demo: {'passed' if result.passed else 'FAILED'} in {duration(seconds)}")
-    print(f"demo: open {result.report}", flush=True)
+    log("demo: on compositions of which none was in the training set")
+    log(f"demo: {'passed' if result.passed else 'FAILED'} in {duration(seconds)}")
+    log(f"demo: open {result.report}")

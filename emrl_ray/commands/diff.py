@@ -12,6 +12,7 @@ from emrl_ray.commands.predict import print_rows
 from emrl_ray.config import DiffConfig, ScreenConfig, UserError
 from emrl_ray.config.errors import MissingFileError, one_line
 from emrl_ray.config.renamed import current_names
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import read_table
 from emrl_ray.io.paths import read_json
 from emrl_ray.reports.markup import plain
@@ -59,14 +60,14 @@ def diff(config: DiffConfig) -> ShortlistDiff:
         )
     found = shortlist_diff(before.shortlist, after.shortlist)
     for line in _cautions(before, after):
-        print(f"diff: {line}")
+        log(f"diff: {line}")
     if config.out is None and found.table.num_rows:
         print_rows(f"from {before.uri} to {after.uri}", found.table, _headings(found.table))
     if config.out is not None:
         write_table(found.table, config.out)
-    print(f"diff: {found.text}", flush=True)
+    log(f"diff: {found.text}")
     if config.out is not None:
-        print(f"diff: {config.out}", flush=True)
+        log(f"diff: {config.out}")
     return found
 
 

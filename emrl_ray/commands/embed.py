@@ -13,6 +13,7 @@ from emrl_ray.config.errors import UserError
 from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import CRYSTAL_SCHEMA
 from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import parquet_writer
 from emrl_ray.io.paths import resolve
@@ -66,7 +67,7 @@ def embed(config: EmbedConfig) -> EmbedResult:
     lines = [*closing("embed", counts, opened.passed_over), f"embed: {config.out}"]
     if rejects.reasons:
         lines.append(f"embed: rejects in {rejects_beside(config.out)}")
-    print("\n".join(lines), flush=True)
+    log("\n".join(lines))
     return EmbedResult(config.out, counts)
 
 

@@ -14,6 +14,7 @@ from emrl_ray.config import TrainConfig
 from emrl_ray.config.base import EngineOptions, option_text
 from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.distributed.cluster import connect, in_job
+from emrl_ray.io.console import log
 from emrl_ray.runs.local_runner import Observe, PartitionWorker, Progress, complete, run_locally
 from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
 
@@ -33,9 +34,9 @@ def choose_engine(command: str, options: Placement, size: int, unit: str = "rows
         return options.engine
     reason = _needs_ray(options, size, unit)
     if reason is not None:
-        print(f"{command}: engine ray ({reason})", flush=True)
+        log(f"{command}: engine ray ({reason})")
         return "ray"
-    print(f"{command}: engine local ({size:,} {unit}; --engine ray starts Ray)", flush=True)
+    log(f"{command}: engine local ({size:,} {unit}; --engine ray starts Ray)")
     return "local"
 
 

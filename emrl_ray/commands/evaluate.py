@@ -18,6 +18,7 @@ from emrl_ray.crystals.schema import Reject, float_column, rejects_table, target
 from emrl_ray.crystals.units import column_metadata, number_field
 from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_bytes, write_csv, write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import folder_fingerprint
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import resolve
@@ -118,7 +119,7 @@ def _check_columns(
             f"{model.card.target} in {model.card.unit}; convert the column or correct its unit"
         )
     if theory and model.card.theory and theory != model.card.theory:
-        print(f"evaluate: {target} is by {theory}, the model learned {model.card.theory}")
+        log(f"evaluate: {target} is by {theory}, the model learned {model.card.theory}")
 
 
 def _score_all(
@@ -205,9 +206,9 @@ def _close(
     scored = result.predictions.num_rows
     counts = RowCounts(scored + reasons.total(), scored, reasons)
     if result.passed:
-        print(f"{label(target, unit)}: regressor {head} of {config.model}")
-        print("\n".join(sentences(result.metrics, result.by_element, unit)))
-    print("\n".join(closing("evaluate", counts, passed_over)), flush=True)
+        log(f"{label(target, unit)}: regressor {head} of {config.model}")
+        log("\n".join(sentences(result.metrics, result.by_element, unit)))
+    log("\n".join(closing("evaluate", counts, passed_over)))
     if config.out is None or not result.passed:
         return
     folder = resolve(config.out)
@@ -226,7 +227,7 @@ def _close(
     write_rejects(result.rejects, folder / REJECTS)
     for name, picture in zip(PICTURES, _pictures(result, target, unit), strict=True):
         write_bytes(picture, folder / name)
-    print(f"evaluate: {config.out}/{PICTURES[0]}, {METRICS}, {TABLE}, {ELEMENTS}", flush=True)
+    log(f"evaluate: {config.out}/{PICTURES[0]}, {METRICS}, {TABLE}, {ELEMENTS}")
 
 
 def _pictures(result: EvaluateResult, target: str, unit: str | None) -> tuple[bytes, bytes]:

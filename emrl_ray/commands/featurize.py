@@ -18,6 +18,7 @@ from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.graphs import GRAPH_COLUMNS, SOURCE_KEY, Graphs
 from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import table_schema
 from emrl_ray.io.paths import absolute_uri, list_files, resolve
@@ -85,13 +86,12 @@ def _check_columns(crystals: str) -> None:
 
 
 def _summarize(counts: RowCounts, manifest: dict[str, Any]) -> None:
-    print(summary_line("featurize", counts))
+    log(summary_line("featurize", counts))
     pace, memory = manifest["throughput"], manifest["peak_memory_bytes"]
-    print(
+    log(
         f"featurize: {pace['crystals_per_second']:,.0f} crystals/s on {pace['workers']} workers, "
         f"{manifest['bytes'] / max(counts.rows_out, 1):,.0f} bytes a crystal, peak memory "
         f"{memory['driver'] >> 20:,} MiB (driver), {memory['largest_worker'] >> 20:,} MiB (worker)",
-        flush=True,
     )
 
 

@@ -15,6 +15,7 @@ from emrl_ray.config import FetchConfig
 from emrl_ray.config.errors import ServerError
 from emrl_ray.crystals.counts import RowCounts, duration, summary_line
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import file_fingerprint
 from emrl_ray.io.paths import Location, absolute_uri, read_json, resolve
 from emrl_ray.io.runtime import hardware_info, package_versions
@@ -56,7 +57,7 @@ def fetch(config: FetchConfig) -> FetchResult:
     with directory.locked(config.overwrite):
         planned = (folder / PLAN).exists()
         if planned and not config.overwrite and is_finished(folder, output):
-            print(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            log(f"fetch: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return _result(config, read_json(folder / PLAN), _counts(output), began)
         asker = RetryPolicy(config.attempts, config.patience)
         source = _source(config, asker)
@@ -152,12 +153,11 @@ def _manifest(
 def _summarize(result: FetchResult, plan: FetchPlan, repeats: int) -> None:
     total = plan["total"]
     if total is not None and total != result.counts.rows_in:
-        print(f"fetch: the server announced {total:,} rows and gave {result.counts.rows_in:,}")
-    print(summary_line("fetch", result.counts))
+        log(f"fetch: the server announced {total:,} rows and gave {result.counts.rows_in:,}")
+    log(summary_line("fetch", result.counts))
     repeated = f", {repeats:,} requests repeated" if repeats else ""
     version = f", version {result.database_version}" if result.database_version else ""
-    print(
+    log(
         f"fetch: {result.crystals}, from {plan['origin']['source']}{version}, "
         f"{duration(result.seconds)}{repeated}",
-        flush=True,
     )

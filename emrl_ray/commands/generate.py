@@ -27,6 +27,7 @@ from emrl_ray.crystals.counts import RowCounts, balance, summary_line
 from emrl_ray.crystals.matching.structure_hash import StructureHashes, first_of_each
 from emrl_ray.crystals.schema import KNOWN_ID, Reject, check_crystal_schema, rejects_table
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import read_footer, read_table, table_files, write_parquet
 from emrl_ray.io.paths import absolute_uri, resolve
@@ -121,7 +122,7 @@ def _account_for(what: str, rows: int, rejects: Sequence[Reject], out: str) -> N
     if rejects:
         file = resolve(f"{out}/{REJECTS}") / f"{what}.parquet"
         write_parquet(rejects_table(rejects), file)
-    print(summary_line(f"generate: {what}", rejected(rows, rejects)), flush=True)
+    log(summary_line(f"generate: {what}", rejected(rows, rejects)))
 
 
 def _choose(config: GenerateConfig, candidates: Candidates) -> ChosenCandidates:
@@ -223,11 +224,10 @@ def _engine(config: GenerateConfig, labeled: bool) -> Engine:
 
 def _summarize(result: GenerateResult, count: int) -> None:
     written = result.counts.rows_out
-    print(summary_line("generate", result.counts))
+    log(summary_line("generate", result.counts))
     if written < count:
-        print(f"generate: --count {count:,} was not reached: these are all that there are")
-    print(
+        log(f"generate: --count {count:,} was not reached: these are all that there are")
+    log(
         f"generate: {written:,} crystals of {result.combinations:,} combinations of "
         f"structure and ions in {result.crystals}",
-        flush=True,
     )

@@ -23,6 +23,7 @@ from emrl_ray.crystals.schema import READ_BY
 from emrl_ray.crystals.units import annotated
 from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import file_fingerprint
 from emrl_ray.io.paths import absolute_uri, list_files, read_json, remove, resolve
 from emrl_ray.io.runtime import hardware_info, limited_threads, package_versions
@@ -88,7 +89,7 @@ def ingest_files(config: IngestConfig, listing: Listing, hint: str = HINT) -> In
     directory = RunDirectory("ingest", resolve(config.out), asdict(config), inputs, hint=hint)
     with directory.locked(config.overwrite, {STAGING}):
         if not config.overwrite and is_finished(directory.folder, output):
-            print(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            log(f"ingest: {config.out} is finished, nothing to do (--overwrite starts anew)")
             remove(directory.folder / STAGING)
             counts = RowCounts.of(read_json(directory.folder / MANIFEST)["counts"])
             return IngestResult(config.out, counts, time.monotonic() - began)
@@ -246,12 +247,12 @@ def _summarize(result: IngestResult, passed_over: SkippedFiles, without_crystal:
     if passed_over.count:
         names = [path.rsplit("/", 1)[-1] for path in passed_over.paths]
         some = _some(names, passed_over.count)
-        print(f"ingest: {passed_over.count:,} other files were passed over ({some})")
+        log(f"ingest: {passed_over.count:,} other files were passed over ({some})")
     if without_crystal:
         some = _some(without_crystal, len(without_crystal))
-        print(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")
-    print(summary_line("ingest", result.counts))
-    print(f"ingest: {result.crystals}, {duration(result.seconds)}", flush=True)
+        log(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")
+    log(summary_line("ingest", result.counts))
+    log(f"ingest: {result.crystals}, {duration(result.seconds)}")
 
 
 def _some(names: Sequence[str], count: int) -> str:

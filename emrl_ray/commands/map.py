@@ -30,6 +30,7 @@ from emrl_ray.crystals.units import column_metadata, number_field
 from emrl_ray.crystals.validation import ValidationLimits, validate
 from emrl_ray.features.pairs import reject_without_pairs
 from emrl_ray.io.atomic import write_bytes, write_csv
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import ParquetTable, table_schema, write_parquet
 from emrl_ray.io.paths import Location, absolute_uri, remove, resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads, need_extra
@@ -89,8 +90,8 @@ def draw_map(config: MapConfig) -> MapResult:
     result = MapResult(rows, rejects_table(rejects))
     _write(result, panels, columns, folder, config)
     reasons = Counter(result.rejects.column("reason").to_pylist())
-    print(summary_line("map", RowCounts(sample.num_rows, rows.num_rows, reasons)))
-    print(f"map: {config.out}/{PICTURE}, {PAGE}, {TABLE}", flush=True)
+    log(summary_line("map", RowCounts(sample.num_rows, rows.num_rows, reasons)))
+    log(f"map: {config.out}/{PICTURE}, {PAGE}, {TABLE}")
     return result
 
 
@@ -196,7 +197,7 @@ def _with_predictions(
         column = PREDICTED + model.card.target
         if column not in columns or column in crystals.column_names:
             continue
-        print(f"map: no {model.card.target} in the table: coloured by what {name} predicts")
+        log(f"map: no {model.card.target} in the table: coloured by what {name} predicts")
         values = model.heads[model.card.best_head].predict(embeddings[name])
         field = number_field(column, model.card.unit)
         crystals = crystals.append_column(field, pa.array(values, pa.float64()))
@@ -230,7 +231,7 @@ def _place(
 
 
 def _say(what: str, began: float) -> None:
-    print(f"map: {what} in {duration(time.monotonic() - began)}", flush=True)
+    log(f"map: {what} in {duration(time.monotonic() - began)}")
 
 
 def _write(

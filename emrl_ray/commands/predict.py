@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from emrl_ray.config import PredictConfig
 from emrl_ray.crystals.counts import RowCounts, closing
 from emrl_ray.crystals.schema import KNOWN_ID, rejects_table
 from emrl_ray.crystals.validation import ValidationLimits
-from emrl_ray.io.console import table
+from emrl_ray.io.console import log, table
 from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import available_cpus, limited_threads
 from emrl_ray.model import Model, check_free_columns
@@ -108,9 +107,9 @@ def print_rows(title: str, rows: pa.Table, headings: dict[str, str]) -> None:
         for name, heading in headings.items()
         if name in rows.column_names
     }
-    print("\n".join([title, *table(columns)]))
+    log("\n".join([title, *table(columns)]))
     if rows.num_rows > ROWS_SHOWN:
-        print(f"... {rows.num_rows - ROWS_SHOWN:,} more, --out FILE keeps them all")
+        log(f"... {rows.num_rows - ROWS_SHOWN:,} more, --out FILE keeps them all")
 
 
 def close(
@@ -130,4 +129,4 @@ def close(
             f"{verb}: rejected {row['id']}, {row['reason']} {row['detail']} ({row['source']})"
             for row in shown
         ]
-    print("\n".join(lines), file=sys.stderr if out is None else sys.stdout, flush=True)
+    log("\n".join(lines), aside=out is None)

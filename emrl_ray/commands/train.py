@@ -12,6 +12,7 @@ from emrl_ray.commands.engine import choose_engine
 from emrl_ray.config import TrainConfig, UserError
 from emrl_ray.crystals.schema import check_crystal_schema, check_target
 from emrl_ray.features.graphs import SOURCE_KEY, table_cutoff
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.parquet import ParquetTable, table_schema
 from emrl_ray.io.paths import absolute_uri, remove, resolve
@@ -47,7 +48,7 @@ def train(config: TrainConfig) -> TrainResult:
         directory.claim(config.overwrite)
         if (folder / CARD).exists():
             remove(folder / WORK)  # a kill may have left it
-            print(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            log(f"train: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return TrainResult(config.out, read_card(config.out))
         from emrl_ray.commands.train_model import train_model
 

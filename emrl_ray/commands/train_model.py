@@ -18,6 +18,7 @@ from emrl_ray.distributed.training.local_training import train_locally
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.features.element_properties import default_csv
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import read_table, write_parquet
 from emrl_ray.io.paths import Location, list_files, remove, resolve
 from emrl_ray.model import Card, read_card, read_state
@@ -168,21 +169,21 @@ def write_rejects(
 
 
 def _summarize(config: TrainConfig, card: Card, counts: RowCounts) -> None:
-    print(summary_line("train", counts))
+    log(summary_line("train", counts))
     unit = f" {card.unit}" if card.unit else ""
     for part in ("calibration", "test"):
         scores = dict(card.metrics.get(part, {}))
         floors = scores.pop("floors", {})
         for name, figures in [*scores.items(), *floors.items()]:
             kind = "floor, " if name in floors else ""
-            print(
+            log(
                 f"train: {part} ({card.rows[part]:,} rows) {kind}{name}: "
                 f"MAE {figures['mae']:.4f}{unit}, R² {figures['r2']:.4f}"
             )
     if 0 < card.rows["calibration"] < MIN_CALIBRATION:
-        print(
+        log(
             f"train: {card.rows['calibration']} calibration rows are too few for 90 % intervals "
             f"(at least {MIN_CALIBRATION}): they are infinite"
         )
     chosen = "best head" if card.rows["calibration"] else "default head (none was compared)"
-    print(f"train: model in {config.out}, {chosen} {card.best_head}", flush=True)
+    log(f"train: model in {config.out}, {chosen} {card.best_head}")

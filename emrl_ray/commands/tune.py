@@ -25,6 +25,7 @@ from emrl_ray.experiments.tuning.results import Search, best_options, best_yaml,
 from emrl_ray.experiments.tuning.splits import SearchRows, keep_rows_with_pairs, split_search
 from emrl_ray.experiments.tuning.trial_store import TrialStore
 from emrl_ray.io.atomic import write_bytes, write_csv, write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import table_fingerprint
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import Location, absolute_uri, read_json, remove, resolve
@@ -63,7 +64,7 @@ def tune(config: TuneConfig) -> TuneResult:
     with directory.locked(config.overwrite):
         directory.claim(config.overwrite)
         if (folder / SEARCH_MANIFEST).exists():
-            print(f"tune: {config.out} is finished, nothing to do (--overwrite starts anew)")
+            log(f"tune: {config.out} is finished, nothing to do (--overwrite starts anew)")
             return _announced(config.out, read_json(folder / SEARCH_MANIFEST))
         return _tune(config, directory)
 
@@ -90,7 +91,7 @@ def _tune(config: TuneConfig, directory: RunDirectory) -> TuneResult:
     )
     manifest = _manifest(search, graphs, dict(directory.inputs), time.monotonic() - began)
     _write(search, graphs, folder, manifest)
-    print(summary_line("tune", counts))
+    log(summary_line("tune", counts))
     return _announced(config.out, manifest)
 
 
@@ -127,11 +128,10 @@ def _run(
     over, begun = len(records.over), len(records.trials)
     earlier = f", {over} of them done and {begun - over} begun by an earlier call" if begun else ""
     at_once = _at_once(config)
-    print(
+    log(
         f"tune: {config.trials} trials{earlier}, {at_once} at a time; {len(rows.learned):,} rows to "
         f"learn from, {len(rows.validation):,} to validate, {len(rows.unseen.test):,} of --test and "
         f"{len(rows.unseen.calibration):,} of --calibration left alone",
-        flush=True,
     )
     if over == config.trials:
         return
@@ -195,13 +195,12 @@ def _write(search: Search, graphs: str, folder: Location, manifest: dict[str, An
 def _announced(out: str, manifest: dict[str, Any]) -> TuneResult:
     """Say what a search came to, and return it."""
     counts = ", ".join(f"{count} {state}" for state, count in manifest["trials"].items())
-    print(f"tune: {counts}, {duration(manifest['seconds']['trials'])} of trials, with their starts")
+    log(f"tune: {counts}, {duration(manifest['seconds']['trials'])} of trials, with their starts")
     best = manifest["best"]
     if best is None:
-        print(f"tune: all trials failed, the first one: {manifest['first_failure']}", flush=True)
+        log(f"tune: all trials failed, the first one: {manifest['first_failure']}")
     else:
-        print(
+        log(
             f"tune: the best is trial {best['number']}: train --config {out}/{BEST_FILE}",
-            flush=True,
         )
     return TuneResult(out, manifest["best_options"])

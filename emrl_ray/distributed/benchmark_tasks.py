@@ -24,7 +24,7 @@ from emrl_ray.experiments.benchmark.result_files import write_records
 from emrl_ray.experiments.benchmark.runs import BenchmarkRun, run_benchmark
 from emrl_ray.experiments.benchmark.transfer import TransferRun, pretrain, run_transfer
 from emrl_ray.features.inference.compiled_tgnn import State
-from emrl_ray.io.console import print_line
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import resolve
 from emrl_ray.io.runtime import limited_threads
@@ -100,10 +100,10 @@ def _run_tasks(
         done += 1
         try:
             for line in ray.get(task):
-                print_line(f"benchmark: {done}/{count} {name} {line}")
+                log(f"benchmark: {done}/{count} {name} {line}")
         except ray.exceptions.RayError as error:
             why = str(error).strip().splitlines()[-1]
-            print_line(f"benchmark: {done}/{count} {name} failed: {why}")
+            log(f"benchmark: {done}/{count} {name} failed: {why}")
             failed.append(f"{name}: {why}")
         waiting |= {submit(): name for name, submit in islice(coming, 1)}
     return failed

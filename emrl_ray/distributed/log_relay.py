@@ -11,7 +11,7 @@ import ray
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from emrl_ray.io.console import print_line
+from emrl_ray.io.console import log
 
 LogSink = Callable[[str], None]
 
@@ -45,4 +45,4 @@ def relay_worker_logs() -> Iterator[LogSink]:
 
 def _print_lines(queue: Queue) -> None:
     while (text := queue.get()) is not None:
-        print_line(text)
+        log(text)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
+LOGGER = logging.getLogger("emrl_ray")
+LOGGER.addHandler(logging.NullHandler())
 WIDTH = 120
 """Columns of what is no terminal, such as a log."""
 MIN_TEXT_CHARACTERS = 8
@@ -72,6 +76,24 @@ def _shortened(text: str, length: int) -> str:
     return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
 
 
-def print_line(text: str) -> None:
-    """Print a line with its end at once, for `print` lets another thread's line come between."""
-    print(f"{text}\n", end="", flush=True)
+class _Console(logging.Handler):
+    """Writes what is logged to stdout, and what is `aside` to stderr: a line, whole and at once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; an error of the stream, such as a closed pipe, is the caller's."""
+        stream = sys.stderr if getattr(record, "aside", False) else sys.stdout
+        stream.write(f"{record.getMessage()}\n")
+        stream.flush()
+
+
+def log(text: str, *, aside: bool = False) -> None:
+    """Log what a command does, with level INFO; `aside` is what does not belong to its output."""
+    LOGGER.info("%s", text, extra={"aside": aside})
+
+
+def show_log() -> None:
+    """Show on this terminal what is logged from now on; a call of Python shows nothing without it."""
+    if not any(isinstance(handler, _Console) for handler in LOGGER.handlers):
+        LOGGER.addHandler(_Console())
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False

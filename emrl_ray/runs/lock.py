@@ -26,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 
 from emrl_ray.config import UserError
 from emrl_ray.io.atomic import write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import Location, names_in, read_json, remove
 
 LOCK = "_lock.json"
@@ -91,10 +92,9 @@ class FolderLock:
         """Return once the owner of a lock shows no more life; raises LockedError if it does."""
         if found["machine"] == self._owner["machine"]:  # and is not gone
             raise self._refusal(found)
-        print(
+        log(
             f"{self._owner['verb']}: {self._folder.path} is locked by {_called(found)}: waiting up to "
             f"{STALE_AFTER_SECONDS:g} s for a sign of life",
-            flush=True,
         )
         end = time.monotonic() + STALE_AFTER_SECONDS
         while time.monotonic() < end:

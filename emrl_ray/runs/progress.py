@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from emrl_ray.crystals.counts import RowCounts, duration
+from emrl_ray.io.console import log
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -47,4 +48,4 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self.printed = time.monotonic()
-        print(f"{self.verb}: {text}", flush=True)
+        log(f"{self.verb}: {text}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import resolve
 from tests.support.models import TARGET, random_crystals
+from tests.support.paths import STORED
 
 
 def test_the_module_runs_as_a_command():
@@ -35,3 +36,15 @@ def test_the_installed_command_finds_modules_where_it_is_called(tmp_path):
     )
     assert result.returncode == 2
     assert result.stderr == "emrl-ray train: --network mine:network: is no Network\n"
+
+
+def test_a_call_of_python_prints_nothing(tmp_path):
+    write_parquet(random_crystals(30), resolve(tmp_path / "c.parquet"))
+    code = (
+        "import sys, emrl_ray\n"
+        "result = emrl_ray.predict(model=sys.argv[1], source=sys.argv[2])\n"
+        "assert result.passed\n"
+    )
+    words = [sys.executable, "-c", code, STORED / "model-format-1", tmp_path / "c.parquet"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -21,6 +21,7 @@ from emrl_ray.commands.screen.command import screen
 from emrl_ray.commands.screen.plan import check_models, objectives_of
 from emrl_ray.config import NightlyConfig, UserError
 from emrl_ray.crystals.counts import RowCounts
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import read_json, resolve
 from emrl_ray.runs.nightly_history import (
     ENDED,
@@ -68,7 +69,7 @@ def nightly(config: NightlyConfig) -> NightlyResult:
         for earlier, status in zip(nights, statuses(night.out, nights), strict=True):
             unfinished = status not in ENDED and earlier.files() is not None
             if unfinished and earlier.name != night.name:
-                print(f"nightly: {earlier.name} was cut short, it comes first", flush=True)
+                log(f"nightly: {earlier.name} was cut short, it comes first")
                 _told(replace(config, night=earlier.name), earlier)
         return _told(config, night)
 
@@ -90,7 +91,7 @@ def _had_nothing_new(night: NightlyRun, nights: Sequence[NightlyRun]) -> bool:
 
 
 def _over(night: NightlyRun) -> NightlyResult:
-    print(f"nightly: {night.name} is over; files that came since wait for the next night")
+    log(f"nightly: {night.name} is over; files that came since wait for the next night")
     return NightlyResult(night.summary() or {})
 
 
@@ -152,7 +153,7 @@ def _listing(steps: Steps, night: NightlyRun, may_be_empty: bool) -> Listing:
     if not (listings or may_be_empty):
         raise empty[0]
     for told in empty:
-        print(f"nightly: {told}", flush=True)
+        log(f"nightly: {told}")
     return joined(listings)
 
 
@@ -166,15 +167,14 @@ def _files(listing: Listing, night: NightlyRun, read: Sequence[pa.Table]) -> Cha
     if noted is not None:
         if _is_read(night) or still_there(noted, listing):
             return changed_files(Listing(noted, listing.passed_over), read)
-        print(f"nightly: files of {night.name} changed since it began: it begins anew", flush=True)
+        log(f"nightly: files of {night.name} changed since it began: it begins anew")
     night.note(found.listing.table)
     if found.changed:
         names = ", ".join(found.changed[:PATHS_SHOWN])
         more = ", ..." if len(found.changed) > PATHS_SHOWN else ""
-        print(
+        log(
             f"nightly: {len(found.changed):,} files changed since they were read, and are read anew "
             f"({names}{more})",
-            flush=True,
         )
     return found
 

@@ -14,6 +14,7 @@ from emrl_ray.commands.screen.command import ScreenResult
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.errors import one_line
 from emrl_ray.crystals.counts import RowCounts, duration
+from emrl_ray.io.console import log
 from emrl_ray.io.runtime import package_versions
 from emrl_ray.runs.nightly_history import NightlyRun, Status
 from emrl_ray.runs.output_files import plain
@@ -112,7 +113,7 @@ class Summary:
         try:
             self.close()
         except OSError as another:
-            print(f"nightly: no summary could be written ({another})", flush=True)
+            log(f"nightly: no summary could be written ({another})")
 
     def close(self) -> None:
         """Write the summary, which ends the night, and print it."""
@@ -121,7 +122,7 @@ class Summary:
         self.content["versions"] = package_versions()
         self._night.say(self.content)
         for line in self._lines():
-            print(f"nightly: {line}", flush=True)
+            log(f"nightly: {line}")
 
     def _lines(self) -> Iterator[str]:
         seconds = duration(self.content["seconds"]["all"])

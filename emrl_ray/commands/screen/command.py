@@ -20,6 +20,7 @@ from emrl_ray.crystals.counts import RowCounts, summary_line
 from emrl_ray.crystals.schema import GEOMETRY, check_crystal_schema
 from emrl_ray.crystals.validation import ValidationLimits
 from emrl_ray.io.atomic import write_csv, write_json
+from emrl_ray.io.console import log
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import Location, list_files, read_json, resolve
 from emrl_ray.io.runtime import limited_threads
@@ -82,7 +83,7 @@ def _finished(config: ScreenConfig, plan: ScreenPlan) -> ScreenResult:
     _fill_table(config, plan)
     if not resolve(run.report).is_file():
         write_report(config.out)
-    print(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
+    log(f"screen: {config.out} is finished, nothing to do (--overwrite starts anew)")
     return ScreenResult(run.shortlist, read_json(run.manifest), run.report)
 
 
@@ -164,7 +165,7 @@ def _fill_table(config: ScreenConfig, plan: ScreenPlan) -> None:
     files = list_files(resolve(plan.run.output.rows), ".parquet")
     added = plan.table.commit(files, config.overwrite)
     done = "added to" if added else "there already in"
-    print(f"screen: {done} {plan.table.uri}, run_id {plan.table.run_id}", flush=True)
+    log(f"screen: {done} {plan.table.uri}, run_id {plan.table.run_id}")
 
 
 def ranking_of(config: ScreenConfig) -> Ranking:

@@ -12,6 +12,7 @@ from emrl_ray.commands.screen.plan import ScreenPlan
 from emrl_ray.config import ScreenConfig
 from emrl_ray.config.base import window_text
 from emrl_ray.crystals.counts import RowCounts, duration, summary_line
+from emrl_ray.io.console import log
 from emrl_ray.io.runtime import hardware_info, package_versions
 from emrl_ray.model import Card
 from emrl_ray.runs.usage import ResourceUsage
@@ -98,21 +99,21 @@ def summarize(manifest: dict[str, Any], counts: RowCounts, out: str) -> None:
     """Print the last lines of a screen."""
     found, rate = manifest["counts"], manifest["throughput"]
     memory = {name: size / 2**20 for name, size in manifest["peak_memory_bytes"].items()}
-    print(summary_line("screen", counts))
+    log(summary_line("screen", counts))
     kept_out = [
         f"{found[f'excluded_by_{name}']:,} {FILTERS[name].kept_out}" for name in manifest["filters"]
     ]
     ranked, listed = f"{found['ranked']:,} ranked", f"{found['shortlisted']:,} on the shortlist"
-    print(f"screen: {', '.join([ranked, *kept_out, listed])}")
+    log(f"screen: {', '.join([ranked, *kept_out, listed])}")
     for line in [*_of_ranked(found), *_of_shortlist(found, manifest)]:
-        print(f"screen: {line}")
-    print(
+        log(f"screen: {line}")
+    log(
         f"screen: {duration(sum(manifest['seconds'].values()))}, "
         f"{rate['crystals_per_second']:,.0f} crystals/s on {rate['workers']} workers, peak memory "
         f"{memory['driver']:,.0f} MiB (driver), {memory['largest_worker']:,.0f} MiB (worker)"
     )
-    print(f"screen: {out}/shortlist.csv")
-    print(f"screen: {out}/report.html", flush=True)
+    log(f"screen: {out}/shortlist.csv")
+    log(f"screen: {out}/report.html")
 
 
 def _of_ranked(found: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from emrl_ray.config import ScreenConfig, UserError
 from emrl_ray.config.base import check_name
 from emrl_ray.crystals.schema import check_crystal_schema
 from emrl_ray.crystals.validation import ValidationLimits
+from emrl_ray.io.console import log
 from emrl_ray.io.fingerprints import folder_fingerprint, table_fingerprint
 from emrl_ray.io.parquet import table_schema
 from emrl_ray.io.paths import Location, absolute_uri, resolve
@@ -149,19 +150,17 @@ def _partitions(config: ScreenConfig) -> list[RowPartition]:
     if not partitions:
         raise UserError(f"{config.crystals}: the table has no rows")
     if own := own_columns(schema):
-        print(
+        log(
             f"screen: {config.crystals}: columns with names of those that a screen writes are left "
             f"out, rename them to keep them: {', '.join(own)}",
-            flush=True,
         )
     readings = max(
         Counter((partition.file, partition.row_group) for partition in partitions).values()
     )
     if readings > MANY_READINGS:
-        print(
+        log(
             f"screen: {config.crystals} has large row groups, each of which is read up to "
             f"{readings} times; a table that `ingest` wrote has small ones and is faster",
-            flush=True,
         )
     return partitions
 

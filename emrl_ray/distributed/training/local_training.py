@@ -18,7 +18,7 @@ from emrl_ray.distributed.training.checkpoints import (
 from emrl_ray.distributed.training.shards import TrainingRows
 from emrl_ray.distributed.training.train_loop import train_on_worker
 from emrl_ray.io.atomic import write_bytes
-from emrl_ray.io.console import print_line
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import absolute_uri, read_json, resolve
 from emrl_ray.io.runtime import limited_threads
 from emrl_ray.networks.layers.collectives import SingleProcess
@@ -59,7 +59,7 @@ class _LocalSession:
 
     def log(self, text: str) -> None:
         """Print a line."""
-        print_line(text)
+        log(text)
 
 
 def train_locally(config: TrainConfig, rows: TrainingRows, work: str) -> TrainedNetwork:

@@ -32,7 +32,7 @@ from emrl_ray.distributed.tuning.resumable_search import (
     resumable_scheduler,
 )
 from emrl_ray.experiments.tuning.trial_store import Trial, TrialState, TrialStore, trial_name
-from emrl_ray.io.console import print_line
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import absolute_uri, remove, resolve
 
 FAILED = "failed"
@@ -187,7 +187,7 @@ class _Recorder(tune.Callback):
             return
         report = {name: result[name] for name in REPORTED}
         now = known.reported(report, result["time_this_iter_s"])
-        print_line(f"tune: {_described(now)}: epoch {now.epoch}, validation MAE {now.mae:.4f}")
+        log(f"tune: {_described(now)}: epoch {now.epoch}, validation MAE {now.mae:.4f}")
         if now.number in self.stopped or now.epoch >= self.epochs:
             self._end(now.ended(self.epochs))
         else:
@@ -214,7 +214,7 @@ class _Recorder(tune.Callback):
         self.records.write(trial)
         why = f", {trial.reason}" if trial.reason else f" after epoch {trial.epoch}"
         done = len(self.records.over)
-        print_line(f"tune: {done}/{self.total} trials over: {_described(trial)} {trial.state}{why}")
+        log(f"tune: {done}/{self.total} trials over: {_described(trial)} {trial.state}{why}")
 
 
 def _described(trial: Trial) -> str:

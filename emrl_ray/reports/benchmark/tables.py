@@ -12,6 +12,7 @@ from emrl_ray.experiments.benchmark.comparison import Comparison, MethodScores, 
 from emrl_ray.experiments.benchmark.results import read_results
 from emrl_ray.experiments.benchmark.statistics import PairedTest
 from emrl_ray.io.atomic import write_bytes, write_csv
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import resolve
 from emrl_ray.reports.benchmark.page import page
 from emrl_ray.reports.benchmark.text import PREFACE, Section, section
@@ -27,7 +28,7 @@ def write_tables(results: str, out: str) -> None:
     """
     found, skipped = read_results(results)
     for line in skipped:
-        print(f"benchmark: {line}", flush=True)
+        log(f"benchmark: {line}")
     comparisons = compare(found)
     folder = resolve(out)
     write_bytes(markdown(comparisons).encode(), folder / "benchmark.md")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from emrl_ray.config import ReportConfig
 from emrl_ray.io.atomic import write_bytes
+from emrl_ray.io.console import log
 from emrl_ray.io.paths import absolute_uri, resolve
 from emrl_ray.reports.markup import document, text
 from emrl_ray.reports.screening.domain import domain_section
@@ -44,8 +45,8 @@ def report(config: ReportConfig) -> str:
     """
     made = _write(config.run, config.model)
     for words in [*problems(made.run), *_rows_missing(made.run, made.library)]:
-        print(f"report: {words}", flush=True)
-    print(f"report: {made.place}", flush=True)
+        log(f"report: {words}")
+    log(f"report: {made.place}")
     return made.place
 
 

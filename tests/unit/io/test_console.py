@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from emrl_ray.io.console import table
+import io
+import logging
+
+import pytest
+
+from emrl_ray.io import console
+from emrl_ray.io.console import log, table
 
 COLUMNS = {
     "id": ["a-very-long-name-of-a-file-000001", "b"],
@@ -37,3 +43,25 @@ def test_tiny_numbers_keep_their_digits():
 
 def test_without_rows_there_are_the_headings():
     assert table({"id": [], "gap": []}, 80) == ["id  gap"]
+
+
+def test_what_is_logged_is_a_line_where_the_log_is_shown(capsys):
+    log("screen: 3 rows\nscreen: done")
+    log("what is beside", aside=True)
+    assert capsys.readouterr() == ("screen: 3 rows\nscreen: done\n", "what is beside\n")
+
+
+def test_nothing_is_shown_where_nobody_asked_for_it(monkeypatch, capsys):
+    monkeypatch.setattr(console.LOGGER, "handlers", [logging.NullHandler()])
+    log("screen: 3 rows")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_closed_pipe_ends_what_writes_to_it(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        log("screen: 3 rows")
