@@ -31,6 +31,8 @@ def test_without_matplotlib_the_line_that_installs_it_is_given(results, tmp_path
         check=False,
     )
     last = run.stderr.strip().splitlines()[-1]
-    assert last == "ImportError: matplotlib is not installed: pip install 'emrl-ray[report]'"
+    assert last.endswith(
+        "MissingPackageError: matplotlib is not installed: pip install 'emrl-ray[report]'"
+    )
     assert (tmp_path / "benchmark.md").exists()
     assert not (tmp_path / "benchmark.html").exists()

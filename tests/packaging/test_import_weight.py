@@ -70,5 +70,5 @@ def test_without_ase_a_database_says_what_to_install(tmp_path):
         text=True,
         check=False,
     )
-    assert "ImportError" in done.stderr
+    assert "MissingPackageError" in done.stderr
     assert "pip install 'emrl-ray[ase]'" in done.stderr

@@ -212,7 +212,7 @@ def test_a_first_night_without_any_file_fails(stage):
         nightly(stage.config(NIGHTS[0]))
     summary = stage.summary(NIGHTS[0])
     assert summary["status"] == "failed"
-    assert summary["error"].startswith(f"FileNotFoundError: {stage.incoming}: no files of crystals")
+    assert summary["error"].startswith(f"MissingFileError: {stage.incoming}: no files of crystals")
 
 
 def test_a_night_whose_files_cannot_be_read_is_over_and_does_not_pass(stage, monkeypatch):

@@ -219,7 +219,7 @@ def test_the_table_has_a_row_a_trial():
     assert table.schema.field("validation_mae").metadata == {b"unit": b"eV"}
 
 
-@pytest.mark.parametrize("further", [{}, {"batch_pairs": 900, "gpu": True, "l2": 3e-7}])
+@pytest.mark.parametrize("extra", [{}, {"batch_pairs": 900, "gpu": True, "l2": 3e-7}])
 def test_the_best_configuration_is_read_as_the_training_of_its_trial(extra, tmp_path):
     search = config(preset="MPS-BG", seed=7, split="formula", min_distance=0.0, **extra)
     trial = over(4, 0.123456789, 0.2)
