@@ -1,6 +1,6 @@
 """Names of commands and options that have changed.
 
-Who uses an old name is told the new one. Records, cards and manifests that were written with old names are
+An old name is answered with "renamed to ...". Records, cards and manifests that were written with old names are
 read with the new ones, so that runs resume and models and reports stay readable.
 """
 
