@@ -152,7 +152,7 @@ class DiffConfig:
 
 @dataclass(kw_only=True)
 class DemoConfig:
-    """Run the whole journey on an embedded library and a local Ray."""
+    """Run the whole journey on generated crystals with an exactly known property."""
 
     out: str = "demo-run"
     """Folder for everything the demo makes."""
