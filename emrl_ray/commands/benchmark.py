@@ -61,11 +61,11 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     return BenchmarkResult(out, failed)
 
 
-def _check_outputs(**places: str) -> None:
+def _check_outputs(**locations: str) -> None:
     """Raise UserError or ImportError, in one line, for what would only show after the trainings."""
     need_extra("matplotlib", extra="report")
-    for option, place in places.items():
-        check_output_folder(resolve(place), place, option)
+    for option, location in locations.items():
+        check_output_folder(resolve(location), location, option)
 
 
 def _compare(
@@ -74,11 +74,11 @@ def _compare(
     """Run the trainings whose methods lack results, as tasks; return what failed."""
     cells = []
     for cell in _cells(config, sources, methods):
-        place, meant = resolve(out), cell.meant()
+        location, meant = resolve(out), cell.meant()
         missing = [
             method
             for method in cell.methods
-            if not has_result(place / "/".join(cell.result_name(method)), meant)
+            if not has_result(location / "/".join(cell.result_name(method)), meant)
         ]
         if missing:
             cells.append(cell._replace(methods=tuple(missing)))

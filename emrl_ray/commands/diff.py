@@ -72,9 +72,11 @@ def diff(config: DiffConfig) -> ShortlistDiff:
 
 
 def _read(uri: str) -> Listed:
-    place = finished_manifest(uri)
+    location = finished_manifest(uri)
     try:
-        return _described(uri, read_json(place), read_table(f"{uri.rstrip('/')}/shortlist.parquet"))
+        return _described(
+            uri, read_json(location), read_table(f"{uri.rstrip('/')}/shortlist.parquet")
+        )
     except MissingFileError:
         raise
     except (KeyError, TypeError, ValueError) as error:

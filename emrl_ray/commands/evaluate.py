@@ -173,8 +173,8 @@ def _score(
     error = pc.subtract(found.column("prediction"), true)
     rows = found.drop_columns([ROW, target])
     rows = rows.add_column(2, number_field(TRUE, model.card.unit), true)
-    place = rows.column_names.index("prediction") + 1
-    rows = rows.add_column(place, number_field(ERROR, model.card.unit), error)
+    index = rows.column_names.index("prediction") + 1
+    rows = rows.add_column(index, number_field(ERROR, model.card.unit), error)
     return _Scored(rows, elements_present(CrystalBatch.from_arrow(kept))), rejects
 
 

@@ -101,8 +101,8 @@ def _source(config: FetchConfig, asker: RetryPolicy) -> DatabaseSource:
 
 def _earlier_plan(config: FetchConfig, folder: Location) -> FetchPlan | None:
     """Return the plan of the call that began this fetch, if there was one."""
-    place = folder / PLAN
-    return read_json(place) if place.exists() and not config.overwrite else None
+    location = folder / PLAN
+    return read_json(location) if location.exists() and not config.overwrite else None
 
 
 def _fetch(source: DatabaseSource, plan: FetchPlan, output: PartitionedOutput) -> Sequence[Named]:

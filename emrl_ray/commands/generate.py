@@ -170,16 +170,16 @@ def _first(config: GenerateConfig, output: PartitionedOutput, tried: int) -> Cho
     first = first_of_each(keys)
     is_known = table.column(KNOWN_ID).is_valid().to_numpy()
     dropped = is_known & (config.known_crystals == "drop")
-    places = np.flatnonzero(first & ~dropped)[: config.count]
-    stop = int(numbers[places[-1]]) + 1 if len(places) == config.count else tried
+    chosen = np.flatnonzero(first & ~dropped)[: config.count]
+    stop = int(numbers[chosen[-1]]) + 1 if len(chosen) == config.count else tried
     seen = numbers < stop
     left_out = Counter(
         duplicate=int((seen & ~first).sum()),
         known=int((seen & first & dropped).sum()),
         invalid=stop - int(seen.sum()),
     )
-    counts = RowCounts(stop, len(places), +left_out)
-    return ChosenCandidates(numbers[places], table.column(KNOWN_ID).take(pa.array(places)), counts)
+    counts = RowCounts(stop, len(chosen), +left_out)
+    return ChosenCandidates(numbers[chosen], table.column(KNOWN_ID).take(pa.array(chosen)), counts)
 
 
 def _blocks(chosen: ChosenCandidates, rows: int, marked: bool) -> list[Block]:

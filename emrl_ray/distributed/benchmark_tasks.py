@@ -52,7 +52,7 @@ class Resources(NamedTuple):
         """Keep compiled libraries of this process to these CPUs, within the context."""
         return limited_threads(self.cpus)
 
-    def place(self, name: str, say: LogSink) -> Device:
+    def device(self, name: str, say: LogSink) -> Device:
         """Return where the training `name` runs, its lines said by the driver."""
         device = "cuda" if self.gpus > 0 else "cpu"
         return Device(self.cpus, device, lambda text: say(f"benchmark: {name}: {text}"))
@@ -131,7 +131,7 @@ def _run_cell(
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
     with resources.limited():
-        return write_records(run_benchmark(cell, crystals, resources.place(cell.name, say)), out)
+        return write_records(run_benchmark(cell, crystals, resources.device(cell.name, say)), out)
 
 
 def run_transfers(
@@ -189,8 +189,8 @@ def _pretrain(
     say: LogSink,
 ) -> State:
     with resources.limited():
-        place = resources.place(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
-        return pretrain(cell, source, crystals, place).state
+        device = resources.device(f"{cell.source} for {cell.dataset} seed {cell.seed}", say)
+        return pretrain(cell, source, crystals, device).state
 
 
 def _run_transfer_cell(
@@ -203,5 +203,5 @@ def _run_transfer_cell(
 ) -> list[str]:
     """Write the results of a training; return a line about each."""
     with resources.limited():
-        place = resources.place(cell.name, say)
-        return write_records(run_transfer(cell, crystals, start, place), out)
+        device = resources.device(cell.name, say)
+        return write_records(run_transfer(cell, crystals, start, device), out)

@@ -163,8 +163,8 @@ def _staged(
     file: Location, ending: str, staging: Location, write: Callable[[Any, Location], None]
 ) -> Location:
     """Return the place in `staging` that `write` fills from a file, if it has not yet."""
-    info, place = file.info, hashlib.sha256(file.path.encode()).hexdigest()[:16]
-    target = staging / f"{file.name}-{place}-{info.size}-{info.mtime_ns}{ending}"
+    info, location = file.info, hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    target = staging / f"{file.name}-{location}-{info.size}-{info.mtime_ns}{ending}"
     if target.exists():
         return target
     try:

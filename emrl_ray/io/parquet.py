@@ -107,10 +107,10 @@ def table_files(uri: str | os.PathLike[str]) -> list[Location]:
     """
     if not os.fspath(uri):
         raise MissingFileError("the path of a table is empty (. is the current folder)")
-    place = resolve(uri)
-    files = [place] if place.is_file() else list_files(place, ".parquet")
+    location = resolve(uri)
+    files = [location] if location.is_file() else list_files(location, ".parquet")
     if not files:
-        hint = f"; {MAKE_TABLE}" if place.exists() else ""
+        hint = f"; {MAKE_TABLE}" if location.exists() else ""
         raise MissingFileError(f"{uri}: no such Parquet file, nor a folder that holds any{hint}")
     return files
 

@@ -117,11 +117,11 @@ def read_json(source: Location) -> Any:
     return json.loads(source.read_bytes())
 
 
-def remove(place: Location) -> None:
+def remove(location: Location) -> None:
     """Delete a file or a folder with all that is in it; nothing there, or nothing any more, is fine."""
-    kind = place.info.type
+    kind = location.info.type
     with contextlib.suppress(FileNotFoundError):  # another process may have moved or deleted it
         if kind == fs.FileType.Directory:
-            place.filesystem.delete_dir(place.path)
+            location.filesystem.delete_dir(location.path)
         elif kind == fs.FileType.File:
-            place.filesystem.delete_file(place.path)
+            location.filesystem.delete_file(location.path)

@@ -16,24 +16,24 @@ PROBE = "probe"
 """What the name of a file that is written to try is made of."""
 
 
-def check_output_file(place: Location, out: str) -> None:
+def check_output_file(location: Location, out: str) -> None:
     """Raise UserError, in one line, if no file can be written there; `out` is the user's word for it."""
-    folder = Location(place.filesystem, place.path.rpartition("/")[0] or "/")
+    folder = Location(location.filesystem, location.path.rpartition("/")[0] or "/")
     _check_store(folder, out)
-    if place.info.type == fs.FileType.Directory:
+    if location.info.type == fs.FileType.Directory:
         raise UserError(f"--out {out}: is a folder, give a file")
     _check_local(folder, out)
 
 
-def check_output_folder(place: Location, out: str, option: str = "out") -> None:
+def check_output_folder(location: Location, out: str, option: str = "out") -> None:
     """Raise UserError, in one line, if there can be no folder with files; as `check_output_file`.
 
     `option` is the one that names the place.
     """
-    _check_store(place, out, option)
-    if place.is_file():
+    _check_store(location, out, option)
+    if location.is_file():
         raise UserError(f"--{option} {out}: is a file, give a folder")
-    _check_local(place, out, option)
+    _check_local(location, out, option)
 
 
 def _check_store(folder: Location, out: str, option: str = "out") -> None:

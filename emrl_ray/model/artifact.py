@@ -228,7 +228,7 @@ class Model:
             **verdicts(reasons, len(values)),
             **nearest(self.reference, index, distance, self.card.target),
             KNOWN_ID: ids,
-            **coordinates(self.plane.place(embeddings)),
+            **coordinates(self.plane.project(embeddings)),
         }
 
     def _recognized(

@@ -65,11 +65,11 @@ class Card:
 def read_card(uri: str) -> Card:
     """Return the card of a model folder; MissingFileError or UserError, in one line, if unusable."""
     refuse_query("model", uri)
-    place = resolve(uri) / CARD
-    if not place.is_file():
+    location = resolve(uri) / CARD
+    if not location.is_file():
         raise MissingFileError(f"{uri}: no model there ({CARD} is missing)")
     with corruption_reported(uri):
-        values = read_mapping(place, CARD)
+        values = read_mapping(location, CARD)
         version = values.get("format_version")
         if version not in READABLE:
             raise UserError(

@@ -38,10 +38,10 @@ def as_corrupt() -> Iterator[None]:
         raise CorruptModelError(str(error)) from error
 
 
-def read_mapping(place: Location, name: str) -> dict[str, Any]:
+def read_mapping(location: Location, name: str) -> dict[str, Any]:
     """Return the content of a JSON file, called `name`; CorruptModelError if it is no JSON object."""
     try:
-        content = read_json(place)
+        content = read_json(location)
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise CorruptModelError(f"{name} is no JSON") from None
     return as_mapping(content, name)

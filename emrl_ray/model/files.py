@@ -104,15 +104,15 @@ class StoredHeads(Mapping[str, Head]):
 
 def table_reader(uri: str, name: str, columns: Sequence[str]) -> Callable[[], pa.Table]:
     """Return what reads a table of a model folder, whose columns are looked at now."""
-    place = f"{absolute_uri(uri)}/{name}"
+    location = f"{absolute_uri(uri)}/{name}"
     with corruption_reported(uri):
-        present = table_schema(place).names
+        present = table_schema(location).names
         for column in columns:
             if column not in present:
                 raise CorruptModelError(f"{name} has no column {column}")
 
     def read() -> pa.Table:
         with corruption_reported(uri):
-            return read_table(place)
+            return read_table(location)
 
     return read

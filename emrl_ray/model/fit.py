@@ -250,7 +250,7 @@ def _reference(
     """Return the rows of training, whose geometry is `crystals`, as the model keeps them."""
     width = embeddings.shape[1]
     flat = pa.array(np.ascontiguousarray(embeddings[rows]).reshape(-1))
-    on_map = coordinates(PcaMap.of(embeddings[rows]).place(embeddings[rows]))
+    on_map = coordinates(PcaMap.of(embeddings[rows]).project(embeddings[rows]))
     schema = pa.schema(
         [
             CRYSTAL_SCHEMA.field("id"),

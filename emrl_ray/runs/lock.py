@@ -51,7 +51,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Location, verb: str) -> None:
-        self._folder, self._place = folder, folder / LOCK
+        self._folder, self._location = folder, folder / LOCK
         self._owner = {
             "verb": verb,
             "host": platform.node(),
@@ -84,7 +84,7 @@ class FolderLock:
         self._heart.join()
         if self._lost_to is not None:
             raise self._refusal(self._lost_to) from None
-        remove(self._place)
+        remove(self._location)
         if self._made_folder and not names_in(self._folder):
             remove(self._folder)
 
@@ -121,12 +121,12 @@ class FolderLock:
     def _read(self) -> dict[str, Any] | None:
         """Return what the lock says; None if there is none, or half of one."""
         try:
-            return read_json(self._place)
+            return read_json(self._location)
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
     def _write(self, beat: int) -> None:
-        write_json({**self._owner, "beat": beat}, self._place)
+        write_json({**self._owner, "beat": beat}, self._location)
 
     def _refusal(self, owner: dict[str, Any]) -> LockedError:
         return LockedError(

@@ -84,13 +84,17 @@ class NightlyRun(NamedTuple):
 
     def files(self) -> pa.Table | None:
         """Return the files that it reads, as the table of a listing; None before it noted any."""
-        place = self._files
-        return pq.read_table(place.path, filesystem=place.filesystem) if place.is_file() else None
+        location = self._files
+        return (
+            pq.read_table(location.path, filesystem=location.filesystem)
+            if location.is_file()
+            else None
+        )
 
     def note(self, files: pa.Table) -> None:
         """Note the files that it reads, if there are any; what it read of others is deleted."""
-        for place in (resolve(self.crystals), resolve(self.screen), self._files):
-            remove(place)
+        for location in (resolve(self.crystals), resolve(self.screen), self._files):
+            remove(location)
         if files.num_rows:
             write_parquet(files, self._files)
 

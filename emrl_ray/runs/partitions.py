@@ -87,8 +87,8 @@ def _uri(table: str, file: Location) -> str:
 
 def read_partition(partition: RowPartition) -> pa.Table:
     """Return the rows of a partition, all columns."""
-    place = resolve(partition.file)
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+    location = resolve(partition.file)
+    with pq.ParquetFile(location.path, filesystem=location.filesystem) as parquet:
         group = parquet.read_row_group(partition.row_group)
     return group.slice(partition.start, partition.stop - partition.start)
 
@@ -100,8 +100,8 @@ def iter_partition(
 
     With each part comes the position of its first row in the whole table.
     """
-    place = resolve(partition.file)
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+    location = resolve(partition.file)
+    with pq.ParquetFile(location.path, filesystem=location.filesystem) as parquet:
         at = 0  # row of the row group
         for batch in parquet.iter_batches(rows, [partition.row_group], list(columns)):
             first, last = max(at, partition.start), min(at + batch.num_rows, partition.stop)

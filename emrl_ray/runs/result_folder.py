@@ -37,9 +37,9 @@ def _is_marked(table: Location, what: str) -> bool:
 
 def finished_manifest(uri: str) -> Location:
     """Return where the manifest of a screen's folder is; raises MissingFileError, in one line, without one."""
-    place = resolve(uri) / "manifest.json"
-    if not place.is_file():
+    location = resolve(uri) / "manifest.json"
+    if not location.is_file():
         raise MissingFileError(
-            f"{uri}: no finished run there ({place.name} is missing); screen writes it at its end"
+            f"{uri}: no finished run there ({location.name} is missing); screen writes it at its end"
         )
-    return place
+    return location

@@ -65,11 +65,11 @@ class DeltaSink(NamedTuple):
             self._check(predictions, replace)
 
     def _check(self, predictions: pa.Schema, replace: bool) -> None:
-        place = resolve(self.uri)
-        check_output_folder(place, self.uri, "table")
+        location = resolve(self.uri)
+        check_output_folder(location, self.uri, "table")
         table = self._opened()
         if table is None:
-            if not all(name.startswith(LEFT_BEHIND) for name in names_in(place)):
+            if not all(name.startswith(LEFT_BEHIND) for name in names_in(location)):
                 raise UserError(f"--table {self.uri}: holds files, and is no Delta table")
             return
         if table.metadata().partition_columns != [RUN_ID]:
@@ -237,8 +237,8 @@ def store_address(uri: str) -> tuple[str, dict[str, str]]:
         endpoint = f"{asked.get('scheme', 'https')}://{endpoint}"
     options["AWS_ENDPOINT_URL"] = endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL")
     options["AWS_ALLOW_HTTP"] = "true" if (endpoint or "").startswith("http://") else None
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return place, {name: value for name, value in options.items() if value is not None}
+    location = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return location, {name: value for name, value in options.items() if value is not None}
 
 
 def _kind(field: Any) -> str:

@@ -51,7 +51,7 @@ class Duplicates(NamedTuple):
 
 def map_tolerance(model: Model) -> float:
     """Return how far apart on a model's map the same crystal may lie, along x and along y."""
-    places = model.plane.place(model.reference_embeddings)
+    places = model.plane.project(model.reference_embeddings)
     return REACH * float(places[:, 0].std()) if len(places) else 0.0
 
 

@@ -43,7 +43,7 @@ def each_file(
 
 
 @contextmanager
-def damage_named(place: str) -> Iterator[None]:
+def damage_named(location: str) -> Iterator[None]:
     """Raise UserError, in one line that names the file, for what a damaged Parquet file leads to."""
     try:
         yield
@@ -51,7 +51,7 @@ def damage_named(place: str) -> Iterator[None]:
         raise
     except (pa.ArrowException, OSError) as error:
         why = one_line(error)
-        raise UserError(f"{place}: a damaged file of the run: {why}") from error
+        raise UserError(f"{location}: a damaged file of the run: {why}") from error
 
 
 def batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -73,8 +73,8 @@ def read_rows(files: Sequence[Location], best: pa.Table, library: ParquetTable) 
     by_place = np.lexsort((row, file))
 
     def read(group: NDArray[np.int64]) -> pa.Table:
-        place = files[file[group[0]]]
-        with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+        location = files[file[group[0]]]
+        with pq.ParquetFile(location.path, filesystem=location.filesystem) as parquet:
             return parquet.read(use_threads=False).take(row[group])
 
     if best.num_rows:

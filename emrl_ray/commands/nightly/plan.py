@@ -66,11 +66,11 @@ def tonight(config: NightlyConfig) -> NightlyRun:
 
 
 def _parsed(
-    kind: Any, verb: str, section: Mapping[str, Any], night: NightlyRun, **places: str
+    kind: Any, verb: str, section: Mapping[str, Any], night: NightlyRun, **paths: str
 ) -> Any:
     """Return the options of a section, with the night's name filled in."""
     try:
-        return parse(kind, [], {**_filled(section, night.name), **places}, name=verb)
+        return parse(kind, [], {**_filled(section, night.name), **paths}, name=verb)
     except UserError as error:
         raise UserError(f"section {verb}: {error}") from None
 

@@ -64,27 +64,27 @@ class Stopwatch:
         return Cost(time.perf_counter() - self.began[0], time.process_time() - self.began[1])
 
 
-def make_trainer(config: TrainConfig, rows: LabeledCrystals, place: Device) -> Trainer:
+def make_trainer(config: TrainConfig, rows: LabeledCrystals, device: Device) -> Trainer:
     """Return what trains a new network on all of the rows."""
-    torch.set_num_threads(place.threads)
+    torch.set_num_threads(device.threads)
     keep_freed_memory()
     assert config.cutoff is not None
     graphs = rows.graphs._replace(pairs=filter_cutoff(rows.graphs.pairs, config.cutoff))
     network = make_network(config, default_csv(), config.seed)
     shard = Shard(network.select(graphs), rows.targets, 0)
-    return Trainer(network, shard, config, SingleProcess(), place.device)
+    return Trainer(network, shard, config, SingleProcess(), device.device)
 
 
-def untrained(config: TrainConfig, rows: LabeledCrystals, place: Device) -> TrainedNetwork:
+def untrained(config: TrainConfig, rows: LabeledCrystals, device: Device) -> TrainedNetwork:
     """Return the network as it begins."""
-    return make_trainer(config, rows, place).trained([])
+    return make_trainer(config, rows, device).trained([])
 
 
 def train_on(
-    config: TrainConfig, rows: LabeledCrystals, place: Device, start: State | None = None
+    config: TrainConfig, rows: LabeledCrystals, device: Device, start: State | None = None
 ) -> TrainedNetwork:
     """Train a network on all of the rows, new or from the weights `start`."""
-    trainer = make_trainer(config, rows, place)
+    trainer = make_trainer(config, rows, device)
     if start is not None:
         weights = {name: torch.tensor(part) for name, part in start.items()}
         trainer.network.load_state_dict(weights)
@@ -94,7 +94,7 @@ def train_on(
         curve.append({"loss": record.loss, "learning_rate": record.learning_rate})
         if record.epoch % max(1, config.epochs // LINES) == 0:
             at = f"epoch {record.epoch}/{config.epochs}"
-            place.log(f"{at}, loss {record.loss:.4f}, {record.seconds:.2f} s an epoch")
+            device.log(f"{at}, loss {record.loss:.4f}, {record.seconds:.2f} s an epoch")
 
     trainer.run(after_epoch)
     return trainer.trained(curve)

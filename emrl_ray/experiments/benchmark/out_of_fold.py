@@ -23,7 +23,7 @@ def out_of_fold_embeddings(
     training: LabeledCrystals,
     embeddings: NDArray[np.float32],
     folds: int,
-    place: Device,
+    device: Device,
 ) -> NDArray[np.float32]:
     """Return embeddings (n, m) of the training rows, each by a network trained without it.
 
@@ -34,7 +34,7 @@ def out_of_fold_embeddings(
     found = np.empty_like(embeddings)
     for fold in range(folds):
         kept, held = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        network = opened(config, train_on(config, training.take(kept), place), place.threads)
+        network = opened(config, train_on(config, training.take(kept), device), device.threads)
         own = network.embed(training.batch.take(kept))
         found[held] = turned(network.embed(training.batch.take(held)), own, embeddings[kept])
     return found

@@ -23,21 +23,21 @@ def write_records(records: Iterator[Record], out: str) -> list[str]:
     return lines
 
 
-def has_result(place: Location, meant: Mapping[str, Any]) -> bool:
-    """Return whether there is a result at `place`, made with the settings that are meant now.
+def has_result(location: Location, meant: Mapping[str, Any]) -> bool:
+    """Return whether there is a result at `location`, made with the settings that are meant now.
 
     Raises UserError, in one line, if it was made with others or is damaged.
     """
-    if not place.is_file():
+    if not location.is_file():
         return False
     try:
-        found = _settings(read_json(place))
+        found = _settings(read_json(location))
     except ValueError:
-        raise UserError(f"{place.path}: a damaged result; delete it to make it again") from None
+        raise UserError(f"{location.path}: a damaged result; delete it to make it again") from None
     for name, value in _settings(meant).items():
         if found.get(name) != value:
             raise UserError(
-                f"{place.path}: made with {name} {found.get(name)}, it is {value} now: "
+                f"{location.path}: made with {name} {found.get(name)}, it is {value} now: "
                 "use another --out"
             )
     return True

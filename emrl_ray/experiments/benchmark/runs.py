@@ -115,20 +115,22 @@ class Learned(NamedTuple):
     """Options of the training, for the record."""
 
 
-def run_benchmark(cell: BenchmarkRun, crystals: LabeledCrystals, place: Device) -> Iterator[Record]:
+def run_benchmark(
+    cell: BenchmarkRun, crystals: LabeledCrystals, device: Device
+) -> Iterator[Record]:
     """Train on 80 % of the rows, score the others; yield each method's record when it is there."""
     rows = len(crystals.targets) if cell.split == "random" else crystals.formulas
     split = split_rows(rows, TEST, kind=cell.split, seed=cell.seed)
     training, tested = crystals.take(split.train), crystals.take(split.test)
-    learned = learn(cell, training, place)
-    known, embedding = _known(cell, learned, training, place)
+    learned = learn(cell, training, device)
+    known, embedding = _known(cell, learned, training, device)
     for name in cell.methods:
         watch, kind, cost = Stopwatch(), METHODS[name].head, learned.cost
         if kind == READOUT:
             assert learned.readout is not None
             head: Head = ReadoutHead.of(*learned.readout)
         else:
-            head = HEADS[kind](seed=cell.seed, threads=place.threads)
+            head = HEADS[kind](seed=cell.seed, threads=device.threads)
             head.fit(known, training.targets)
             cost = cost.plus(embedding).plus(watch.read())
         identity = {
@@ -143,7 +145,7 @@ def run_benchmark(cell: BenchmarkRun, crystals: LabeledCrystals, place: Device) 
 
 
 def _known(
-    cell: BenchmarkRun, learned: Learned, training: LabeledCrystals, place: Device
+    cell: BenchmarkRun, learned: Learned, training: LabeledCrystals, device: Device
 ) -> tuple[NDArray[np.float32], Cost]:
     """Return the embeddings (n, m) that heads are fitted on, none where no method fits one."""
     watch = Stopwatch()
@@ -151,20 +153,20 @@ def _known(
         return np.zeros((0, learned.representation.width), np.float32), watch.read()
     known = learned.representation.embed(training.batch)
     if cell.folds:
-        known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, place)
+        known = out_of_fold_embeddings(cell.config(), training, known, cell.folds, device)
     return known, watch.read()
 
 
-def learn(cell: BenchmarkRun, training: LabeledCrystals, place: Device) -> Learned:
+def learn(cell: BenchmarkRun, training: LabeledCrystals, device: Device) -> Learned:
     """Return the representation that a cell's recipe learns from the training rows."""
     watch = Stopwatch()
     if cell.recipe == CLASSICAL:
         return Learned(ClassicalFeatures.fit(training.batch), None, [], watch.read(), {})
     config = cell.config()
     train = train_on if cell.trained else untrained
-    trained = train(config, training, place)
+    trained = train(config, training, device)
     return Learned(
-        opened(config, trained, place.threads),
+        opened(config, trained, device.threads),
         trained.readout,
         [epoch["loss"] for epoch in trained.curve],
         watch.read(),

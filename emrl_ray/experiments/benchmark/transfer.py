@@ -96,7 +96,7 @@ def pretrain(
     cell: TransferRun,
     source: LabeledCrystals,
     crystals: LabeledCrystals,
-    place: Device,
+    device: Device,
 ) -> TrainedNetwork:
     """Train on a cell's source, with the cutoff of its data set, which is what it will embed.
 
@@ -106,7 +106,7 @@ def pretrain(
     config = cell.source_config(source.target)
     assert config.cutoff is not None
     learned = at_cutoff(_without_tested(cell, source, crystals), config.cutoff)
-    return train_on(config, learned, place)
+    return train_on(config, learned, device)
 
 
 def _without_tested(
@@ -119,20 +119,20 @@ def _without_tested(
 
 
 def run_transfer(
-    cell: TransferRun, crystals: LabeledCrystals, start: State, place: Device
+    cell: TransferRun, crystals: LabeledCrystals, start: State, device: Device
 ) -> Iterator[Record]:
     """Yield each head's record, as soon as it is scored."""
     train, test = _split(crystals, cell.seed)
     order = np.random.default_rng([cell.seed, 1]).permutation(train)
     training = crystals.take(np.sort(order[: round(cell.share * len(order))]))
     tested = crystals.take(test)
-    learned = _learned(cell, training, start, place)
+    learned = _learned(cell, training, start, device)
     watch = Stopwatch()
     known = learned.representation.embed(training.batch)
     embedding = watch.read()
     for name in HEADS_COMPARED:
         watch = Stopwatch()
-        head = HEADS[name](seed=cell.seed, threads=place.threads)
+        head = HEADS[name](seed=cell.seed, threads=device.threads)
         head.fit(known, training.targets)
         cost = learned.cost.plus(embedding).plus(watch.read())
         identity = {
@@ -149,15 +149,15 @@ def run_transfer(
         yield Record(cell.result_name(name), {**identity, **scores, **cost.record()})
 
 
-def _learned(cell: TransferRun, training: LabeledCrystals, start: State, place: Device) -> Learned:
+def _learned(cell: TransferRun, training: LabeledCrystals, start: State, device: Device) -> Learned:
     watch, config = Stopwatch(), cell.config()
     if cell.start == FROZEN:
         trained = TrainedNetwork(start, None, [])
     else:
         begin = start if cell.start == TUNED else None
-        trained = train_on(config, training, place, begin)
+        trained = train_on(config, training, device, begin)
     return Learned(
-        opened(config, trained, place.threads),
+        opened(config, trained, device.threads),
         None,
         [epoch["loss"] for epoch in trained.curve],
         watch.read(),

@@ -29,6 +29,6 @@ class PcaMap(NamedTuple):
         largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
         return cls(mean, axes * np.where(largest < 0, -1, 1))
 
-    def place(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    def project(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the places (B, 2) of embeddings (B, m)."""
         return ((embeddings - self.mean) @ self.axes).astype(np.float32)

@@ -93,7 +93,7 @@ def _untold(
     others = {
         each.head
         for each in run.objectives
-        if each.model.place == made.model.place and each.head != best
+        if each.model.location == made.model.location and each.head != best
     }
     if others:
         used = " and ".join(sorted(others))

@@ -27,7 +27,7 @@ HELD_OUT_COLUMNS = ["part", "target", "prediction", "lower", "upper"]
 class ModelFolder(NamedTuple):
     """What is known of a model of a run."""
 
-    place: str
+    location: str
     """Its folder; empty if the run does not tell."""
     card: Card | None
     problem: str
@@ -40,53 +40,58 @@ class ModelFolder(NamedTuple):
     """Of the best head; None if the model has none that can be read."""
 
 
-def find_model(place: str, used: str | None) -> ModelFolder:
+def find_model(location: str, used: str | None) -> ModelFolder:
     """Return what can be read of a model whose fingerprint was `used`, None if that is not told."""
-    if not place:
+    if not location:
         return ModelFolder("", None, "The run does not tell which model it used.")
     try:
-        found = _read(place, used)
+        found = _read(location, used)
     except (OSError, ValueError, KeyError, TypeError):
-        return ModelFolder(place, None, f"The model of this run cannot be read in {place}.")
-    words = f"The model in {place} is not, or no longer, the one that this run used."
-    return found or ModelFolder(place, None, words)
+        return ModelFolder(location, None, f"The model of this run cannot be read in {location}.")
+    words = f"The model in {location} is not, or no longer, the one that this run used."
+    return found or ModelFolder(location, None, words)
 
 
-def named_model(place: str, used: str | None) -> ModelFolder:
+def named_model(location: str, used: str | None) -> ModelFolder:
     """Return the model that a user names; raises UserError, in one line, if it is none or another."""
     try:
-        found = _read(place, used)
+        found = _read(location, used)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--model {one_line(error)}") from None
     if found is None:
-        raise UserError(f"--model {place}: not, or no longer, the model that this run used")
+        raise UserError(f"--model {location}: not, or no longer, the model that this run used")
     return found
 
 
-def _read(place: str, used: str | None) -> ModelFolder | None:
+def _read(location: str, used: str | None) -> ModelFolder | None:
     """Return what a model's folder holds; None if its fingerprint is told and another.
 
     Raises MissingFileError or UserError, in one line, if there is no model.
     """
-    card = read_card(place)
-    if used and folder_fingerprint(place) != used:
+    card = read_card(location)
+    if used and folder_fingerprint(location) != used:
         return None
     return ModelFolder(
-        place, card, "", _reference(place), _held_out(place), _calibration(place, card.best_head)
+        location,
+        card,
+        "",
+        _reference(location),
+        _held_out(location),
+        _calibration(location, card.best_head),
     )
 
 
 def _reference(model: str) -> pa.Table | None:
     """Return the places of at most `MAX_POINTS` rows of the training set on the map."""
-    place = resolve(model) / REFERENCE
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+    location = resolve(model) / REFERENCE
+    with pq.ParquetFile(location.path, filesystem=location.filesystem) as parquet:
         there = set(COORDINATES) <= set(parquet.schema_arrow.names)
         return sampled(parquet.read(COORDINATES)) if there else None
 
 
 def _held_out(model: str) -> pa.Table | None:
-    place = resolve(model) / HELD_OUT
-    if not place.is_file():
+    location = resolve(model) / HELD_OUT
+    if not location.is_file():
         return None
     return read_table(f"{absolute_uri(model).rstrip('/')}/{HELD_OUT}", HELD_OUT_COLUMNS)
 

@@ -46,8 +46,8 @@ def report(config: ReportConfig) -> str:
     made = _write(config.run, config.model)
     for words in [*problems(made.run), *_rows_missing(made.run, made.library)]:
         log(f"report: {words}")
-    log(f"report: {made.place}")
-    return made.place
+    log(f"report: {made.location}")
+    return made.location
 
 
 def write_report(run: str, model: str | None = None) -> str:
@@ -56,13 +56,13 @@ def write_report(run: str, model: str | None = None) -> str:
     `model` is the folder of the run's first model where the manifest no longer names it. What an
     older run or model lacks is left out, and the page says so. Raises what `report` does.
     """
-    return _write(run, model).place
+    return _write(run, model).location
 
 
 class _Written(NamedTuple):
     """A page and what it was made of."""
 
-    place: str
+    location: str
     run: ScreeningRun
     library: LibrarySummary | None
 

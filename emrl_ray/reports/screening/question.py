@@ -144,7 +144,7 @@ def _models(run: ScreeningRun) -> str:
     for made in run.objectives:
         card = made.model.card
         theory = (card.theory or "not recorded") if card else None
-        words = (made.within, made.model.place or None, made.head or None, _trained_on(made))
+        words = (made.within, made.model.location or None, made.head or None, _trained_on(made))
         rows.append((f"{made.number + 1}: {made.target}", *words, theory))
     return table("The objectives of the run; all are to be met.", head, rows)
 

@@ -110,7 +110,7 @@ def judges(objectives: Sequence[ReportedObjective]) -> dict[str, ReportedObjecti
     """Return one objective for each model, by a short name of the model."""
     found: dict[str, ReportedObjective] = {}
     for each in objectives:
-        found.setdefault(each.model.place or str(each.number), each)
+        found.setdefault(each.model.location or str(each.number), each)
     each_once = list(found.values())
     titles = [each.target for each in each_once]
     titles = _distinguished(titles, (f"of {_folder(each.model)}" for each in each_once))
@@ -128,4 +128,4 @@ def _distinguished(names: Sequence[str], words: Iterable[str]) -> list[str]:
 
 
 def _folder(model: ModelFolder) -> str:
-    return resolve(model.place).name if model.place else ""
+    return resolve(model.location).name if model.location else ""

@@ -88,8 +88,8 @@ def read_run(uri: str, model: str | None = None) -> ScreeningRun:
     Raises MissingFileError or UserError, in one line, if there is no finished run or a file of it
     is damaged, and UserError if `model` is given and is none or another.
     """
-    folder, place = resolve(uri), finished_manifest(uri)
-    manifest = _mapping(place, uri)
+    folder, location = resolve(uri), finished_manifest(uri)
+    manifest = _mapping(location, uri)
     predictions = list_files(folder / "predictions", ".parquet")
     predicted = (manifest.get("counts") or {}).get("predicted") or 0
     if predicted and not predictions:
@@ -101,7 +101,7 @@ def read_run(uri: str, model: str | None = None) -> ScreeningRun:
     return ScreeningRun(
         folder.name,
         manifest,
-        _date(manifest, place),
+        _date(manifest, location),
         predictions,
         shortlist,
         list_files(rejects, ".parquet") if rejects.exists() else None,
@@ -110,17 +110,17 @@ def read_run(uri: str, model: str | None = None) -> ScreeningRun:
 
 
 def _shortlist(uri: str) -> pa.Table:
-    place = f"{absolute_uri(uri).rstrip('/')}/shortlist.parquet"
-    with damage_named(place):
-        rows = read_table(place)
+    location = f"{absolute_uri(uri).rstrip('/')}/shortlist.parquet"
+    with damage_named(location):
+        rows = read_table(location)
     if "id" not in rows.column_names:
-        raise UserError(f"{place}: a damaged file of the run: it has no column id")
+        raise UserError(f"{location}: a damaged file of the run: it has no column id")
     return rows
 
 
-def _mapping(place: Location, uri: str) -> Mapping[str, Any]:
+def _mapping(location: Location, uri: str) -> Mapping[str, Any]:
     try:
-        content = read_json(place)
+        content = read_json(location)
     except (json.JSONDecodeError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict):
@@ -130,12 +130,12 @@ def _mapping(place: Location, uri: str) -> Mapping[str, Any]:
     return content
 
 
-def _date(manifest: Mapping[str, Any], place: Location) -> datetime | None:
+def _date(manifest: Mapping[str, Any], location: Location) -> datetime | None:
     """Return when a run ended: what its manifest says, else the time of that file, if it has one."""
     try:
         return datetime.fromisoformat(str(manifest.get("date")))
     except ValueError:
-        nanoseconds = place.info.mtime_ns
+        nanoseconds = location.info.mtime_ns
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
 
 

@@ -39,10 +39,10 @@ def read_ids(uri: str, column: str | None = None) -> list[str]:
 
 def ids_file(uri: str) -> Location:
     """Return where a file of ids is; raises MissingFileError, in one line, if it is not there."""
-    place = resolve(uri)
-    if not place.is_file():
+    location = resolve(uri)
+    if not location.is_file():
         raise MissingFileError(f"--ids {uri}: no such file")
-    return place
+    return location
 
 
 def is_id(text: str) -> bool:

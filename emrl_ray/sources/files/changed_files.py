@@ -29,12 +29,12 @@ def changed_files(listing: Listing, read: Sequence[pa.Table]) -> ChangedFiles:
         return ChangedFiles(listing, [])
     known = pa.concat_tables(reversed(read))
     files = listing.table
-    place = pc.index_in(file_keys(files), value_set=file_keys(known))  # the first, so the latest
+    index = pc.index_in(file_keys(files), value_set=file_keys(known))  # the first, so the latest
     same = pa.array([True] * files.num_rows, pa.bool_())
     for name in ("size", "changed"):
-        before = known.column(name).take(place)
+        before = known.column(name).take(index)
         same = pc.and_(same, pc.fill_null(pc.equal(files.column(name), before), False))
-    changed = pc.and_(pc.is_valid(place), pc.invert(same))
+    changed = pc.and_(pc.is_valid(index), pc.invert(same))
     new = Listing(files.filter(pc.invert(same)), listing.passed_over)
     return ChangedFiles(new, files.column("path").filter(changed).to_pylist())
 

@@ -68,7 +68,7 @@ class SourceFile(NamedTuple):
     """Time of the last change, ns."""
 
     @property
-    def place(self) -> Location:
+    def location(self) -> Location:
         """Where it lies."""
         return location_in(self.root, self.path)
 
@@ -192,12 +192,12 @@ def _infos(source: str, passed_over: SkippedFiles) -> Iterator[tuple[fs.FileInfo
     if is_glob(source):
         yield from _matches(source, passed_over)
         return
-    place = resolve(source)
-    info = place.info
+    location = resolve(source)
+    info = location.info
     if info.type == fs.FileType.NotFound:
         raise MissingFileError(f"{source}: no such file or folder")
     if info.type == fs.FileType.Directory:
-        for below in _below(place, passed_over):
+        for below in _below(location, passed_over):
             yield below, False
     else:
         yield info, True

@@ -136,8 +136,8 @@ class Loader:
         return ParseFailure(RejectReason.UNSUPPORTED, detail, entry.id, entry.number)
 
     def _records(self, partition: RecordPartition) -> Iterator[Content]:
-        place = location_in(partition.root, partition.path)
-        with place.filesystem.open_input_file(place.path) as stream:
+        location = location_in(partition.root, partition.path)
+        with location.filesystem.open_input_file(location.path) as stream:
             lines = io.BytesIO(stream.read_at(partition.stop - partition.start, partition.start))
         for number, (_, _, fields) in enumerate(records(lines), partition.first_record):
             source = f"{partition.path} record {number}"
@@ -155,9 +155,9 @@ class Loader:
             yield Content(row_id, source, document, values)
 
     def _rows(self, partition: TablePartition) -> Rows:
-        place = location_in(partition.root, partition.path)
+        location = location_in(partition.root, partition.path)
         table = read_rows(
-            place, partition.row_group, partition.start, partition.stop, self.csv_columns.id
+            location, partition.row_group, partition.start, partition.stop, self.csv_columns.id
         )
         sources = [
             f"{partition.path} row {partition.first_row + row}" for row in range(table.num_rows)
@@ -198,9 +198,9 @@ def _files(partition: FilePartition) -> Iterator[Content]:
     """Yield the content of files, members of archives and entries; a file is opened once for a run."""
     around = partition.before, partition.after
     for (root, path), group in groupby(partition.items, key=lambda item: (item.root, item.path)):
-        place, run = location_in(root, path), list(group)
+        location, run = location_in(root, path), list(group)
         try:
-            stream = cast("Any", place.filesystem.open_input_file(place.path))
+            stream = cast("Any", location.filesystem.open_input_file(location.path))
         except OSError as error:
             yield from (Content(item.id, item.source, failure_of(error)) for item in run)
             continue

@@ -122,36 +122,36 @@ class _Planner:
             yield FilePartition("", self.run.table())
 
     def _members(self, file: SourceFile) -> Iterator[Partition]:
-        place, root = file.place, file.root
+        location, root = file.location, file.root
         if is_compressed_tar(file.path):
-            place, root = self._unpacked(file)
-        items = self._items(file, place, root)
+            location, root = self._unpacked(file)
+        items = self._items(file, location, root)
         first = list(islice(items, 2))
         if len(first) == 1 and first[0][0].kind is Format.JSON:  # packed to be smaller
             yield from self._ended()
-            yield from self._json_member(file, place, *first[0])
+            yield from self._json_member(file, location, *first[0])
         else:
             for item, _ in chain(first, items):
                 yield from self._item(item)
 
-    def _items(self, file: SourceFile, place: Location, root: str) -> Iterator[tuple[Item, str]]:
+    def _items(self, file: SourceFile, location: Location, root: str) -> Iterator[tuple[Item, str]]:
         """Yield the members of an archive that hold crystals, each with its name in the archive."""
-        for name, span in members(place, file.path):
+        for name, span in members(location, file.path):
             shown = plain(printable(name))
             kind, source = kind_of(shown), f"{file.path}/{shown}"
             if isinstance(kind, Format) and not is_hidden(shown):
-                yield Item(id_of(shown), source, kind, root, place.path, span), name
+                yield Item(id_of(shown), source, kind, root, location.path, span), name
             else:
                 self.passed_over.add(source)
 
     def _json_member(
-        self, file: SourceFile, place: Location, item: Item, name: str
+        self, file: SourceFile, location: Location, item: Item, name: str
     ) -> Iterator[Partition]:
         span, root = item.span, item.root
         if span.packing is not Packing.PLAIN:
-            place, root = extracted(place, name, resolve(self.staging)), root_of(self.staging)
+            location, root = extracted(location, name, resolve(self.staging)), root_of(self.staging)
             span = Span(0, span.size, span.size)
-        yield from self._entries(item._replace(root=root, path=place.path, span=span), place)
+        yield from self._entries(item._replace(root=root, path=location.path, span=span), location)
 
     def _table(self, file: SourceFile) -> Iterator[Partition]:
         """Yield the partitions of a file that holds many crystals."""
@@ -161,21 +161,21 @@ class _Planner:
         if file.kind is Container.ASE:
             yield from self._database(file)
             return
-        place, root = file.place, file.root
+        location, root = file.location, file.root
         if file.path.lower().endswith(".gz"):
-            place, root = self._unpacked(file)
+            location, root = self._unpacked(file)
         if file.kind is Container.CSV:
-            yield from self._records(file, place, root)
+            yield from self._records(file, location, root)
         else:
-            span = Span(0, place.info.size, place.info.size)
-            item = Item(id_of(file.path), file.path, Format.JSON, root, place.path, span)
-            yield from self._entries(item, place)
+            span = Span(0, location.info.size, location.info.size)
+            item = Item(id_of(file.path), file.path, Format.JSON, root, location.path, span)
+            yield from self._entries(item, location)
 
     def _unpacked(self, file: SourceFile) -> tuple[Location, str]:
-        return decompressed(file.place, resolve(self.staging)), root_of(self.staging)
+        return decompressed(file.location, resolve(self.staging)), root_of(self.staging)
 
-    def _records(self, file: SourceFile, place: Location, root: str) -> Iterator[Partition]:
-        with place.filesystem.open_input_file(place.path) as stream:
+    def _records(self, file: SourceFile, location: Location, root: str) -> Iterator[Partition]:
+        with location.filesystem.open_input_file(location.path) as stream:
             rows = records(io.BufferedReader(cast("Any", stream), BUFFER_BYTES))
             try:
                 header = tuple(next(rows, Record(0, 0, [])).fields)
@@ -188,7 +188,7 @@ class _Planner:
                             for name, value in zip(header, record.fields, strict=True):
                                 kinds[name].add(value)
                     start, stop = run[0].start, run[-1].stop
-                    yield RecordPartition("", root, place.path, start, stop, first, header)
+                    yield RecordPartition("", root, location.path, start, stop, first, header)
                     first += len(run)
             except csv.Error as error:
                 raise UserError(f"{file.path}: not a CSV file ({error})") from None
@@ -200,7 +200,7 @@ class _Planner:
         if self.columns.id != CsvColumns().id:
             check_header(header, self.columns.id, "--id-column", path)
 
-    def _entries(self, whole: Item, place: Location) -> Iterator[Partition]:
+    def _entries(self, whole: Item, location: Location) -> Iterator[Partition]:
         """Yield the partitions of a JSON file, given as the item that it would be as a whole.
 
         It is one item if none of several entries has a structure.
@@ -208,7 +208,7 @@ class _Planner:
         kinds: dict[str, InferredType] = {}
         partitions: list[FilePartition] = []
         start, any_structure = whole.span.start, False
-        with place.filesystem.open_input_file(place.path) as stream:
+        with location.filesystem.open_input_file(location.path) as stream:
             try:
                 file = JsonFile(stream, start, start + whole.span.size)
                 entries = file.entries()
@@ -254,7 +254,7 @@ class _Planner:
         self.extra.add_kinds(kinds, file.path)
 
     def _rows(self, file: SourceFile) -> Iterator[Partition]:
-        metadata = read_footer(file.place)
+        metadata = read_footer(file.location)
         schema = metadata.schema.to_arrow_schema()
         check_table(schema, self.columns.id, file.path)
         for field in extra_fields(schema):

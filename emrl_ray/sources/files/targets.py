@@ -127,12 +127,12 @@ def reject_unlabelled(
 
 def _records(uri: str) -> Iterator[list[str]]:
     """Yield the rows of a CSV file that are not empty."""
-    place = resolve(uri)
-    if not place.is_file():
+    location = resolve(uri)
+    if not location.is_file():
         raise MissingFileError(f"--targets {uri}: no such file")
     csv.field_size_limit(FIELD_LIMIT)
     try:
-        with place.filesystem.open_input_file(place.path) as stream:
+        with location.filesystem.open_input_file(location.path) as stream:
             buffered = io.BufferedReader(cast("Any", stream), BUFFER_BYTES)
             text = io.TextIOWrapper(buffered, "utf-8-sig", newline="")
             yield from filter(None, csv.reader(text))

@@ -47,9 +47,11 @@ def extra_fields(schema: pa.Schema) -> list[pa.Field]:
     ]
 
 
-def read_rows(place: Location, row_group: int, start: int, stop: int, id_column: str) -> pa.Table:
+def read_rows(
+    location: Location, row_group: int, start: int, stop: int, id_column: str
+) -> pa.Table:
     """Return rows `start:stop` of a row group: the columns of crystals, those of ids, and further ones."""
-    with pq.ParquetFile(place.path, filesystem=place.filesystem) as parquet:
+    with pq.ParquetFile(location.path, filesystem=location.filesystem) as parquet:
         schema = parquet.schema_arrow
         about = ABOUT_SITES if is_optimade(schema) else (*GEOMETRY, "formula")
         wanted = {*about, *ID_NAMES, id_column, READ_BY}
