@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs.count_sentences import LONG, counted
 from tests.support.paths import ROOT
 
 REPLACED = {
@@ -72,3 +73,9 @@ def test_prose_has_the_words_of_the_glossary():
         words = re.findall(r"(?<![`\w/.-])[A-Za-z]+(?![\w(-])", text)
         found = {singular(word.lower()) for word in words} & PROSE
         assert not found, f"{file}: {found} in {text[:200]!r}"
+
+
+def test_sentences_are_short():
+    words = [count for count, *_ in counted()]
+    assert sum(words) / len(words) <= 18
+    assert sum(count > LONG for count in words) / len(words) <= 0.03
