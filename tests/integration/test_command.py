@@ -9,7 +9,7 @@ from pathlib import Path
 from emrl_ray.io.parquet import write_parquet
 from emrl_ray.io.paths import resolve
 from tests.support.models import TARGET, random_crystals
-from tests.support.paths import STORED
+from tests.support.paths import ROOT, STORED
 
 
 def test_the_module_runs_as_a_command():
@@ -48,3 +48,12 @@ def test_a_call_of_python_prints_nothing(tmp_path):
     words = [sys.executable, "-c", code, STORED / "model-format-1", tmp_path / "c.parquet"]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_type_checker_knows_the_signature_of_a_function(tmp_path):
+    code = "import emrl_ray\nemrl_ray.predict(model='m', source='s', threads='two')\n"
+    (tmp_path / "user.py").write_text(code)
+    words = [sys.executable, "-m", "mypy", tmp_path / "user.py"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert 'Argument "threads" to "predict" has incompatible type "str"' in result.stdout
