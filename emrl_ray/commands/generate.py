@@ -1,4 +1,4 @@
-"""Library: generate candidate crystals partition by partition, leave out repeats, label them if asked to."""
+"""Generate candidate crystals partition by partition, leave out duplicates, label them on request."""
 
 from __future__ import annotations
 

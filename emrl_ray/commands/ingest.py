@@ -247,7 +247,7 @@ def _summarize(result: IngestResult, passed_over: SkippedFiles, without_crystal:
     if passed_over.count:
         names = [path.rsplit("/", 1)[-1] for path in passed_over.paths]
         some = _some(names, passed_over.count)
-        log(f"ingest: {passed_over.count:,} other files were passed over ({some})")
+        log(f"ingest: {passed_over.count:,} other files were skipped ({some})")
     if without_crystal:
         some = _some(without_crystal, len(without_crystal))
         log(f"ingest: {len(without_crystal):,} targets have no crystal ({some})")

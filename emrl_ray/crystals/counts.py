@@ -63,7 +63,7 @@ def closing(verb: str, counts: RowCounts, passed_over: int) -> list[str]:
     """Return the lines that end a verb on one machine: its account, and how many files were none."""
     lines = [summary_line(verb, counts)]
     if passed_over:
-        lines.append(f"{verb}: {passed_over:,} other files were passed over")
+        lines.append(f"{verb}: {passed_over:,} other files were skipped")
     return lines
 
 

@@ -50,7 +50,7 @@ class _Apply:
         self.name = f"{ray.get_runtime_context().get_node_id()[:8]}/{os.getpid()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        (partition,) = (ray.cloudpickle.loads(item) for item in batch["piece"])
+        (partition,) = (ray.cloudpickle.loads(item) for item in batch["partition"])
         try:
             return _reported(report=json.dumps(self._report(partition)))
         except OSError as error:
@@ -150,7 +150,7 @@ def _reports_of_pass(
         )
     )
     items = ray.data.from_items(
-        [{"piece": ray.cloudpickle.dumps(partition)} for partition in partitions],
+        [{"partition": ray.cloudpickle.dumps(partition)} for partition in partitions],
         override_num_blocks=len(partitions),
     )
     with warnings.catch_warnings():  # Ray 2.60 has no other way to say `max_task_retries`

@@ -44,17 +44,17 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
     """
     first, second, distance, bounds = unordered_pairs(batch, cutoff)
     counts = np.diff(bounds)
-    half_list = np.arange(bounds[-1]) + np.repeat(bounds[:-1], counts)
-    other_way = half_list + np.repeat(counts, counts)
+    one_way = np.arange(bounds[-1]) + np.repeat(bounds[:-1], counts)
+    other_way = one_way + np.repeat(counts, counts)
     pairs = Pairs(
         np.empty(2 * len(first), np.int32),
         np.empty(2 * len(first), np.int32),
         np.empty(2 * len(first)),
         2 * bounds,
     )
-    pairs.center[half_list], pairs.center[other_way] = first, second
-    pairs.neighbor[half_list], pairs.neighbor[other_way] = second, first
-    pairs.distance[half_list] = pairs.distance[other_way] = distance
+    pairs.center[one_way], pairs.center[other_way] = first, second
+    pairs.neighbor[one_way], pairs.neighbor[other_way] = second, first
+    pairs.distance[one_way] = pairs.distance[other_way] = distance
     return pairs
 
 

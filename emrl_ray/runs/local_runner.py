@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from emrl_ray.config.errors import one_line
+from emrl_ray.config.errors import StorageError, one_line
 from emrl_ray.crystals.counts import RowCounts, balance
 from emrl_ray.io.runtime import peak_memory
 from emrl_ray.runs.partitioned_output import Named, PartitionedOutput
@@ -103,6 +103,6 @@ def run_locally(
             )
 
 
-def storage_error(message: str) -> OSError:
+def storage_error(message: str) -> StorageError:
     """Return the error of a worker that could not read or write, with what that costs."""
-    return OSError(f"{message}; what is done stays, and the same call goes on from there")
+    return StorageError(f"{message}; what is done stays, and the same call goes on from there")

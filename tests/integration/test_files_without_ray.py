@@ -89,7 +89,7 @@ def test_a_folder_of_files_gives_the_same_and_a_reject_for_each_bad_file(
     assert len(rejects) == 42 - found.num_rows == result.rejects.num_rows
     said = capsys.readouterr().out
     assert f"42 rows in = {found.num_rows} rows out + {len(rejects)} rejects (no_pairs" in said
-    assert "1 other files were passed over" in said
+    assert "1 other files were skipped" in said
 
 
 def test_a_plain_script_predicts_files_without_ray_or_torch_and_runs_once(

@@ -2,7 +2,7 @@
 
 Tune keeps nothing that a later call needs. Its own state of an experiment is written every 10 s, in
 place, and then copied, so a killed driver may leave an old one or half of one; the records of the
-trials (`experiments.tuning.trial_store`) are told to sampler and scheduler anew, as if they had seen it all.
+trials (`experiments.tuning.trial_store`) are passed to sampler and scheduler anew, as if they had seen it all.
 
 Tune never ends a training: it would kill the trial, and Ray Train, without a dashboard, would not give the
 CPUs of a killed training back. A trial that ASHA gives up is told so, and ends by itself.

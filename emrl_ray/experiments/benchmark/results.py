@@ -61,7 +61,7 @@ class Results(NamedTuple):
 def read_results(uri: str) -> Results:
     """Return all results ``DATASET/METHOD/SPLIT-SEED.json`` of a folder or URI.
 
-    What lies elsewhere in the folder is none of the benchmark's and is passed over. Raises MissingFileError, in one line, if there are none.
+    What lies elsewhere in the folder is none of the benchmark's and is skipped. Raises MissingFileError, in one line, if there are none.
     """
     folder = resolve(uri)
     files = _json_files(folder)

@@ -2,7 +2,7 @@
 
 A source is a file, a folder (with all below it), a glob (`*`, `[...]`, `**`, and `?` where it begins no
 query of a URI) or an archive, local or in an object store; `names` tells what a file holds. Folders, archives
-and globs are also full of other files: those are passed over, counted and some of them named. So are CSV files
+and globs are also full of other files: those are skipped, counted and some of them named. So are CSV files
 and databases, which are sources only where they are named or met by a glob that ends as they do (targets
 lie beside CIFs), and what begins with `.` or lies in a folder that begins with `_` or `.`. A JSON file that is
 named is read in parts, so that it may be a table of any size.
@@ -249,7 +249,7 @@ def _walk(folder: Location, passed_over: SkippedFiles) -> Iterator[fs.FileInfo]:
     """Yield the files below a local folder, one folder's names at a time, by path.
 
     A folder stands where the paths of its files do: as if its name ended in `/`. What has a name that
-    is no UTF-8, which no text of Arrow's can hold, is passed over.
+    is no UTF-8, which no text of Arrow's can hold, is skipped.
     """
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
     if not all(map(_has_text_name, infos)):

@@ -44,7 +44,7 @@ def read_targets(
     """Return the targets in a CSV file.
 
     With a column `id_column`, else `id`, in the first row, that row is the header; columns of numbers become targets,
-    those of text or true/false come along, and those that every crystals table has are passed over.
+    those of text or true/false come along, and those that every crystals table has are skipped.
     Otherwise, as in cgcnn's id_prop.csv, there is no header: the first column is the id and all
     others are numbers, named by `names`, else `target`, `target_2`, ... Empty values and NaN are null.
     `unit` and `theory` are those of all columns of numbers.

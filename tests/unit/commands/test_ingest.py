@@ -104,7 +104,7 @@ def test_one_job_reads_all_formats_and_rejects_what_is_bad(tmp_path, capsys):
     assert result.counts.balanced
     assert (result.counts.rows_in, result.counts.rows_out) == (20, 6)
     said = capsys.readouterr().out
-    assert "1 other files were passed over (notes.txt)" in said
+    assert "1 other files were skipped (notes.txt)" in said
     assert "1 targets have no crystal (t)" in said
     assert "20 rows in = 6 rows out + 14 rejects (" in said
     manifest = read_json(resolve(tmp_path / "out" / "_manifest.json"))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
+from emrl_ray.config.errors import StorageError, user_message
 from emrl_ray.crystals.counts import RowCounts
 from emrl_ray.crystals.schema import Reject, RejectReason, Stage
 from emrl_ray.runs.local_runner import PartitionReport, complete, run_locally
@@ -100,8 +101,10 @@ def test_what_is_committed_is_not_computed_again(output):
 
 def test_storage_that_fails_is_one_line_and_keeps_what_is_done(output):
     notes: list[str] = []
-    with pytest.raises(OSError, match=r"^p1: .*No space left on device; what is done stays"):
+    said = r"^p1: .*No space left on device; what is done stays"
+    with pytest.raises(StorageError, match=said) as raised:
         run(output, FullDisk, notes)
+    assert user_message(raised.value) == str(raised.value)
     assert notes == ["entered", "p0", "left"]
     assert output.completed().keys() == {"p0"}
 

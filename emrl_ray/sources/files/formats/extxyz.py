@@ -2,7 +2,7 @@
 
 A reader of our own, for what a crystal needs: `Lattice` (nine numbers, rows a, b, c in Å),
 `Properties` (a species or atomic number column and `pos`, Cartesian in Å), `pbc` (which must be T in all
-three directions where it is given) and, if there is one, `id`. Other keys and columns are passed over.
+three directions where it is given) and, if there is one, `id`. Other keys and columns are skipped.
 A frame that is no crystal is rejected and the next is read; a frame whose end cannot be told ends
 the file.
 """

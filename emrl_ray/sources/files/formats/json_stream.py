@@ -121,7 +121,7 @@ class JsonFile:
             yield Entry(start, stop, name, number, value)
 
     def _find_table(self) -> Table | None:
-        """Return the layout of a table, None for what is none; rows are passed over if need be."""
+        """Return the layout of a table, None for what is none; rows are skipped if need be."""
         scanner, found = self._scanner, dict[str, Any]()
         scanner.seek(self._start)
         if scanner.peek() != "{":

@@ -1,7 +1,7 @@
 """Parquet files of crystals: our own tables, and those whose columns are named as OPTIMADE does (LeMaterial).
 
 What such a row describes is read as an answer of a server (`sources.files.formats.optimade`). Further columns of
-lists are passed over.
+lists are skipped.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A structure is pymatgen's dict (`lattice`, `sites`) or JARVIS's (`lattice_mat`, `coords`, `elements`, `cartesian`). An
 entry is a structure, or a mapping of columns, one of which holds the structure: `structure`, `atoms`, or the
 only one. Its id is its `id`, `jid` or `material_id`; further columns are its numbers, texts and
-truth values, with JARVIS's "na" for none; lists and mappings are passed over. How entries make a file, `json_files` says.
+truth values, with JARVIS's "na" for none; lists and mappings are skipped. How entries make a file, `json_files` says.
 
 A reader of our own for both, since what is read is a few lists; tests compare with pymatgen.
 """
