@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from emrl_ray.io.console import show_log
+
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -37,6 +39,8 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a command line; what the commands log is shown from then on, as trainings take long."""
+    show_log()
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
